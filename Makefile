@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# LLFree for Linux. The kernel's own Makefiles are below build/linux.
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := run
+
+ALLOC ?= llfree
+KERNEL := build/x86_64
+export ALLOC
+
+WORKLOAD := tools/testing/llfree/guest/workload
+SMOKE := tools/testing/llfree/guest/smoke
+
+run: kernel ## Build the kernel, boot it, run the workload, report (the default; ALLOC=buddy compares)
+	scripts/vm --alloc $(ALLOC) --mem 1G --smp 2 --timeout 1800 -- $(WORKLOAD)
+
+deps: ## Install the Debian packages that are missing
+	@scripts/deps
+
+prepare: deps ## Make or update build/linux (LINUX_SRC=tree or tarball for another source)
+	@scripts/prepare
+
+kernel: prepare ## Build the release kernel, build/x86_64
+	@scripts/build x86_64
+
+debug-kernel: prepare
+	@scripts/build x86_64-debug
+
+test: deps ## All tests (T="um checkpatch" for some, T=list for their names)
+	@scripts/test $(T)
+
+kunit: prepare ## KUnit suites in QEMU and in User Mode Linux (A=um for one)
+	@scripts/kunit $(A)
+
+debug: debug-kernel ## Boot the debug kernel and run the workload
+	scripts/vm --kernel build/x86_64-debug --alloc $(ALLOC) --mem 2G --smp 2 \
+		--timeout 3600 -- $(WORKLOAD)
+
+boots: kernel ## 20 boots in a row for each of 1, 2, 8 CPUs and 64M, 512M, 8G
+	@scripts/boots
+
+shell: kernel ## A shell in the guest
+	@scripts/vm --alloc $(ALLOC)
+
+patches: ## Write patches/ from the commits in build/linux
+	@scripts/save-patches
+
+series: prepare ## Write the mails to post to build/series, and check that they apply
+	@scripts/series
+
+text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kernel's
+	@scripts/check-text
+
+clean: ## Remove build outputs (but not build/linux, which may hold your edits)
+	rm -rf $(filter-out build/linux build/linux.state build/linux.lock,\
+		$(wildcard build/* build/.[a-z]*))
+	@if [ -d build/linux/.git ]; then git -C build/linux worktree prune; fi
+
+help: ## This text
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		expand -t 20
+
+.PHONY: run deps prepare kernel debug-kernel test kunit debug boots shell \
+	patches series text clean help

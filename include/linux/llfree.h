@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * LLFree: lock-free page frame allocator core.
+ *
+ * The core manages a range of frame numbers. It knows nothing of struct page,
+ * zones or migratetypes, keeps no globals and never allocates: the caller
+ * gives all memory and translates. How it works, which words there are and
+ * who may write them is explained at the top of lib/llfree/llfree.c.
+ */
+#ifndef _LINUX_LLFREE_H
+#define _LINUX_LLFREE_H
+
+#include <linux/bits.h>
+#include <linux/cache.h>
+#include <linux/types.h>
+
+#define LLFREE_ROW_ORDER	6
+#define LLFREE_ROW_FRAMES	BIT(LLFREE_ROW_ORDER)
+#define LLFREE_CHILD_ORDER	9
+#define LLFREE_CHILD_FRAMES	BIT(LLFREE_CHILD_ORDER)
+#define LLFREE_CHILD_ROWS	(LLFREE_CHILD_FRAMES / LLFREE_ROW_FRAMES)
+#define LLFREE_TREE_ORDER	12
+#define LLFREE_TREE_FRAMES	BIT(LLFREE_TREE_ORDER)
+#define LLFREE_TREE_CHILDREN	(LLFREE_TREE_FRAMES / LLFREE_CHILD_FRAMES)
+
+/* Largest block that one get returns, and number of orders. */
+#define LLFREE_MAX_ORDER	10
+#define LLFREE_NR_ORDERS	(LLFREE_MAX_ORDER + 1)
+
+/* 64 TiB of 4 KiB frames. */
+#define LLFREE_MAX_FRAMES	BIT(34)
+
+/* Classes a tree can have; LLFREE_CLASS_NONE is a tree that is entirely free. */
+#define LLFREE_MAX_CLASSES	6
+#define LLFREE_CLASS_NONE	7
+
+/* Request without a slot: no reservation is used or made. */
+#define LLFREE_NO_SLOT		(-1)
+
+/**
+ * enum llfree_view - who may see the free frames of a child
+ * @LLFREE_VIEW_NORMAL: any get; the only view with per-slot reservations
+ * @LLFREE_VIEW_CMA: gets that ask for it
+ * @LLFREE_VIEW_HIGHATOMIC: gets that ask for it
+ * @LLFREE_VIEW_ISOLATED: nobody but claims with LLFREE_CLAIM_HIDDEN
+ * @LLFREE_NR_VIEWS: number of views
+ */
+enum llfree_view {
+	LLFREE_VIEW_NORMAL,
+	LLFREE_VIEW_CMA,
+	LLFREE_VIEW_HIGHATOMIC,
+	LLFREE_VIEW_ISOLATED,
+	LLFREE_NR_VIEWS,
+};
+
+#define LLFREE_ALLOC_VIEWS	LLFREE_VIEW_ISOLATED
+
+/**
+ * enum llfree_mode - state of the frames after llfree_init()
+ * @LLFREE_INIT_FREE: every frame of the range is free
+ * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by being put
+ * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted;
+ *	views are kept. For memory that survived a crash.
+ * @LLFREE_INIT_KEEP: rows and children are kept and trusted, trees are rebuilt.
+ *	For memory that survived an orderly stop.
+ */
+enum llfree_mode {
+	LLFREE_INIT_FREE,
+	LLFREE_INIT_ALLOC,
+	LLFREE_INIT_RECOVER,
+	LLFREE_INIT_KEEP,
+};
+
+/* Request flags */
+/* Use trees of the own class and entirely free ones only. */
+#define LLFREE_GET_NOFRAGMENT	0x1
+
+/* Claim flags */
+/* Also claim from isolated children. */
+#define LLFREE_CLAIM_HIDDEN	0x1
+
+/* What a get did to the tree it took from, in struct llfree_delta */
+/* Another class's tree now belongs to the class of the request. */
+#define LLFREE_DID_DEMOTE	0x1
+/* The frames came from another class's tree, which keeps its class. */
+#define LLFREE_DID_STEAL	0x2
+/* A tree was reserved for the slot. */
+#define LLFREE_DID_RESERVE	0x4
+
+/**
+ * struct llfree_delta - what operations changed, for the caller's accounting
+ * @frames: change of the number of free frames, by view
+ * @huge: change of the number of entirely free children, by view
+ * @did: LLFREE_DID_* flags of a get
+ * @old_class: class of the tree before LLFREE_DID_DEMOTE or LLFREE_DID_STEAL
+ *
+ * Operations add to the counts, so one delta can gather several operations.
+ * A delta is private to its caller.
+ */
+struct llfree_delta {
+	s32 frames[LLFREE_NR_VIEWS];
+	s32 huge[LLFREE_NR_VIEWS];
+	u8 did;
+	u8 old_class;
+};
+
+/**
+ * struct llfree_request - what a get asks for
+ * @slot: whose reservations to use, below the number of slots of the instance,
+ *	or LLFREE_NO_SLOT
+ * @order: 0..LLFREE_MAX_ORDER
+ * @class: below the number of classes of the policy
+ * @view: enum llfree_view below LLFREE_VIEW_ISOLATED
+ * @flags: LLFREE_GET_* flags
+ */
+struct llfree_request {
+	int slot;
+	u8 order;
+	u8 class;
+	u8 view;
+	u8 flags;
+};
+
+/**
+ * enum llfree_level - how well a tree suits a request, best first
+ * @LLFREE_LEVEL_MATCH: partly used tree of the class, worth a reservation
+ * @LLFREE_LEVEL_SPARSE: the same, but little is left in it
+ * @LLFREE_LEVEL_FREE: entirely free
+ * @LLFREE_LEVEL_DEMOTE: of another class; take it over
+ * @LLFREE_LEVEL_STEAL: of another class; take only what is needed
+ * @LLFREE_LEVEL_REJECT: not to be used for this request; only the exhaustive
+ *	search before a get fails ignores this
+ */
+enum llfree_level {
+	LLFREE_LEVEL_MATCH,
+	LLFREE_LEVEL_SPARSE,
+	LLFREE_LEVEL_FREE,
+	LLFREE_LEVEL_DEMOTE,
+	LLFREE_LEVEL_STEAL,
+	LLFREE_LEVEL_REJECT,
+};
+
+/**
+ * struct llfree_policy - classes and how their requests spread over trees
+ * @nr_classes: number of classes, 1..LLFREE_MAX_CLASSES
+ * @init_class: class of a tree that is neither entirely free nor of a class
+ *	that a get gave it
+ * @near: trees around the last one that are searched first, a power of 2
+ * @rate: level of a tree with @free free frames (1..LLFREE_TREE_FRAMES) and
+ *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must
+ *	not sleep, may be called from any context.
+ */
+struct llfree_policy {
+	unsigned int nr_classes;
+	unsigned int init_class;
+	unsigned int near;
+	enum llfree_level (*rate)(unsigned int class, unsigned int tree,
+				  unsigned int free);
+};
+
+/* The classes of llfree_default_policy */
+enum llfree_class {
+	LLFREE_CLASS_UNMOVABLE,
+	LLFREE_CLASS_MOVABLE,
+	LLFREE_CLASS_RECLAIMABLE,
+	LLFREE_CLASS_HUGE,
+	LLFREE_NR_CLASSES,
+};
+
+extern const struct llfree_policy llfree_default_policy;
+
+/*
+ * Reservations of one slot: a word per class, and the tree the slot freed to
+ * last. One slot is one cache line, written by other slots only to steal.
+ */
+struct llfree_local {
+	u64 reserved[LLFREE_MAX_CLASSES];
+	u64 last_put;
+} ____cacheline_aligned;
+
+/**
+ * struct llfree - an instance of the allocator
+ * @first: first frame of the range
+ * @end: frame after the last one
+ * @base: @first rounded down to a tree; what the arrays start with
+ * @nr_trees: trees from @base to @end
+ * @rows: a bit per frame, 1 = allocated
+ * @children: a word per child
+ * @trees: a word per tree, for each allocatable view
+ * @locals: reservations, or NULL
+ * @nr_slots: number of elements of @locals
+ * @policy: how requests spread over trees
+ * @hint: which orders an exhaustive search found nothing for, by view
+ *
+ * The members are for lib/llfree/ only.
+ */
+struct llfree {
+	unsigned long first;
+	unsigned long end;
+	unsigned long base;
+	unsigned long nr_trees;
+	u64 *rows;
+	u16 *children;
+	u32 *trees[LLFREE_ALLOC_VIEWS];
+	struct llfree_local *locals;
+	unsigned int nr_slots;
+	const struct llfree_policy *policy;
+	u32 hint[LLFREE_ALLOC_VIEWS] ____cacheline_aligned;
+};
+
+/**
+ * struct llfree_memory - sizes or addresses of the memory of an instance
+ * @rows_size: bytes for @rows
+ * @children_size: bytes for @children
+ * @trees_size: bytes for @trees
+ * @rows: may be persistent; cache line aligned
+ * @children: may be persistent; cache line aligned
+ * @trees: volatile; cache line aligned
+ */
+struct llfree_memory {
+	size_t rows_size;
+	size_t children_size;
+	size_t trees_size;
+	void *rows;
+	void *children;
+	void *trees;
+};
+
+/**
+ * struct llfree_stats - what is free
+ * @frames: free frames, by view
+ * @huge: entirely free children, by view
+ * @reserved: trees that a slot has reserved
+ * @trees: trees of each class; the last is for LLFREE_CLASS_NONE
+ */
+struct llfree_stats {
+	unsigned long frames[LLFREE_NR_VIEWS];
+	unsigned long huge[LLFREE_NR_VIEWS];
+	unsigned long reserved;
+	unsigned long trees[LLFREE_CLASS_NONE + 1];
+};
+
+/**
+ * struct llfree_child - state of one child, a snapshot
+ * @frame: its first frame
+ * @free: its free frames
+ * @view: its view
+ * @reported: its free memory was reported to a hypervisor
+ * @class: class of its tree, or LLFREE_CLASS_NONE
+ * @tree_reserved: its tree is reserved by a slot
+ */
+struct llfree_child {
+	unsigned long frame;
+	u16 free;
+	u8 view;
+	bool reported;
+	u8 class;
+	bool tree_reserved;
+};
+
+/**
+ * struct llfree_fault - first broken invariant that llfree_validate() found
+ * @what: the invariant
+ * @frame: where
+ * @expected: value that the lower level implies
+ * @found: value that was found
+ */
+struct llfree_fault {
+	const char *what;
+	unsigned long frame;
+	long expected;
+	long found;
+};
+
+/* Life cycle */
+int llfree_layout(unsigned long first, unsigned long nr,
+		  struct llfree_memory *mem);
+int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
+		const struct llfree_memory *mem, enum llfree_mode mode,
+		const struct llfree_policy *policy);
+unsigned int llfree_max_slots(const struct llfree *llf);
+int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
+		     unsigned int nr_slots);
+
+/* Allocation and free */
+long llfree_get(struct llfree *llf, const struct llfree_request *req,
+		struct llfree_delta *delta);
+long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
+		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
+int llfree_put(struct llfree *llf, int slot, unsigned long frame,
+	       unsigned int order, struct llfree_delta *delta);
+int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
+		    u64 mask, struct llfree_delta *delta);
+
+/* Exact blocks */
+int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
+		 unsigned int flags, struct llfree_delta *delta);
+long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
+		      unsigned int flags, u64 *claimed,
+		      struct llfree_delta *delta);
+
+/* State of children and trees */
+int llfree_set_view(struct llfree *llf, unsigned long frame,
+		    enum llfree_view view, struct llfree_delta *delta);
+int llfree_set_reported(struct llfree *llf, unsigned long frame);
+int llfree_set_class(struct llfree *llf, unsigned long frame,
+		     unsigned int class);
+int llfree_drain(struct llfree *llf, int slot);
+
+/* Queries */
+int llfree_free_order(const struct llfree *llf, unsigned long frame);
+u64 llfree_free_mask(const struct llfree *llf, unsigned long frame);
+int llfree_child(const struct llfree *llf, unsigned long frame,
+		 struct llfree_child *child);
+int llfree_child_stable(const struct llfree *llf, unsigned long frame);
+bool llfree_may_have_order(const struct llfree *llf, unsigned int order,
+			   enum llfree_view view);
+void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats);
+void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats);
+void llfree_count_orders(const struct llfree *llf, enum llfree_view view,
+			 int class, unsigned long nr[LLFREE_NR_ORDERS]);
+int llfree_validate(const struct llfree *llf, struct llfree_fault *fault);
+
+/**
+ * llfree_next_child() - first frame of the child after that of @frame
+ * @frame: any frame
+ *
+ * For iteration with llfree_child(), which refuses frames outside the range:
+ * start with the first frame of the range and go on while it succeeds.
+ *
+ * Return: frame number
+ */
+static inline unsigned long llfree_next_child(unsigned long frame)
+{
+	return (frame | (LLFREE_CHILD_FRAMES - 1)) + 1;
+}
+
+#endif /* _LINUX_LLFREE_H */

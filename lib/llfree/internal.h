@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Layout of the words of the LLFree core. See the top of llfree.c for who may
+ * write which word and when.
+ */
+#ifndef _LIB_LLFREE_INTERNAL_H
+#define _LIB_LLFREE_INTERNAL_H
+
+#include <linux/align.h>
+#include <linux/atomic.h>
+#include <linux/bitops.h>
+#include <linux/bits.h>
+#include <linux/build_bug.h>
+#include <linux/compiler.h>
+#include <linux/errno.h>
+#include <linux/llfree.h>
+#include <linux/minmax.h>
+#include <linux/types.h>
+
+#define TREE_ROWS		(LLFREE_TREE_FRAMES / LLFREE_ROW_FRAMES)
+#define CHILD_ROW_SHIFT		(LLFREE_CHILD_ORDER - LLFREE_ROW_ORDER)
+#define TREE_ROW_SHIFT		(LLFREE_TREE_ORDER - LLFREE_ROW_ORDER)
+#define TREE_CHILD_SHIFT	(LLFREE_TREE_ORDER - LLFREE_CHILD_ORDER)
+
+/* Child word: {free:10, view:2, reported:1} */
+#define CHILD_FREE_MASK		0x03ffU
+#define CHILD_VIEW_SHIFT	10
+#define CHILD_VIEW_MASK		(3U << CHILD_VIEW_SHIFT)
+#define CHILD_REPORTED		BIT(12)
+
+static inline unsigned int child_free(u16 word)
+{
+	return word & CHILD_FREE_MASK;
+}
+
+static inline unsigned int child_view(u16 word)
+{
+	return (word & CHILD_VIEW_MASK) >> CHILD_VIEW_SHIFT;
+}
+
+static inline u16 child_make(unsigned int free, unsigned int view)
+{
+	return free | (view << CHILD_VIEW_SHIFT);
+}
+
+/* Tree word: {reserved:1, class:3, free:28 signed} */
+#define TREE_RESERVED		BIT(0)
+#define TREE_CLASS_SHIFT	1
+#define TREE_CLASS_MASK		(7U << TREE_CLASS_SHIFT)
+#define TREE_FREE_SHIFT		4
+
+static inline s32 tree_free(u32 word)
+{
+	return (s32)word >> TREE_FREE_SHIFT;
+}
+
+static inline unsigned int tree_class(u32 word)
+{
+	return (word & TREE_CLASS_MASK) >> TREE_CLASS_SHIFT;
+}
+
+static inline bool tree_reserved(u32 word)
+{
+	return word & TREE_RESERVED;
+}
+
+static inline u32 tree_make(s32 free, unsigned int class, bool reserved)
+{
+	return ((u32)free << TREE_FREE_SHIFT) | (class << TREE_CLASS_SHIFT) |
+	       (reserved ? TREE_RESERVED : 0);
+}
+
+/* Local word: {present:1, free:15, row:48}; row counts from llf->base */
+#define LOCAL_PRESENT		BIT_ULL(63)
+#define LOCAL_FREE_SHIFT	48
+#define LOCAL_FREE_MASK		0x7fffU
+#define LOCAL_ROW_MASK		(BIT_ULL(LOCAL_FREE_SHIFT) - 1)
+
+static inline unsigned int local_free(u64 word)
+{
+	return (word >> LOCAL_FREE_SHIFT) & LOCAL_FREE_MASK;
+}
+
+static inline unsigned long local_row(u64 word)
+{
+	return word & LOCAL_ROW_MASK;
+}
+
+static inline unsigned long local_tree(u64 word)
+{
+	return local_row(word) >> TREE_ROW_SHIFT;
+}
+
+static inline bool local_holds(u64 word, unsigned long tree)
+{
+	return (word & LOCAL_PRESENT) && local_tree(word) == tree;
+}
+
+static inline u64 local_make(unsigned int free, unsigned long row)
+{
+	return LOCAL_PRESENT | ((u64)free << LOCAL_FREE_SHIFT) | row;
+}
+
+/*
+ * Hint word: {generation:24, armed:4, exhausted:4}. An order that is not
+ * below @exhausted had no block when somebody last looked everywhere; frees of
+ * at least min(armed, exhausted) must report themselves.
+ */
+#define HINT_NONE		15U
+#define HINT_ARMED_SHIFT	4
+#define HINT_GEN_SHIFT		8
+
+static inline unsigned int hint_exhausted(u32 hint)
+{
+	return hint & 0xf;
+}
+
+static inline unsigned int hint_armed(u32 hint)
+{
+	return (hint >> HINT_ARMED_SHIFT) & 0xf;
+}
+
+static inline u32 hint_gen(u32 hint)
+{
+	return hint >> HINT_GEN_SHIFT;
+}
+
+static inline u32 hint_make(u32 gen, unsigned int armed, unsigned int exhausted)
+{
+	return (gen << HINT_GEN_SHIFT) | (armed << HINT_ARMED_SHIFT) | exhausted;
+}
+
+#define HINT_IDLE	((HINT_NONE << HINT_ARMED_SHIFT) | HINT_NONE)
+
+static inline bool hint_idle(u32 hint)
+{
+	return (hint & HINT_IDLE) == HINT_IDLE;
+}
+
+/* Frame, row, child and tree numbers; all but frames count from llf->base. */
+
+static inline unsigned long frame_row(const struct llfree *llf,
+				      unsigned long frame)
+{
+	return (frame - llf->base) >> LLFREE_ROW_ORDER;
+}
+
+static inline unsigned long frame_child(const struct llfree *llf,
+					unsigned long frame)
+{
+	return (frame - llf->base) >> LLFREE_CHILD_ORDER;
+}
+
+static inline unsigned long row_frame(const struct llfree *llf,
+				      unsigned long row)
+{
+	return llf->base + (row << LLFREE_ROW_ORDER);
+}
+
+static inline unsigned long child_frame(const struct llfree *llf,
+					unsigned long child)
+{
+	return llf->base + (child << LLFREE_CHILD_ORDER);
+}
+
+static inline unsigned long nr_children(const struct llfree *llf)
+{
+	return llf->nr_trees << TREE_CHILD_SHIFT;
+}
+
+/* Is the block wholly inside the range? */
+static inline bool block_in_range(const struct llfree *llf, unsigned long frame,
+				  unsigned long nr)
+{
+	return frame >= llf->first && frame < llf->end &&
+	       nr <= llf->end - frame;
+}
+
+/*
+ * Bits at which a free naturally aligned run of 2^@order frames starts in a
+ * row. Halves of a run are joined order by order; what is not aligned drops
+ * out at the end.
+ */
+static inline u64 row_runs(u64 row, unsigned int order)
+{
+	static const u64 aligned[LLFREE_ROW_ORDER + 1] = {
+		0xffffffffffffffffULL, 0x5555555555555555ULL,
+		0x1111111111111111ULL, 0x0101010101010101ULL,
+		0x0001000100010001ULL, 0x0000000100000001ULL,
+		0x0000000000000001ULL,
+	};
+	u64 free = ~row;
+	unsigned int i;
+
+	for (i = 0; i < order; i++)
+		free &= free >> (1U << i);
+	return free & aligned[order];
+}
+
+/* All bits of the runs of 2^@order that start at @starts */
+static inline u64 runs_mask(u64 starts, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < order; i++)
+		starts |= starts << (1U << i);
+	return starts;
+}
+
+/* All bits of the lowest @nr runs of 2^@order that start at @starts */
+static inline u64 runs_lowest(u64 starts, unsigned int order, unsigned int nr)
+{
+	u64 rest = starts;
+
+	if (nr == 1) {
+		starts &= -starts;
+	} else if (hweight64(starts) > nr) {
+		while (nr--)
+			rest &= rest - 1;
+		starts &= ~rest;
+	}
+	return runs_mask(starts, order);
+}
+
+#endif /* _LIB_LLFREE_INTERNAL_H */

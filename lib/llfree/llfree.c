@@ -1,0 +1,1970 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree: lock-free page frame allocator core.
+ *
+ * Every operation is a short sequence of compare-and-swaps, each on one word,
+ * and no operation ever waits for another one. There are two levels:
+ *
+ * Lower level: who owns a frame.
+ *
+ *   row    64 bits, one per frame, 1 = allocated. The truth for every order;
+ *          a huge block sets all its bits too, so a piece of it can be put at
+ *          any time and singles can be put as one huge block.
+ *   child  512 frames: {free, view, reported}. A get first takes from free,
+ *          then sets bits; a put first clears bits, then adds to free. So
+ *          free never exceeds the number of clear bits: it counts permits to
+ *          take a bit, and a permit is always good for a frame of order 0.
+ *          The view says who may take permits; see enum llfree_view.
+ *
+ * Upper level: where to look. It can be rebuilt from the lower by counting.
+ *
+ *   tree   8 children: {reserved, class, free}, one word for each allocatable
+ *          view. free is the number of permits nobody has reserved. It is
+ *          signed: claims take from children without asking here, and changes
+ *          of a view move what is left, which may leave a debt.
+ *   local  one word per slot and class: {present, free, row}. The permits of
+ *          a tree that the slot has reserved, and where it last found frames.
+ *          What others put into a reserved tree is added to tree.free; the
+ *          slot fetches it when its own permits run out.
+ *
+ * The one rule that keeps the levels together: a compare-and-swap that changes
+ * child.free by d while the child's view is v belongs to an operation that
+ * changes the permits of v by d and reports d for v in its delta. An operation
+ * that undoes its child step obeys the view it finds then, not the one it
+ * found before. A change of view moves child.free; frames whose get began
+ * before count as in use, and frames that are put later belong to the new view.
+ *
+ * A permit of a tree is a promise about numbers, not about a fitting block or
+ * view. Who finds none hands the permit back and goes on. A get gives up only
+ * after it looked at all children directly, whatever permits say, and found no
+ * block that fits.
+ *
+ * DOC: ordering
+ *
+ * The words form a chain. A put releases, and a get acquires, on each:
+ *
+ *   put_row:A     pairs with get_row:A. What the previous owner wrote to the
+ *                 frame, and everything before its put, is visible to the next
+ *                 owner.
+ *   child_give:A  pairs with child_take:A. The cleared bits are visible to who
+ *                 takes the permits, so a permit finds its bit.
+ *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
+ *   local_put:A   pairs with local_take:A. The raised child.free is visible
+ *                 to who takes the tree's permits. Nothing breaks
+ *                 without this pair, but a search would miss a free block.
+ *   hint_arm:A    pairs with child_give:B. Both are full barriers: of a search
+ *                 that arms the hint and then looks, and a put that makes a
+ *                 block and then reads the hint, at least one sees the other.
+ *   set_view:A    is a full barrier. A get that starts after it sees the view.
+ *
+ * Racy hints, read and written without order: the row in a local, last_put,
+ * and every word that is read to decide where to try.
+ *
+ * Preemption is off between a child step and its row step. Nothing depends on
+ * it; it bounds how long llfree_child_stable() says -EAGAIN.
+ */
+#include <linux/bug.h>
+#include <linux/export.h>
+#include <linux/limits.h>
+#include <linux/preempt.h>
+#include <linux/string.h>
+
+#include "internal.h"
+
+/* Puts in a row to the same tree after which a slot reserves it. */
+#define PUTS_TO_RESERVE		4U
+
+/* Passes of the exhaustive search while others get in the way. */
+#define MAX_PASSES		64U
+/* The same, if what is in the way may be an operation we interrupted. */
+#define MAX_STUCK_PASSES	4U
+
+/*
+ * A get under way. @nr blocks of 2^@order are wanted, all from one row; for
+ * orders above a row @nr is 1.
+ */
+struct get {
+	unsigned int order;
+	unsigned int nr;
+	unsigned int class;
+	unsigned int view;
+	unsigned int flags;
+	int slot;
+	/* Frames taken, and for the orders of a row their bits */
+	unsigned int taken;
+	u64 mask;
+	/* Permits that went to another view when a child step was undone */
+	unsigned int lost;
+	struct llfree_delta *delta;
+};
+
+static inline unsigned int get_frames(const struct get *g)
+{
+	return 1U << g->order;
+}
+
+/* Where to count for a caller that does not want to know */
+static inline struct llfree_delta *delta_or(struct llfree_delta *delta,
+					    struct llfree_delta *unused)
+{
+	if (delta)
+		return delta;
+	memset(unused, 0, sizeof(*unused));
+	return unused;
+}
+
+/* ---- Hint: which orders were looked for everywhere and not found ---- */
+
+/*
+ * hint_arm() - ask puts to report blocks of @order from now on
+ *
+ * Return: the generation that hint_conclude() needs
+ */
+static u32 hint_arm(struct llfree *llf, unsigned int order, unsigned int view)
+{
+	u32 old = READ_ONCE(llf->hint[view]), new;
+
+	do {
+		new = hint_make(hint_gen(old), min(hint_armed(old), order),
+				hint_exhausted(old));
+	} while (!try_cmpxchg(&llf->hint[view], &old, new)); /* LLF(hint_arm:A) */
+	return hint_gen(new);
+}
+
+/* Nothing of @order was found, and no put reported itself since @gen. */
+static void hint_conclude(struct llfree *llf, unsigned int order,
+			  unsigned int view, u32 gen)
+{
+	u32 old = READ_ONCE(llf->hint[view]), new;
+
+	do {
+		if (hint_gen(old) != gen)
+			return;
+		new = hint_make(gen, hint_armed(old),
+				min(hint_exhausted(old), order));
+	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
+}
+
+/* A block of @order has become free in @view. */
+static void hint_raise(struct llfree *llf, unsigned int order,
+		       unsigned int view)
+{
+	u32 old = READ_ONCE(llf->hint[view]), new;
+	unsigned int exhausted;
+
+	do {
+		exhausted = hint_exhausted(old);
+		if (order < min(hint_armed(old), exhausted))
+			return;
+		if (order >= exhausted)
+			exhausted = order < LLFREE_MAX_ORDER ? order + 1 :
+							       HINT_NONE;
+		new = hint_make(hint_gen(old) + 1, HINT_NONE, exhausted);
+	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
+}
+
+/*
+ * hint_freed() - report the largest block that holds freed frames
+ *
+ * @mask are the frames of @row that were freed. To be called after
+ * child_give(), which is a full barrier.
+ */
+static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
+		       unsigned int view)
+{
+	unsigned int order = LLFREE_ROW_ORDER;
+	u64 word;
+
+	if (view >= LLFREE_ALLOC_VIEWS ||
+	    likely(hint_idle(READ_ONCE(llf->hint[view]))))
+		return;
+
+	word = READ_ONCE(llf->rows[row]);
+	while (!(runs_mask(row_runs(word, order), order) & mask)) {
+		/* Allocated again already. */
+		if (!order)
+			return;
+		order--;
+	}
+	if (order == LLFREE_ROW_ORDER)
+		order = max(llfree_free_order(llf, row_frame(llf, row)), 0);
+	hint_raise(llf, order, view);
+}
+
+/* The same for rows that were taken for a moment, in whatever view now */
+static void hint_undone(struct llfree *llf, unsigned long row)
+{
+	hint_freed(llf, row, ~0ULL,
+		   child_view(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT])));
+}
+
+/* ---- Upper level: permits ---- */
+
+/* The word of a tree; one that is entirely free has no class, others have. */
+static u32 tree_word(const struct llfree *llf, s32 free, unsigned int class,
+		     bool reserved)
+{
+	if (free == LLFREE_TREE_FRAMES && !reserved)
+		class = LLFREE_CLASS_NONE;
+	else if (class == LLFREE_CLASS_NONE)
+		class = llf->policy->init_class;
+	return tree_make(free, class, reserved);
+}
+
+/*
+ * tree_put() - give permits to a tree, or take them whatever is there
+ *
+ * @frames may be negative and so may the sum.
+ */
+static void tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
+		     s32 frames)
+{
+	u32 *word = &llf->trees[view][tree];
+	u32 old = READ_ONCE(*word), new;
+
+	do {
+		new = tree_word(llf, tree_free(old) + frames, tree_class(old),
+				tree_reserved(old));
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+}
+
+/* End a reservation, give its permits back and set the class if there is one. */
+static void tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
+			   unsigned int class)
+{
+	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 old = READ_ONCE(*word), new;
+
+	do {
+		new = tree_word(llf, tree_free(old) + frames,
+				class == LLFREE_CLASS_NONE ? tree_class(old) :
+							     class, false);
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+}
+
+/*
+ * tree_take() - take permits from a tree without reserving it
+ * @min: least number, and unit
+ * @max: most
+ * @class: class that the tree gets, or LLFREE_CLASS_NONE to leave it alone
+ *
+ * Return: number of permits, a multiple of @min; 0 if there are less than that
+ */
+static unsigned int tree_take(struct llfree *llf, unsigned int view,
+			      unsigned long tree, unsigned int min,
+			      unsigned int max, unsigned int class)
+{
+	u32 *word = &llf->trees[view][tree];
+	u32 old = READ_ONCE(*word), new;
+	unsigned int take;
+
+	do {
+		if (tree_free(old) < (s32)min)
+			return 0;
+		take = min_t(u32, max, ALIGN_DOWN(tree_free(old), min));
+		new = tree_word(llf, tree_free(old) - take,
+				class == LLFREE_CLASS_NONE ? tree_class(old) :
+							     class,
+				tree_reserved(old));
+	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(tree_take:A) */
+	return take;
+}
+
+/* Give back whatever reservation @word stands for. */
+static void local_release(struct llfree *llf, u64 word)
+{
+	if (word & LOCAL_PRESENT)
+		tree_unreserve(llf, local_tree(word), local_free(word),
+			       LLFREE_CLASS_NONE);
+}
+
+/*
+ * Give permits to the reservation if it is one of @tree. It never holds more
+ * than a tree has: the permits of frames that were claimed and put again, whose
+ * debt is the tree's, must not pile up here.
+ */
+static bool local_put(u64 *local, unsigned long tree, unsigned int frames)
+{
+	u64 old = READ_ONCE(*local), new;
+
+	do {
+		if (!local_holds(old, tree) ||
+		    local_free(old) + frames > LLFREE_TREE_FRAMES)
+			return false;
+		new = old + ((u64)frames << LOCAL_FREE_SHIFT);
+	} while (!try_cmpxchg_release(local, &old, new)); /* LLF(local_put:A) */
+	return true;
+}
+
+/*
+ * local_sync() - fetch what others put into the tree that a slot has reserved
+ * @need: permits without which it is not worth the while
+ */
+static bool local_sync(struct llfree *llf, u64 *local, unsigned long tree,
+		       unsigned int need)
+{
+	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 old = READ_ONCE(*word), new;
+
+	do {
+		if (!tree_reserved(old) || tree_free(old) < (s32)need)
+			return false;
+		new = tree_make(0, tree_class(old), true);
+	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(local_sync:A) */
+
+	/* The reservation may be gone by now. */
+	if (!local_put(local, tree, tree_free(old)))
+		tree_put(llf, LLFREE_VIEW_NORMAL, tree, tree_free(old));
+	return true;
+}
+
+/*
+ * local_take() - take permits from a reservation
+ * @min: least number, and unit
+ * @max: most
+ * @row: where the slot last found frames
+ *
+ * Return: number of permits, a multiple of @min; 0 if there are less than that
+ */
+static unsigned int local_take(u64 *local, unsigned int min, unsigned int max,
+			       unsigned long *row)
+{
+	u64 old = READ_ONCE(*local), new;
+	unsigned int take;
+
+	do {
+		if (!(old & LOCAL_PRESENT) || local_free(old) < min)
+			return 0;
+		take = min_t(unsigned int, max,
+			     ALIGN_DOWN(local_free(old), min));
+		new = old - ((u64)take << LOCAL_FREE_SHIFT);
+	} while (!try_cmpxchg_acquire(local, &old, new)); /* LLF(local_take:A) */
+	*row = local_row(old);
+	return take;
+}
+
+/* Remember where frames were found. Losing the race loses only the hint. */
+static void local_set_row(u64 *local, unsigned long row)
+{
+	u64 old = READ_ONCE(*local);
+
+	if (local_holds(old, row >> TREE_ROW_SHIFT) && local_row(old) != row)
+		try_cmpxchg_relaxed(local, &old,
+				    (old & ~LOCAL_ROW_MASK) | row);
+}
+
+/* Give permits of the normal view to a slot that has the tree, or the tree. */
+static void permits_put(struct llfree *llf, int slot, unsigned long tree,
+			unsigned int frames)
+{
+	struct llfree_local *locals;
+	unsigned int class;
+	u64 last, count;
+	u32 old, new;
+
+	if (slot < 0 || !llf->nr_slots)
+		goto out;
+
+	locals = &llf->locals[slot];
+	for (class = 0; class < llf->policy->nr_classes; class++)
+		if (local_put(&locals->reserved[class], tree, frames))
+			return;
+
+	/* Who frees much to a tree had better own it. */
+	last = READ_ONCE(locals->last_put);
+	count = (last >> 8) == tree ? (last & 0xff) + 1 : 1;
+	if (count < PUTS_TO_RESERVE) {
+		WRITE_ONCE(locals->last_put, ((u64)tree << 8) | count);
+		goto out;
+	}
+	WRITE_ONCE(locals->last_put, (u64)tree << 8);
+
+	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	do {
+		class = tree_class(old);
+		if (tree_reserved(old) || class >= llf->policy->nr_classes ||
+		    tree_free(old) < 0)
+			goto out;
+		new = tree_make(0, class, true);
+	} while (!try_cmpxchg_acquire(&llf->trees[LLFREE_VIEW_NORMAL][tree],
+				      &old, new)); /* LLF(tree_reserve:A) */
+	local_release(llf, xchg(&locals->reserved[class],
+				local_make(tree_free(old) + frames,
+					   tree << TREE_ROW_SHIFT)));
+	return;
+out:
+	tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames);
+}
+
+/* ---- Lower level: children and rows ---- */
+
+/*
+ * child_take() - take permits from a child
+ * @views: bit mask of the views that the child may have
+ * @min: least number, and unit
+ * @max: most
+ * @view: the view it had
+ *
+ * Return: number of permits, a multiple of @min; 0 if there are less than that
+ *	or the child has another view
+ */
+static unsigned int child_take(struct llfree *llf, unsigned long child,
+			       unsigned int views, unsigned int min,
+			       unsigned int max, unsigned int *view,
+			       struct llfree_delta *delta)
+{
+	u16 *word = &llf->children[child];
+	u16 old = READ_ONCE(*word), new;
+	unsigned int take;
+
+	do {
+		if (child_free(old) < min || !(views & BIT(child_view(old))))
+			return 0;
+		take = min_t(unsigned int, max,
+			     ALIGN_DOWN(child_free(old), min));
+		new = (old - take) & ~CHILD_REPORTED;
+	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(child_take:A) */
+
+	*view = child_view(old);
+	delta->frames[*view] -= take;
+	if (child_free(old) == LLFREE_CHILD_FRAMES)
+		delta->huge[*view]--;
+	return take;
+}
+
+/*
+ * child_give() - give frames, whose bits are clear, to a child
+ *
+ * Return: the view in which they are free now; LLFREE_NR_VIEWS if the child
+ *	counted as many free frames already that something must be wrong, and
+ *	the frames are leaked
+ */
+static unsigned int child_give(struct llfree *llf, unsigned long child,
+			       unsigned int frames, struct llfree_delta *delta)
+{
+	u16 *word = &llf->children[child];
+	u16 old = READ_ONCE(*word), new;
+	unsigned int view;
+
+	do {
+		if (WARN_ONCE(child_free(old) + frames > LLFREE_CHILD_FRAMES,
+			      "llfree: %u frames freed to child %lu, which has %u free\n",
+			      frames, child, child_free(old)))
+			return LLFREE_NR_VIEWS;
+		new = old + frames;
+	} while (!try_cmpxchg(word, &old, new)); /* LLF(child_give:A,B) */
+
+	view = child_view(new);
+	delta->frames[view] += frames;
+	if (child_free(new) == LLFREE_CHILD_FRAMES)
+		delta->huge[view]++;
+	return view;
+}
+
+/*
+ * child_undo() - give back frames of child_take() that are not needed
+ * @view: what child_take() said
+ *
+ * Return: permits of @view that the caller no longer has, since the frames went
+ *	to another view; the other view was given permits for them
+ */
+static unsigned int child_undo(struct llfree *llf, unsigned long child,
+			       unsigned int frames, unsigned int view,
+			       struct llfree_delta *delta)
+{
+	unsigned int now = child_give(llf, child, frames, delta);
+
+	if (likely(now == view))
+		return 0;
+	if (now < LLFREE_ALLOC_VIEWS)
+		tree_put(llf, now, child >> TREE_CHILD_SHIFT, frames);
+	return frames;
+}
+
+/*
+ * row_set() - set bits of a row of which the caller has permits
+ *
+ * Return: false, and *@row the current row, if it is no longer *@row
+ */
+static bool row_set(struct llfree *llf, unsigned long row, u64 *old, u64 mask)
+{
+	/* LLF(get_row:A) */
+	return try_cmpxchg_acquire(&llf->rows[row], old, *old | mask);
+}
+
+/* Set all bits of @nr rows of which the caller has permits, or none. */
+static bool rows_fill(struct llfree *llf, unsigned long row, unsigned int nr)
+{
+	unsigned int i;
+	u64 old;
+
+	for (i = 0; i < nr; i++) {
+		old = 0;
+		if (!try_cmpxchg_acquire(&llf->rows[row + i], &old, ~0ULL))
+			goto undo; /* LLF(get_row:A) */
+	}
+	return true;
+undo:
+	/* The frames are ours, so nobody else changes these rows. */
+	while (i--)
+		/* LLF(put_row:A) */
+		smp_store_release(&llf->rows[row + i], 0);
+	return false;
+}
+
+/*
+ * Set all bits of a child of which the caller has all permits. Nobody else can
+ * set one then, so there is nothing to compare with.
+ */
+static bool rows_fill_child(struct llfree *llf, unsigned long child)
+{
+	u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
+		if (WARN_ONCE(READ_ONCE(rows[i]),
+			      "llfree: free child %lu has allocated frames\n",
+			      child))
+			goto undo;
+		WRITE_ONCE(rows[i], ~0ULL);
+	}
+	return true;
+undo:
+	while (i--)
+		WRITE_ONCE(rows[i], 0);
+	return false;
+}
+
+/* Clear @mask in a row, if all of it is set. */
+static bool row_clear(struct llfree *llf, unsigned long row, u64 mask)
+{
+	u64 old = READ_ONCE(llf->rows[row]);
+
+	do {
+		if ((old & mask) != mask)
+			return false;
+	} while (!try_cmpxchg_release(&llf->rows[row], &old, old & ~mask));
+	/* LLF(put_row:A) */
+	return true;
+}
+
+/*
+ * child_get_row() - get blocks of up to a row from a child
+ * @row: where to start
+ * @views: views that the child may have
+ * @max: most frames to take; at least one block
+ *
+ * Only takes permits once it has seen a block, so that a search for a large
+ * block does not hide small ones from others.
+ *
+ * Return: row in which @g->mask was taken, or negative
+ */
+static __always_inline long child_get_row(struct llfree *llf, struct get *g,
+					  unsigned long row, unsigned int max)
+{
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	const unsigned int order = g->order;
+	unsigned int i, view, want, taken;
+	u64 word, mask;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
+		word = READ_ONCE(llf->rows[row]);
+		mask = row_runs(word, order);
+		if (!mask)
+			goto next;
+
+		mask = runs_lowest(mask, order, min(g->nr, max >> order));
+		want = hweight64(mask);
+		preempt_disable();
+		taken = child_take(llf, child, BIT(g->view), 1U << order, want,
+				   &view, g->delta);
+		if (!taken) {
+			preempt_enable();
+			return -1;
+		}
+		if (taken < want)
+			mask = runs_lowest(row_runs(word, order), order,
+					   taken >> order);
+		while (mask && !row_set(llf, row, &word, mask))
+			mask = runs_lowest(row_runs(word, order), order,
+					   taken >> order);
+		preempt_enable();
+
+		g->taken = hweight64(mask);
+		if (unlikely(taken > g->taken)) {
+			unsigned int lost;
+
+			lost = child_undo(llf, child, taken - g->taken, view,
+					  g->delta);
+			g->lost += lost;
+			max -= lost;
+		}
+		if (likely(mask)) {
+			g->mask = mask;
+			return row;
+		}
+		if (max < (1U << order))
+			return -1;
+next:
+		row = (row & ~(LLFREE_CHILD_ROWS - 1)) |
+		      ((row + 1) & (LLFREE_CHILD_ROWS - 1));
+	}
+	return -1;
+}
+
+/* Are these rows free? @nr is a power of 2. */
+static bool rows_free(const struct llfree *llf, unsigned long row,
+		      unsigned int nr)
+{
+	u64 bits = 0;
+
+	while (nr--)
+		bits |= READ_ONCE(llf->rows[row + nr]);
+	return !bits;
+}
+
+/* The same for orders of more than a row and less than a child */
+static long child_get_rows(struct llfree *llf, struct get *g,
+			   unsigned long child, unsigned int max)
+{
+	unsigned long first = child << CHILD_ROW_SHIFT, row;
+	unsigned int nr = 1U << (g->order - LLFREE_ROW_ORDER);
+	unsigned int frames = get_frames(g), view, lost;
+	bool ok;
+
+	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
+		if (!rows_free(llf, row, nr))
+			continue;
+		preempt_disable();
+		if (!child_take(llf, child, BIT(g->view), frames, frames, &view,
+				g->delta)) {
+			preempt_enable();
+			return -1;
+		}
+		ok = rows_fill(llf, row, nr);
+		preempt_enable();
+		if (ok) {
+			g->taken = frames;
+			return row;
+		}
+		lost = child_undo(llf, child, frames, view, g->delta);
+		hint_undone(llf, row);
+		g->lost += lost;
+		max -= lost;
+		if (max < frames)
+			return -1;
+	}
+	return -1;
+}
+
+/* The same for one or more whole children; @views may be more than one here */
+static long child_get_huge(struct llfree *llf, struct get *g,
+			   unsigned long child, unsigned int views)
+{
+	unsigned int nr = 1U << (g->order - LLFREE_CHILD_ORDER);
+	unsigned int view[2], i;
+
+	preempt_disable();
+	for (i = 0; i < nr; i++) {
+		if (!child_take(llf, child + i, views, LLFREE_CHILD_FRAMES,
+				LLFREE_CHILD_FRAMES, &view[i], g->delta))
+			goto undo;
+	}
+	for (i = 0; i < nr; i++) {
+		if (!rows_fill_child(llf, child + i)) {
+			/* Corrupt; leak all of it, it must not be used. */
+			preempt_enable();
+			g->lost += get_frames(g);
+			return -1;
+		}
+	}
+	preempt_enable();
+	g->taken = get_frames(g);
+	return child << CHILD_ROW_SHIFT;
+undo:
+	while (i--) {
+		g->lost += child_undo(llf, child + i, LLFREE_CHILD_FRAMES,
+				      view[i], g->delta);
+		hint_undone(llf, (child + i) << CHILD_ROW_SHIFT);
+	}
+	preempt_enable();
+	return -1;
+}
+
+/*
+ * tree_get() - get blocks from a tree
+ * @row: where to start
+ * @max: permits that the caller has
+ *
+ * Return: first row of what was taken, or negative
+ */
+static __always_inline long tree_get(struct llfree *llf, struct get *g,
+				     unsigned long row, unsigned int max)
+{
+	unsigned long tree = row >> TREE_ROW_SHIFT;
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	unsigned int frames = get_frames(g);
+	unsigned int held, i;
+	long ret = -1;
+	u16 word;
+
+	if (g->order > LLFREE_CHILD_ORDER)
+		child = ALIGN_DOWN(child, frames >> LLFREE_CHILD_ORDER);
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		word = READ_ONCE(llf->children[child]);
+		if (child_view(word) != g->view ||
+		    child_free(word) < min_t(u32, frames, LLFREE_CHILD_FRAMES))
+			goto next;
+
+		held = max - g->lost;
+		if (g->order <= LLFREE_ROW_ORDER)
+			ret = child_get_row(llf, g, row, held);
+		else if (g->order < LLFREE_CHILD_ORDER)
+			ret = child_get_rows(llf, g, child, held);
+		else
+			ret = child_get_huge(llf, g, child, BIT(g->view));
+		if (ret >= 0)
+			return ret;
+		if (unlikely(max < g->lost + frames))
+			return -1;
+next:
+		if (g->order > LLFREE_CHILD_ORDER)
+			child += (frames >> LLFREE_CHILD_ORDER) - 1;
+		child = (tree << TREE_CHILD_SHIFT) |
+			((child + 1) & (LLFREE_TREE_CHILDREN - 1));
+		row = child << CHILD_ROW_SHIFT;
+		if (g->order > LLFREE_CHILD_ORDER)
+			i += (frames >> LLFREE_CHILD_ORDER) - 1;
+	}
+	return -1;
+}
+
+/*
+ * child_peek() - does a child seem to have a block, and in which row?
+ * @stuck: set if the rows have one but the permits are out, which means that
+ *	somebody is between two steps
+ */
+static long child_peek(const struct llfree *llf, const struct get *g,
+		       unsigned long child, bool *stuck)
+{
+	unsigned long first = child << CHILD_ROW_SHIFT, row;
+	unsigned int frames = get_frames(g), nr;
+	u16 word = READ_ONCE(llf->children[child]);
+
+	if (child_view(word) != g->view)
+		return -1;
+	if (g->order >= LLFREE_CHILD_ORDER) {
+		nr = frames >> LLFREE_CHILD_ORDER;
+		if (child & (nr - 1))
+			return -1;
+		while (nr--) {
+			word = READ_ONCE(llf->children[child + nr]);
+			if (child_view(word) != g->view)
+				return -1;
+			if (child_free(word) == LLFREE_CHILD_FRAMES)
+				continue;
+			if (!stuck || !rows_free(llf, (child + nr) <<
+						 CHILD_ROW_SHIFT,
+						 LLFREE_CHILD_ROWS))
+				return -1;
+			*stuck = true;
+		}
+		return first;
+	}
+	if (child_free(word) < frames && !stuck)
+		return -1;
+
+	nr = g->order <= LLFREE_ROW_ORDER ? 1 :
+		1U << (g->order - LLFREE_ROW_ORDER);
+	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
+		if (nr == 1 ? !row_runs(READ_ONCE(llf->rows[row]), g->order) :
+			      !rows_free(llf, row, nr))
+			continue;
+		if (child_free(word) < frames)
+			*stuck = true;
+		return row;
+	}
+	return -1;
+}
+
+/* The same for a tree, without looking at who is between two steps */
+static long tree_peek(const struct llfree *llf, const struct get *g,
+		      unsigned long tree)
+{
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i;
+	long row;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		row = child_peek(llf, g, child + i, NULL);
+		if (row >= 0)
+			return row;
+	}
+	return -1;
+}
+
+/* ---- Get: from the own reservation to the last frame anywhere ---- */
+
+static inline u64 *get_local(const struct llfree *llf, const struct get *g)
+{
+	if (g->slot < 0 || g->view != LLFREE_VIEW_NORMAL)
+		return NULL;
+	return &llf->locals[g->slot].reserved[g->class];
+}
+
+/*
+ * get_settle() - after tree_get() with @held permits, how many are left over
+ *
+ * Resets what @g counts for the next attempt.
+ */
+static inline unsigned int get_settle(struct get *g, unsigned int held,
+				      bool success)
+{
+	held -= min(held, g->lost + (success ? g->taken : 0));
+	g->lost = 0;
+	return held;
+}
+
+/* From the tree that the slot has reserved. */
+static __always_inline long get_reserved(struct llfree *llf, struct get *g,
+					 u64 *local)
+{
+	const unsigned int frames = get_frames(g);
+	unsigned int held, left;
+	unsigned long row;
+	u64 word;
+	long ret;
+
+	held = local_take(local, frames, g->nr * frames, &row);
+	while (unlikely(!held)) {
+		word = READ_ONCE(*local);
+		if (!(word & LOCAL_PRESENT))
+			return -1;
+		if (local_free(word) < frames &&
+		    !local_sync(llf, local, local_tree(word),
+				frames - local_free(word)))
+			return -1;
+		held = local_take(local, frames, g->nr * frames, &row);
+	}
+
+	ret = tree_get(llf, g, row, held);
+	left = get_settle(g, held, ret >= 0);
+	if (likely(ret >= 0)) {
+		if (unlikely(left) &&
+		    !local_put(local, ret >> TREE_ROW_SHIFT, left))
+			tree_put(llf, LLFREE_VIEW_NORMAL,
+				 ret >> TREE_ROW_SHIFT, left);
+		if (ret != row)
+			local_set_row(local, ret);
+		return ret;
+	}
+	/* To the tree, lest we take the same ones again. */
+	if (left)
+		tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, left);
+	return -1;
+}
+
+/* Reserve a tree of @level, get from it, and make it the slot's tree. */
+static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
+			unsigned long tree, unsigned long row,
+			enum llfree_level level)
+{
+	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 old = READ_ONCE(*word);
+	unsigned int left, class;
+	long ret;
+
+	do {
+		if (tree_reserved(old) || tree_free(old) < (s32)get_frames(g) ||
+		    llf->policy->rate(g->class, tree_class(old),
+				      tree_free(old)) != level)
+			return -1;
+	} while (!try_cmpxchg_acquire(word, &old,
+				      tree_make(0, g->class, true)));
+	/* LLF(tree_reserve:A) */
+
+	class = tree_class(old);
+	ret = tree_get(llf, g, row, tree_free(old));
+	left = get_settle(g, tree_free(old), ret >= 0);
+	if (ret < 0) {
+		tree_unreserve(llf, tree, left, class);
+		return -1;
+	}
+
+	g->delta->did |= LLFREE_DID_RESERVE;
+	if (level == LLFREE_LEVEL_DEMOTE) {
+		g->delta->did |= LLFREE_DID_DEMOTE;
+		g->delta->old_class = class;
+	}
+	local_release(llf, xchg(local, local_make(left, ret)));
+	return ret;
+}
+
+/* Take no more than needed from a tree. */
+static long get_direct(struct llfree *llf, struct get *g, unsigned long tree,
+		       unsigned long row, unsigned int class)
+{
+	unsigned int frames = get_frames(g), held;
+	long ret;
+
+	held = tree_take(llf, g->view, tree, frames, g->nr * frames, class);
+	if (!held)
+		return -1;
+	ret = tree_get(llf, g, row, held);
+	held = get_settle(g, held, ret >= 0);
+	if (held)
+		tree_put(llf, g->view, tree, held);
+	return ret;
+}
+
+/* Note for the caller that frames came from a tree of another class. */
+static void get_note_class(const struct llfree *llf, struct get *g,
+			   unsigned int class, unsigned int did)
+{
+	if (g->view != LLFREE_VIEW_NORMAL || class == g->class ||
+	    class == LLFREE_CLASS_NONE)
+		return;
+	g->delta->did |= did;
+	g->delta->old_class = class;
+}
+
+/* Try one tree, if its level is in the range. */
+static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
+		     enum llfree_level first, enum llfree_level last)
+{
+	u32 word = READ_ONCE(llf->trees[g->view][tree]);
+	unsigned int class = tree_class(word);
+	u64 *local = get_local(llf, g);
+	enum llfree_level level;
+	unsigned long row;
+	long ret;
+
+	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g))
+		return -1;
+	if (g->view == LLFREE_VIEW_NORMAL)
+		level = llf->policy->rate(g->class, class,
+					  min_t(u32, tree_free(word),
+						LLFREE_TREE_FRAMES));
+	else
+		level = LLFREE_LEVEL_STEAL;
+	if (level < first || level > last)
+		return -1;
+	if (level == LLFREE_LEVEL_STEAL && class != g->class &&
+	    (g->flags & LLFREE_GET_NOFRAGMENT) &&
+	    g->view == LLFREE_VIEW_NORMAL)
+		return -1;
+
+	row = tree << TREE_ROW_SHIFT;
+	if (g->order) {
+		ret = tree_peek(llf, g, tree);
+		if (ret < 0)
+			return -1;
+		row = ret;
+	}
+
+	if (local && level < LLFREE_LEVEL_STEAL)
+		return get_reserve(llf, g, local, tree, row, level);
+
+	ret = get_direct(llf, g, tree, row,
+			 g->view == LLFREE_VIEW_NORMAL &&
+			 level < LLFREE_LEVEL_STEAL ? g->class :
+						      LLFREE_CLASS_NONE);
+	if (ret >= 0)
+		get_note_class(llf, g, class, level < LLFREE_LEVEL_STEAL ?
+			       LLFREE_DID_DEMOTE : LLFREE_DID_STEAL);
+	return ret;
+}
+
+/* Try @nr trees from @tree on, going round at the ends of [@low, @high). */
+static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
+		      unsigned long low, unsigned long high,
+		      enum llfree_level first, enum llfree_level last)
+{
+	unsigned long i;
+	long ret;
+
+	for (i = low; i < high; i++) {
+		ret = get_tree(llf, g, tree, first, last);
+		if (ret >= 0)
+			return ret;
+		if (++tree == high)
+			tree = low;
+	}
+	return -1;
+}
+
+/*
+ * From trees that slots have reserved: what others put there, and locals.
+ * @own: trees of the class of the request, else of the other classes
+ */
+static long get_steal(struct llfree *llf, struct get *g, bool own)
+{
+	const unsigned int frames = get_frames(g);
+	unsigned int slot, class, held;
+	unsigned long tree, row;
+	u32 word;
+	long ret;
+
+	for (tree = 0; tree < llf->nr_trees; tree++) {
+		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+		if (!tree_reserved(word) || tree_free(word) < (s32)frames ||
+		    own != (tree_class(word) == g->class))
+			continue;
+		ret = get_direct(llf, g, tree, tree << TREE_ROW_SHIFT,
+				 LLFREE_CLASS_NONE);
+		if (ret >= 0) {
+			get_note_class(llf, g, tree_class(word),
+				       LLFREE_DID_STEAL);
+			return ret;
+		}
+	}
+
+	for (slot = 0; slot < llf->nr_slots; slot++) {
+		for (class = 0; class < llf->policy->nr_classes; class++) {
+			if (own ? class != g->class : class == g->class)
+				continue;
+			held = local_take(&llf->locals[slot].reserved[class],
+					  frames, g->nr * frames, &row);
+			if (!held)
+				continue;
+			ret = tree_get(llf, g, row, held);
+			held = get_settle(g, held, ret >= 0);
+			if (held)
+				tree_put(llf, LLFREE_VIEW_NORMAL,
+					 row >> TREE_ROW_SHIFT, held);
+			if (ret >= 0) {
+				get_note_class(llf, g, class, LLFREE_DID_STEAL);
+				return ret;
+			}
+		}
+	}
+	return -1;
+}
+
+/*
+ * get_anywhere() - look at every child, whatever the permits say
+ *
+ * Takes the frames and leaves their trees a debt. Goes round again if a block
+ * was seen but could not be had; then either somebody else got it, or somebody
+ * holds permits of it for a moment. The latter may be who we interrupted, so
+ * there is a limit to that.
+ */
+static long get_anywhere(struct llfree *llf, struct get *g)
+{
+	unsigned int passes, stuck_passes = 0, lost;
+	unsigned long child, tree;
+	bool seen, stuck;
+	u32 gen = 0;
+	long row;
+
+	if (g->order)
+		gen = hint_arm(llf, g->order, g->view);
+
+	for (passes = 0; passes < MAX_PASSES; passes++) {
+		seen = false;
+		stuck = false;
+		for (child = 0; child < nr_children(llf); child++) {
+			row = child_peek(llf, g, child, &stuck);
+			if (row < 0)
+				continue;
+			seen = true;
+			if (g->order <= LLFREE_ROW_ORDER)
+				row = child_get_row(llf, g, row, g->nr <<
+						    g->order);
+			else if (g->order < LLFREE_CHILD_ORDER)
+				row = child_get_rows(llf, g, child,
+						     get_frames(g));
+			else
+				row = child_get_huge(llf, g, child,
+						     BIT(g->view));
+			tree = child >> TREE_CHILD_SHIFT;
+			lost = g->lost;
+			g->lost = 0;
+			if (row >= 0)
+				lost += g->taken;
+			if (lost)
+				tree_put(llf, g->view, tree, -(s32)lost);
+			if (row >= 0) {
+				get_note_class(llf, g,
+					       tree_class(READ_ONCE(llf->trees[g->view][tree])),
+					       LLFREE_DID_STEAL);
+				return row;
+			}
+		}
+		if (!seen) {
+			if (g->order)
+				hint_conclude(llf, g->order, g->view, gen);
+			return -1;
+		}
+		if (stuck && ++stuck_passes == MAX_STUCK_PASSES)
+			break;
+	}
+	return -1;
+}
+
+/* Everything beyond the own reservation */
+static noinline long get_slow(struct llfree *llf, struct get *g)
+{
+	unsigned long near = llf->policy->near, start, low, high;
+	u64 *local = get_local(llf, g);
+	enum llfree_level last;
+	u64 word;
+	long ret;
+
+	/* Spread slots over memory; then stay close to where they have been. */
+	word = local ? READ_ONCE(*local) : 0;
+	if (word & LOCAL_PRESENT)
+		start = local_tree(word);
+	else if (local)
+		start = llf->nr_trees * g->slot / llf->nr_slots;
+	else
+		start = 0;
+	low = ALIGN_DOWN(start, near);
+	high = min(low + near, llf->nr_trees);
+
+	if (llf->nr_trees > near) {
+		ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_MATCH,
+				LLFREE_LEVEL_SPARSE);
+		if (ret >= 0)
+			return ret;
+		ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_FREE,
+				LLFREE_LEVEL_FREE);
+		if (ret >= 0)
+			return ret;
+	} else {
+		ret = get_trees(llf, g, start, 0, llf->nr_trees,
+				LLFREE_LEVEL_MATCH, LLFREE_LEVEL_SPARSE);
+		if (ret >= 0)
+			return ret;
+	}
+	last = LLFREE_LEVEL_FREE;
+	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_MATCH,
+			last);
+	if (ret >= 0)
+		return ret;
+	if (!(g->flags & LLFREE_GET_NOFRAGMENT)) {
+		ret = get_trees(llf, g, start, 0, llf->nr_trees,
+				LLFREE_LEVEL_DEMOTE, LLFREE_LEVEL_DEMOTE);
+		if (ret >= 0)
+			return ret;
+	}
+	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_STEAL,
+			LLFREE_LEVEL_STEAL);
+	if (ret >= 0)
+		return ret;
+	if (g->view == LLFREE_VIEW_NORMAL) {
+		ret = get_steal(llf, g, true);
+		if (ret >= 0)
+			return ret;
+		if (g->flags & LLFREE_GET_NOFRAGMENT)
+			return -1;
+		ret = get_steal(llf, g, false);
+		if (ret >= 0)
+			return ret;
+	}
+	return get_anywhere(llf, g);
+}
+
+static __always_inline long get_any(struct llfree *llf, struct get *g)
+{
+	u64 *local = get_local(llf, g);
+	long row;
+
+	if (local) {
+		row = get_reserved(llf, g, local);
+		if (likely(row >= 0))
+			return row;
+	}
+	return get_slow(llf, g);
+}
+
+static bool request_valid(const struct llfree *llf,
+			  const struct llfree_request *req)
+{
+	return req->order <= LLFREE_MAX_ORDER &&
+	       req->class < llf->policy->nr_classes &&
+	       req->view < LLFREE_ALLOC_VIEWS &&
+	       !(req->flags & ~LLFREE_GET_NOFRAGMENT) &&
+	       req->slot >= LLFREE_NO_SLOT && req->slot < (int)llf->nr_slots;
+}
+
+static void get_init(struct get *g, const struct llfree_request *req,
+		     unsigned int nr, struct llfree_delta *delta)
+{
+	g->order = req->order;
+	g->nr = nr;
+	g->class = req->class;
+	g->view = req->view;
+	g->flags = req->flags;
+	g->slot = req->slot;
+	g->lost = 0;
+	g->delta = delta;
+}
+
+/**
+ * llfree_get() - allocate a block
+ * @llf: the instance
+ * @req: what is wanted
+ * @delta: what changed is added here; may be NULL
+ *
+ * Looks first at what the slot has reserved, then at other trees in the order
+ * that the policy gives them, then at what other slots have reserved, and last
+ * at every child. With LLFREE_GET_NOFRAGMENT it stops short of trees of other
+ * classes.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the block, aligned to its size; -ENOMEM if there is
+ *	no such block; -EINVAL if @req asks for what cannot be
+ */
+long llfree_get(struct llfree *llf, const struct llfree_request *req,
+		struct llfree_delta *delta)
+{
+	struct llfree_delta unused;
+	struct get g;
+	long row;
+
+	if (unlikely(!request_valid(llf, req)))
+		return -EINVAL;
+
+	get_init(&g, req, 1, delta_or(delta, &unused));
+	row = get_any(llf, &g);
+	if (unlikely(row < 0))
+		return -ENOMEM;
+	if (g.order <= LLFREE_ROW_ORDER)
+		return row_frame(llf, row) + __ffs64(g.mask);
+	return row_frame(llf, row);
+}
+EXPORT_SYMBOL_GPL(llfree_get);
+
+/**
+ * llfree_get_bulk() - allocate several blocks of one row at once
+ * @llf: the instance
+ * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
+ * @nr: most blocks wanted
+ * @mask: bits of the frames that were allocated, counted from the frame that
+ *	is returned
+ * @delta: what changed is added here; may be NULL
+ *
+ * Costs as much as one llfree_get(). May return fewer blocks than wanted though
+ * there are more.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the row, aligned to LLFREE_ROW_FRAMES; -ENOMEM if
+ *	there is no block of the order; -EINVAL for bad arguments
+ */
+long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
+		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
+{
+	struct llfree_delta unused;
+	struct get g;
+	long row;
+
+	if (unlikely(!request_valid(llf, req) || !nr ||
+		     req->order > LLFREE_ROW_ORDER))
+		return -EINVAL;
+
+	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
+	get_init(&g, req, nr, delta_or(delta, &unused));
+	row = get_any(llf, &g);
+	if (unlikely(row < 0))
+		return -ENOMEM;
+	*mask = g.mask;
+	return row_frame(llf, row);
+}
+EXPORT_SYMBOL_GPL(llfree_get_bulk);
+
+/* ---- Put ---- */
+
+/* Give frames, whose bits are clear, back to child and tree. */
+static __always_inline void put_frames(struct llfree *llf, int slot,
+				       unsigned long row, u64 mask,
+				       unsigned int frames,
+				       struct llfree_delta *delta)
+{
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	unsigned int view = child_give(llf, child, frames, delta);
+
+	if (likely(view == LLFREE_VIEW_NORMAL))
+		permits_put(llf, slot, child >> TREE_CHILD_SHIFT, frames);
+	else if (view < LLFREE_ALLOC_VIEWS)
+		tree_put(llf, view, child >> TREE_CHILD_SHIFT, frames);
+	hint_freed(llf, row, mask, view);
+}
+
+static bool rows_allocated(const struct llfree *llf, unsigned long row,
+			   unsigned long nr)
+{
+	while (nr--)
+		if (READ_ONCE(llf->rows[row + nr]) != ~0ULL)
+			return false;
+	return true;
+}
+
+/*
+ * Clear all of @nr rows, or none. A bad free is found out before anything is
+ * clear, lest permits for other frames of the child are used for these.
+ */
+static bool rows_clear(struct llfree *llf, unsigned long row, unsigned int nr)
+{
+	unsigned int i;
+
+	if (!rows_allocated(llf, row, nr))
+		return false;
+	for (i = 0; i < nr; i++) {
+		if (!row_clear(llf, row + i, ~0ULL))
+			goto undo;
+	}
+	return true;
+undo:
+	/*
+	 * Freed by somebody else at the same time. What we cleared is still
+	 * clear, unless more than one of us frees what is not theirs.
+	 */
+	while (i--) {
+		u64 old = 0;
+
+		WARN_ONCE(!try_cmpxchg(&llf->rows[row + i], &old, ~0ULL),
+			  "llfree: row %lu changed while it was being freed\n",
+			  row + i);
+	}
+	return false;
+}
+
+static bool slot_valid(const struct llfree *llf, int slot)
+{
+	return slot >= LLFREE_NO_SLOT && slot < (int)llf->nr_slots;
+}
+
+/**
+ * llfree_put() - free a block
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame, aligned to the size of the block
+ * @order: any; the block need not have been allocated in one piece
+ * @delta: what changed is added here; may be NULL
+ *
+ * Blocks of more than a child are freed child by child.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if the block is not in the range, not aligned, or not
+ *	allocated in whole. Then nothing has changed.
+ */
+int llfree_put(struct llfree *llf, int slot, unsigned long frame,
+	       unsigned int order, struct llfree_delta *delta)
+{
+	unsigned long row, end, nr;
+	struct llfree_delta unused;
+
+	if (unlikely(order >= BITS_PER_LONG - 1 || !slot_valid(llf, slot) ||
+		     !IS_ALIGNED(frame, 1UL << order) ||
+		     !block_in_range(llf, frame, 1UL << order)))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+
+	row = frame_row(llf, frame);
+	if (order <= LLFREE_ROW_ORDER) {
+		u64 mask = order == LLFREE_ROW_ORDER ? ~0ULL :
+			((1ULL << (1U << order)) - 1) <<
+			(frame & (LLFREE_ROW_FRAMES - 1));
+
+		if (unlikely(!row_clear(llf, row, mask)))
+			return -EINVAL;
+		put_frames(llf, slot, row, mask, 1U << order, delta);
+		return 0;
+	}
+
+	end = row + (1UL << (order - LLFREE_ROW_ORDER));
+	if (order > LLFREE_CHILD_ORDER && !rows_allocated(llf, row, end - row))
+		return -EINVAL;
+	nr = min(end - row, LLFREE_CHILD_ROWS);
+	for (; row < end; row += nr) {
+		if (!rows_clear(llf, row, nr))
+			return -EINVAL;
+		put_frames(llf, slot, row, ~0ULL, nr << LLFREE_ROW_ORDER,
+			   delta);
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_put);
+
+/**
+ * llfree_put_bulk() - free several frames of one row at once
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
+ * @mask: bits of the frames to free, not 0
+ * @delta: what changed is added here; may be NULL
+ *
+ * Costs as much as llfree_put() of a single frame.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if a frame is not in the range or not allocated. Then
+ *	nothing has changed.
+ */
+int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
+		    u64 mask, struct llfree_delta *delta)
+{
+	struct llfree_delta unused;
+	unsigned long row;
+
+	if (unlikely(!mask || !slot_valid(llf, slot) ||
+		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES) ||
+		     frame < llf->base || frame >= llf->end ||
+		     frame + __ffs64(mask) < llf->first ||
+		     frame + fls64(mask) > llf->end))
+		return -EINVAL;
+
+	row = frame_row(llf, frame);
+	if (unlikely(!row_clear(llf, row, mask)))
+		return -EINVAL;
+	put_frames(llf, slot, row, mask, hweight64(mask), delta_or(delta, &unused));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_put_bulk);
+
+/* ---- Claims ---- */
+
+#define VIEWS_ALL	((1U << LLFREE_NR_VIEWS) - 1)
+#define VIEWS_VISIBLE	(VIEWS_ALL & ~(1U << LLFREE_VIEW_ISOLATED))
+
+static unsigned int claim_views(unsigned int flags)
+{
+	return flags & LLFREE_CLAIM_HIDDEN ? VIEWS_ALL : VIEWS_VISIBLE;
+}
+
+/* The tree of a child owes permits for frames that were claimed in @view. */
+static void claim_debt(struct llfree *llf, unsigned long child,
+		       unsigned int view, unsigned int frames)
+{
+	if (frames && view < LLFREE_ALLOC_VIEWS)
+		tree_put(llf, view, child >> TREE_CHILD_SHIFT, -(s32)frames);
+}
+
+/* Undo the child step of a claim. */
+static void claim_undo(struct llfree *llf, unsigned long child,
+		       unsigned int frames, unsigned int view,
+		       struct llfree_delta *delta)
+{
+	claim_debt(llf, child, view,
+		   child_undo(llf, child, frames, view, delta));
+}
+
+static bool claim_child(struct llfree *llf, unsigned long child,
+			unsigned int views, struct llfree_delta *delta)
+{
+	unsigned int view;
+	bool ok;
+
+	preempt_disable();
+	if (!child_take(llf, child, views, LLFREE_CHILD_FRAMES,
+			LLFREE_CHILD_FRAMES, &view, delta)) {
+		preempt_enable();
+		return false;
+	}
+	ok = rows_fill_child(llf, child);
+	preempt_enable();
+	claim_debt(llf, child, view, LLFREE_CHILD_FRAMES);
+	return ok;
+}
+
+/**
+ * llfree_claim() - allocate exactly this block
+ * @llf: the instance
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_MAX_ORDER
+ * @flags: LLFREE_CLAIM_*
+ * @delta: what changed is added here; may be NULL
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EBUSY if some of it is allocated or hidden; -EINVAL if it is not
+ *	in the range or not aligned
+ */
+int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
+		 unsigned int flags, struct llfree_delta *delta)
+{
+	unsigned int views = claim_views(flags), view;
+	struct llfree_delta unused;
+	unsigned long row, child;
+	bool ok;
+
+	if (unlikely(order > LLFREE_MAX_ORDER ||
+		     (flags & ~LLFREE_CLAIM_HIDDEN) ||
+		     !IS_ALIGNED(frame, 1UL << order) ||
+		     !block_in_range(llf, frame, 1UL << order)))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+
+	row = frame_row(llf, frame);
+	child = frame_child(llf, frame);
+	if (order > LLFREE_CHILD_ORDER) {
+		if (!claim_child(llf, child, views, delta))
+			return -EBUSY;
+		if (claim_child(llf, child + 1, views, delta))
+			return 0;
+		/* Not put_frames(): the debt is the tree's. */
+		rows_clear(llf, row, LLFREE_CHILD_ROWS);
+		put_frames(llf, LLFREE_NO_SLOT, row, ~0ULL,
+			   LLFREE_CHILD_FRAMES, delta);
+		return -EBUSY;
+	}
+	if (order == LLFREE_CHILD_ORDER)
+		return claim_child(llf, child, views, delta) ? 0 : -EBUSY;
+
+	if (order <= LLFREE_ROW_ORDER) {
+		u64 mask = order == LLFREE_ROW_ORDER ? ~0ULL :
+			((1ULL << (1U << order)) - 1) <<
+			(frame & (LLFREE_ROW_FRAMES - 1));
+		u64 word = READ_ONCE(llf->rows[row]);
+
+		if (word & mask)
+			return -EBUSY;
+		preempt_disable();
+		if (!child_take(llf, child, views, 1U << order, 1U << order,
+				&view, delta)) {
+			preempt_enable();
+			return -EBUSY;
+		}
+		do {
+			ok = !(word & mask);
+		} while (ok && !row_set(llf, row, &word, mask));
+		preempt_enable();
+	} else {
+		unsigned int nr = 1U << (order - LLFREE_ROW_ORDER);
+
+		if (!rows_free(llf, row, nr))
+			return -EBUSY;
+		preempt_disable();
+		if (!child_take(llf, child, views, 1U << order, 1U << order,
+				&view, delta)) {
+			preempt_enable();
+			return -EBUSY;
+		}
+		ok = rows_fill(llf, row, nr);
+		preempt_enable();
+	}
+	if (!ok) {
+		claim_undo(llf, child, 1U << order, view, delta);
+		return -EBUSY;
+	}
+	claim_debt(llf, child, view, 1U << order);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_claim);
+
+/**
+ * llfree_claim_row() - allocate whatever is free of some frames of a row
+ * @llf: the instance
+ * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
+ * @mask: bits of the frames that are wanted
+ * @flags: LLFREE_CLAIM_*
+ * @claimed: bits of the frames that were allocated
+ * @delta: what changed is added here; may be NULL
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: number of frames allocated; -EBUSY if the child is hidden; -EINVAL
+ *	if the row is not in the range or not aligned
+ */
+long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
+		      unsigned int flags, u64 *claimed,
+		      struct llfree_delta *delta)
+{
+	unsigned int views = claim_views(flags), view, taken;
+	struct llfree_delta unused;
+	unsigned long row, child;
+	u64 word, take;
+
+	*claimed = 0;
+	if (unlikely((flags & ~LLFREE_CLAIM_HIDDEN) ||
+		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES) ||
+		     frame + LLFREE_ROW_FRAMES <= llf->first ||
+		     frame >= llf->end))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+
+	row = frame_row(llf, frame);
+	child = frame_child(llf, frame);
+	if (!(views & BIT(child_view(READ_ONCE(llf->children[child])))))
+		return -EBUSY;
+
+	word = READ_ONCE(llf->rows[row]);
+	take = ~word & mask;
+	if (!take)
+		return 0;
+	preempt_disable();
+	taken = child_take(llf, child, views, 1, hweight64(take), &view, delta);
+	if (!taken) {
+		preempt_enable();
+		return 0;
+	}
+	do {
+		take = runs_lowest(~word & mask, 0, taken);
+	} while (take && !row_set(llf, row, &word, take));
+	preempt_enable();
+
+	if (hweight64(take) < taken)
+		claim_undo(llf, child, taken - hweight64(take), view, delta);
+	claim_debt(llf, child, view, hweight64(take));
+	*claimed = take;
+	return hweight64(take);
+}
+EXPORT_SYMBOL_GPL(llfree_claim_row);
+
+/* ---- State of children and trees ---- */
+
+/**
+ * llfree_set_view() - change who may see the free frames of a child
+ * @llf: the instance
+ * @frame: any frame of the child
+ * @view: the new view
+ * @delta: what changed is added here; may be NULL
+ *
+ * A get that starts after a child became isolated does not return frames of it.
+ * One that had taken its permits before may still do so; llfree_child_stable()
+ * tells when there is none left.
+ *
+ * Context: any; takes no lock, does not sleep. Who changes the view of a child
+ * has to be serialised against others that do by the caller if the old view
+ * matters.
+ *
+ * Return: the old view; -EALREADY if it has that view; -EINVAL
+ */
+int llfree_set_view(struct llfree *llf, unsigned long frame,
+		    enum llfree_view view, struct llfree_delta *delta)
+{
+	unsigned int from, free;
+	unsigned long child;
+	u16 *word, old, new;
+
+	if (view >= LLFREE_NR_VIEWS || !block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	child = frame_child(llf, frame);
+	word = &llf->children[child];
+	old = READ_ONCE(*word);
+	do {
+		if (child_view(old) == view)
+			return -EALREADY;
+		new = child_make(child_free(old), view) |
+		      (old & CHILD_REPORTED);
+	} while (!try_cmpxchg(word, &old, new)); /* LLF(set_view:A) */
+
+	from = child_view(old);
+	free = child_free(old);
+	if (from < LLFREE_ALLOC_VIEWS)
+		tree_put(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
+	if (view < LLFREE_ALLOC_VIEWS) {
+		tree_put(llf, view, child >> TREE_CHILD_SHIFT, free);
+		if (free)
+			hint_raise(llf, LLFREE_MAX_ORDER, view);
+	}
+	if (delta) {
+		delta->frames[from] -= free;
+		delta->frames[view] += free;
+		if (free == LLFREE_CHILD_FRAMES) {
+			delta->huge[from]--;
+			delta->huge[view]++;
+		}
+	}
+	return from;
+}
+EXPORT_SYMBOL_GPL(llfree_set_view);
+
+/**
+ * llfree_set_reported() - mark an entirely free child as reported
+ * @llf: the instance
+ * @frame: any frame of the child
+ *
+ * Any allocation from the child removes the mark.
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: 0; -EBUSY if the child is not entirely free; -EINVAL
+ */
+int llfree_set_reported(struct llfree *llf, unsigned long frame)
+{
+	u16 *word, old;
+
+	if (!block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	word = &llf->children[frame_child(llf, frame)];
+	old = READ_ONCE(*word);
+	do {
+		if (child_free(old) != LLFREE_CHILD_FRAMES)
+			return -EBUSY;
+	} while (!try_cmpxchg_relaxed(word, &old, (u16)(old | CHILD_REPORTED)));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_set_reported);
+
+/**
+ * llfree_set_class() - change the class of a tree
+ * @llf: the instance
+ * @frame: any frame of the tree
+ * @class: below the number of classes of the policy
+ *
+ * A tree that is entirely free has no class and gets none.
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: 0; -EBUSY if a slot has reserved the tree; -EINVAL
+ */
+int llfree_set_class(struct llfree *llf, unsigned long frame,
+		     unsigned int class)
+{
+	u32 *word, old;
+
+	if (class >= llf->policy->nr_classes || !block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	word = &llf->trees[LLFREE_VIEW_NORMAL]
+			  [frame_child(llf, frame) >> TREE_CHILD_SHIFT];
+	old = READ_ONCE(*word);
+	do {
+		if (tree_reserved(old))
+			return -EBUSY;
+	} while (!try_cmpxchg_relaxed(word, &old,
+				      tree_word(llf, tree_free(old), class,
+						false)));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_set_class);
+
+/**
+ * llfree_drain() - give the reservations of a slot back
+ * @llf: the instance
+ * @slot: the slot; negative for all of them
+ *
+ * Nothing need be drained for others to find frames; this is for a slot that
+ * is going to be unused, and before llfree_set_slots().
+ *
+ * Context: any, also for the slot of another CPU; takes no lock, does not
+ * sleep.
+ *
+ * Return: 0; -EINVAL if there is no such slot
+ */
+int llfree_drain(struct llfree *llf, int slot)
+{
+	unsigned int class;
+
+	if (slot >= (int)llf->nr_slots)
+		return -EINVAL;
+	if (slot < 0) {
+		for (slot = 0; slot < (int)llf->nr_slots; slot++)
+			llfree_drain(llf, slot);
+		return 0;
+	}
+
+	for (class = 0; class < llf->policy->nr_classes; class++)
+		local_release(llf, xchg(&llf->locals[slot].reserved[class], 0));
+	WRITE_ONCE(llf->locals[slot].last_put, 0);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_drain);
+
+/* ---- Life cycle ---- */
+
+/**
+ * llfree_layout() - how much memory an instance needs
+ * @first: first frame of the range
+ * @nr: number of frames, 1..LLFREE_MAX_FRAMES
+ * @mem: the sizes are stored here
+ *
+ * Context: any.
+ *
+ * Return: 0; -EINVAL if there cannot be such a range
+ */
+int llfree_layout(unsigned long first, unsigned long nr,
+		  struct llfree_memory *mem)
+{
+	unsigned long base, trees;
+
+	if (!nr || nr > LLFREE_MAX_FRAMES || first + nr < first ||
+	    first + nr > LONG_MAX - LLFREE_TREE_FRAMES)
+		return -EINVAL;
+
+	base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
+	trees = ALIGN(first + nr - base, LLFREE_TREE_FRAMES) >>
+		LLFREE_TREE_ORDER;
+	mem->rows_size = trees * TREE_ROWS * sizeof(u64);
+	mem->children_size = ALIGN(trees * LLFREE_TREE_CHILDREN * sizeof(u16),
+				   SMP_CACHE_BYTES);
+	mem->trees_size = LLFREE_ALLOC_VIEWS *
+			  ALIGN(trees * sizeof(u32), SMP_CACHE_BYTES);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_layout);
+
+/* Bits of a row that are not in the range */
+static u64 row_outside(const struct llfree *llf, unsigned long row)
+{
+	unsigned long frame = row_frame(llf, row);
+	u64 inside = ~0ULL;
+
+	if (frame + LLFREE_ROW_FRAMES <= llf->first || frame >= llf->end)
+		return ~0ULL;
+	if (frame < llf->first)
+		inside &= ~0ULL << (llf->first - frame);
+	if (llf->end - frame < LLFREE_ROW_FRAMES)
+		inside &= (1ULL << (llf->end - frame)) - 1;
+	return ~inside;
+}
+
+static void init_child(struct llfree *llf, unsigned long child,
+		       enum llfree_mode mode)
+{
+	unsigned long row = child << CHILD_ROW_SHIFT;
+	unsigned int free = 0, view = LLFREE_VIEW_NORMAL, i;
+	u64 word;
+
+	if (mode == LLFREE_INIT_KEEP)
+		return;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
+		if (mode == LLFREE_INIT_RECOVER)
+			word = llf->rows[row];
+		else
+			word = mode == LLFREE_INIT_ALLOC ? ~0ULL : 0;
+		word |= row_outside(llf, row);
+		llf->rows[row] = word;
+		free += LLFREE_ROW_FRAMES - hweight64(word);
+	}
+	if (mode == LLFREE_INIT_RECOVER)
+		view = child_view(llf->children[child]);
+	llf->children[child] = child_make(free, view);
+}
+
+static void init_tree(struct llfree *llf, unsigned long tree)
+{
+	s32 free[LLFREE_NR_VIEWS] = { };
+	unsigned int i, view, class;
+	u16 word;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		word = llf->children[(tree << TREE_CHILD_SHIFT) + i];
+		free[child_view(word)] += child_free(word);
+	}
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		class = free[view] == LLFREE_TREE_FRAMES ?
+			LLFREE_CLASS_NONE : llf->policy->init_class;
+		llf->trees[view][tree] = tree_make(free[view], class, false);
+	}
+}
+
+/**
+ * llfree_init() - set up an instance
+ * @llf: memory for the instance; its content does not matter
+ * @first: first frame of the range
+ * @nr: number of frames
+ * @mem: memory of the sizes of llfree_layout(); it belongs to the instance
+ *	from now on. @mem itself may be reused.
+ * @mode: what state the frames are in
+ * @policy: how requests spread over trees; NULL for llfree_default_policy
+ *
+ * The instance starts without slots.
+ *
+ * Context: any; nobody else may use the instance or the memory.
+ *
+ * Return: 0; -EINVAL for bad arguments
+ */
+int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
+		const struct llfree_memory *mem, enum llfree_mode mode,
+		const struct llfree_policy *policy)
+{
+	struct llfree_memory need;
+	unsigned long i;
+	unsigned int view;
+	int ret;
+
+	ret = llfree_layout(first, nr, &need);
+	if (ret)
+		return ret;
+	if (!policy)
+		policy = &llfree_default_policy;
+	if (mode > LLFREE_INIT_KEEP || !policy->rate ||
+	    !policy->nr_classes || policy->nr_classes > LLFREE_MAX_CLASSES ||
+	    policy->init_class >= policy->nr_classes ||
+	    !policy->near || (policy->near & (policy->near - 1)))
+		return -EINVAL;
+	if (!mem->rows || !mem->children || !mem->trees ||
+	    !IS_ALIGNED((unsigned long)mem->rows, SMP_CACHE_BYTES) ||
+	    !IS_ALIGNED((unsigned long)mem->children, SMP_CACHE_BYTES) ||
+	    !IS_ALIGNED((unsigned long)mem->trees, SMP_CACHE_BYTES) ||
+	    mem->rows_size < need.rows_size ||
+	    mem->children_size < need.children_size ||
+	    mem->trees_size < need.trees_size)
+		return -EINVAL;
+
+	memset(llf, 0, sizeof(*llf));
+	llf->first = first;
+	llf->end = first + nr;
+	llf->base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
+	llf->nr_trees = need.rows_size / (TREE_ROWS * sizeof(u64));
+	llf->rows = mem->rows;
+	llf->children = mem->children;
+	llf->policy = policy;
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		llf->trees[view] = mem->trees + view *
+			(need.trees_size / LLFREE_ALLOC_VIEWS);
+		llf->hint[view] = HINT_IDLE;
+	}
+
+	for (i = 0; i < nr_children(llf); i++)
+		init_child(llf, i, mode);
+	for (i = 0; i < llf->nr_trees; i++)
+		init_tree(llf, i);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_init);
+
+/**
+ * llfree_max_slots() - how many slots make sense
+ * @llf: the instance
+ *
+ * With more than one tree in four reserved, slots would only steal from each
+ * other.
+ *
+ * Context: any.
+ *
+ * Return: number of slots; 0 if reservations are of no use
+ */
+unsigned int llfree_max_slots(const struct llfree *llf)
+{
+	return min_t(unsigned long, INT_MAX,
+		     llf->nr_trees / (4UL * llf->policy->nr_classes));
+}
+EXPORT_SYMBOL_GPL(llfree_max_slots);
+
+/**
+ * llfree_set_slots() - give an instance its slots
+ * @llf: the instance, with its slots drained if it has any
+ * @locals: @nr_slots elements, cache line aligned; they belong to the instance
+ *	until the next call
+ * @nr_slots: number of slots; 0 for none
+ *
+ * Context: any; nobody else may use the instance.
+ *
+ * Return: 0; -EINVAL for bad arguments
+ */
+int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
+		     unsigned int nr_slots)
+{
+	if (nr_slots > INT_MAX || (nr_slots && !locals) ||
+	    !IS_ALIGNED((unsigned long)locals, SMP_CACHE_BYTES))
+		return -EINVAL;
+
+	if (nr_slots)
+		memset(locals, 0, nr_slots * sizeof(*locals));
+	llf->locals = locals;
+	/* Who sees the number sees the slots. */
+	smp_store_release(&llf->nr_slots, nr_slots);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_set_slots);

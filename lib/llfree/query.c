@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree core: what is free, how much of it, and whether all of it adds up.
+ *
+ * Nothing here writes to an instance. While others run, answers are snapshots
+ * that can be out of date, and sums over several words may never have been
+ * true at one moment; who needs to act on an answer claims what it needs.
+ */
+#include <linux/export.h>
+#include <linux/string.h>
+
+#include "internal.h"
+
+static bool child_all_free(const struct llfree *llf, unsigned long child)
+{
+	return child_free(READ_ONCE(llf->children[child])) ==
+	       LLFREE_CHILD_FRAMES;
+}
+
+/**
+ * llfree_free_order() - size of the free block around a frame
+ * @llf: the instance
+ * @frame: any frame number
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: order of the largest naturally aligned free block that contains
+ *	@frame, at most LLFREE_MAX_ORDER; -1 if it is allocated or not in the
+ *	range
+ */
+int llfree_free_order(const struct llfree *llf, unsigned long frame)
+{
+	unsigned long child, row, buddy;
+	unsigned int order;
+	u64 word, bit;
+
+	if (!block_in_range(llf, frame, 1))
+		return -1;
+
+	row = frame_row(llf, frame);
+	word = READ_ONCE(llf->rows[row]);
+	bit = 1ULL << (frame & (LLFREE_ROW_FRAMES - 1));
+	if (word & bit)
+		return -1;
+
+	for (order = 0; order < LLFREE_ROW_ORDER; order++)
+		if (!(runs_mask(row_runs(word, order + 1), order + 1) & bit))
+			return order;
+
+	for (; order < LLFREE_CHILD_ORDER; order++) {
+		unsigned int nr = 1U << (order - LLFREE_ROW_ORDER);
+
+		buddy = ALIGN_DOWN(row, nr) ^ nr;
+		while (nr--)
+			if (READ_ONCE(llf->rows[buddy + nr]))
+				return order;
+	}
+
+	child = frame_child(llf, frame);
+	if (child_all_free(llf, child) && child_all_free(llf, child ^ 1) &&
+	    child_view(READ_ONCE(llf->children[child])) ==
+	    child_view(READ_ONCE(llf->children[child ^ 1])))
+		order++;
+	return order;
+}
+EXPORT_SYMBOL_GPL(llfree_free_order);
+
+/**
+ * llfree_free_mask() - which frames of a row are free
+ * @llf: the instance
+ * @frame: any frame of the row
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: a bit for each frame of the row, 1 = free; 0 outside the range
+ */
+u64 llfree_free_mask(const struct llfree *llf, unsigned long frame)
+{
+	if (frame < llf->base || frame >= llf->end)
+		return 0;
+	return ~READ_ONCE(llf->rows[frame_row(llf, frame)]);
+}
+EXPORT_SYMBOL_GPL(llfree_free_mask);
+
+/**
+ * llfree_child() - state of a child
+ * @llf: the instance
+ * @frame: any frame of the child that is in the range
+ * @child: the state is stored here
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if @frame is not in the range
+ */
+int llfree_child(const struct llfree *llf, unsigned long frame,
+		 struct llfree_child *child)
+{
+	unsigned long index;
+	u32 tree;
+	u16 word;
+
+	if (!block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	index = frame_child(llf, frame);
+	word = READ_ONCE(llf->children[index]);
+	tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
+				   [index >> TREE_CHILD_SHIFT]);
+	child->frame = child_frame(llf, index);
+	child->free = child_free(word);
+	child->view = child_view(word);
+	child->reported = word & CHILD_REPORTED;
+	child->class = tree_class(tree);
+	child->tree_reserved = tree_reserved(tree);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_child);
+
+static unsigned int child_clear_bits(const struct llfree *llf,
+				     unsigned long child)
+{
+	const u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	unsigned int i, clear = 0;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		clear += hweight64(~READ_ONCE(rows[i]));
+	return clear;
+}
+
+/**
+ * llfree_child_stable() - is nobody between two steps in a child?
+ * @llf: the instance
+ * @frame: any frame of the child
+ *
+ * Of use for an isolated child, where only puts and claims can begin. Poll it
+ * without holding a lock that an allocation or free in interrupt context could
+ * want.
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: free frames of the child; -EAGAIN while an operation is under way;
+ *	-EINVAL if @frame is not in the range
+ */
+int llfree_child_stable(const struct llfree *llf, unsigned long frame)
+{
+	unsigned long child;
+	unsigned int free;
+
+	if (!block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	child = frame_child(llf, frame);
+	free = child_free(READ_ONCE(llf->children[child]));
+	return free == child_clear_bits(llf, child) ? (int)free : -EAGAIN;
+}
+EXPORT_SYMBOL_GPL(llfree_child_stable);
+
+/**
+ * llfree_may_have_order() - might a get of this order succeed?
+ * @llf: the instance
+ * @order: 0..LLFREE_MAX_ORDER
+ * @view: a view below LLFREE_VIEW_ISOLATED
+ *
+ * A hint in constant time: false if a get of this or a smaller order looked
+ * everywhere and found nothing, and nothing of the kind became free since.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: whether it is worth trying
+ */
+bool llfree_may_have_order(const struct llfree *llf, unsigned int order,
+			   enum llfree_view view)
+{
+	return order < hint_exhausted(READ_ONCE(llf->hint[view]));
+}
+EXPORT_SYMBOL_GPL(llfree_may_have_order);
+
+static void stats_trees(const struct llfree *llf, struct llfree_stats *stats)
+{
+	unsigned long tree;
+	u32 word;
+
+	for (tree = 0; tree < llf->nr_trees; tree++) {
+		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+		stats->reserved += tree_reserved(word);
+		stats->trees[tree_class(word)]++;
+	}
+}
+
+/**
+ * llfree_stats_exact() - what is free, counted from children
+ * @llf: the instance
+ * @stats: the counts are stored here
+ *
+ * Context: any; takes no lock, does not sleep, reads 2 bytes per child.
+ */
+void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats)
+{
+	unsigned long child;
+	u16 word;
+
+	memset(stats, 0, sizeof(*stats));
+	stats_trees(llf, stats);
+	for (child = 0; child < nr_children(llf); child++) {
+		word = READ_ONCE(llf->children[child]);
+		stats->frames[child_view(word)] += child_free(word);
+		if (child_free(word) == LLFREE_CHILD_FRAMES)
+			stats->huge[child_view(word)]++;
+	}
+}
+EXPORT_SYMBOL_GPL(llfree_stats_exact);
+
+/**
+ * llfree_stats_fast() - what is free, counted from trees and slots
+ * @llf: the instance
+ * @stats: the counts are stored here; those of entirely free children are 0,
+ *	and so is what is free in isolated children, which trees do not count
+ *
+ * Context: any; takes no lock, does not sleep, reads 4 bytes per tree and view.
+ */
+void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
+{
+	unsigned int slot, class, view;
+	long sum[LLFREE_ALLOC_VIEWS] = { };
+	unsigned long tree;
+	u64 word;
+
+	memset(stats, 0, sizeof(*stats));
+	stats_trees(llf, stats);
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
+		for (tree = 0; tree < llf->nr_trees; tree++)
+			sum[view] += tree_free(READ_ONCE(llf->trees[view][tree]));
+	for (slot = 0; slot < llf->nr_slots; slot++) {
+		for (class = 0; class < llf->policy->nr_classes; class++) {
+			word = READ_ONCE(llf->locals[slot].reserved[class]);
+			if (word & LOCAL_PRESENT)
+				sum[LLFREE_VIEW_NORMAL] += local_free(word);
+		}
+	}
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
+		stats->frames[view] = max(sum[view], 0L);
+}
+EXPORT_SYMBOL_GPL(llfree_stats_fast);
+
+/* Add the blocks of a child that is not entirely free. */
+static void count_child(const struct llfree *llf, unsigned long child,
+			unsigned long nr[LLFREE_NR_ORDERS])
+{
+	const u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	unsigned int i, order, empty = 0;
+	u64 word, starts;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
+		word = READ_ONCE(rows[i]);
+		if (!word) {
+			empty |= 1U << i;
+			continue;
+		}
+		for (order = LLFREE_ROW_ORDER; order-- && word != ~0ULL;) {
+			starts = row_runs(word, order);
+			nr[order] += hweight64(starts);
+			word |= runs_mask(starts, order);
+		}
+	}
+
+	/* Whole rows, the largest aligned groups first */
+	if (empty == 0xff) {
+		nr[LLFREE_CHILD_ORDER]++;
+		return;
+	}
+	for (i = 0; i < LLFREE_CHILD_ROWS; i += 4) {
+		if (((empty >> i) & 0xf) == 0xf) {
+			nr[LLFREE_ROW_ORDER + 2]++;
+			empty &= ~(0xfU << i);
+		}
+	}
+	for (i = 0; i < LLFREE_CHILD_ROWS; i += 2) {
+		if (((empty >> i) & 0x3) == 0x3) {
+			nr[LLFREE_ROW_ORDER + 1]++;
+			empty &= ~(0x3U << i);
+		}
+	}
+	nr[LLFREE_ROW_ORDER] += hweight32(empty);
+}
+
+/**
+ * llfree_count_orders() - number of free blocks of each order
+ * @llf: the instance
+ * @view: the view to count
+ * @class: class of the trees to count; negative for all
+ * @nr: numbers of maximal naturally aligned free blocks are stored here
+ *
+ * Context: any; takes no lock, does not sleep, reads the rows of every child
+ * that is partly free.
+ */
+void llfree_count_orders(const struct llfree *llf, enum llfree_view view,
+			 int class, unsigned long nr[LLFREE_NR_ORDERS])
+{
+	unsigned long child;
+	u16 word, buddy;
+	u32 tree;
+
+	memset(nr, 0, LLFREE_NR_ORDERS * sizeof(*nr));
+	for (child = 0; child < nr_children(llf); child++) {
+		word = READ_ONCE(llf->children[child]);
+		if (child_view(word) != view || !child_free(word))
+			continue;
+		tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
+					   [child >> TREE_CHILD_SHIFT]);
+		if (class >= 0 && tree_class(tree) != class)
+			continue;
+		if (child_free(word) < LLFREE_CHILD_FRAMES) {
+			count_child(llf, child, nr);
+			continue;
+		}
+		buddy = READ_ONCE(llf->children[child ^ 1]);
+		if (child_view(buddy) != view ||
+		    child_free(buddy) != LLFREE_CHILD_FRAMES) {
+			nr[LLFREE_CHILD_ORDER]++;
+		} else if (!(child & 1)) {
+			nr[LLFREE_MAX_ORDER]++;
+			child++;
+		} else {
+			/* The pair became free only after its first half was seen. */
+			nr[LLFREE_CHILD_ORDER]++;
+		}
+	}
+}
+EXPORT_SYMBOL_GPL(llfree_count_orders);
+
+static int fault_set(struct llfree_fault *fault, const char *what,
+		     unsigned long frame, long expected, long found)
+{
+	if (fault) {
+		fault->what = what;
+		fault->frame = frame;
+		fault->expected = expected;
+		fault->found = found;
+	}
+	return -EUCLEAN;
+}
+
+static int validate_child(const struct llfree *llf, unsigned long child,
+			  struct llfree_fault *fault)
+{
+	unsigned int free = child_free(llf->children[child]);
+	unsigned int clear = child_clear_bits(llf, child), i;
+	unsigned long start = child_frame(llf, child), frame;
+
+	if (free != clear)
+		return fault_set(fault, "child.free is not its clear bits",
+				 start, clear, free);
+	if ((llf->children[child] & CHILD_REPORTED) &&
+	    free != LLFREE_CHILD_FRAMES)
+		return fault_set(fault, "reported child is not free", start,
+				 LLFREE_CHILD_FRAMES, free);
+	if (start >= llf->first && start + LLFREE_CHILD_FRAMES <= llf->end)
+		return 0;
+	for (i = 0; i < LLFREE_CHILD_FRAMES; i++) {
+		frame = start + i;
+		if (!block_in_range(llf, frame, 1) &&
+		    !(llf->rows[frame_row(llf, frame)] &
+		      (1ULL << (frame & (LLFREE_ROW_FRAMES - 1)))))
+			return fault_set(fault, "frame outside the range is free",
+					 frame, 1, 0);
+	}
+	return 0;
+}
+
+static int validate_tree(const struct llfree *llf, unsigned long tree,
+			 struct llfree_fault *fault)
+{
+	unsigned long start = llf->base + (tree << LLFREE_TREE_ORDER);
+	long free[LLFREE_NR_VIEWS] = { }, permits;
+	unsigned int holders = 0, i, view, slot, class;
+	u64 local;
+	u32 word;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		u16 child = llf->children[(tree << TREE_CHILD_SHIFT) + i];
+
+		free[child_view(child)] += child_free(child);
+	}
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		word = llf->trees[view][tree];
+		permits = tree_free(word);
+		if (view == LLFREE_VIEW_NORMAL) {
+			for (slot = 0; slot < llf->nr_slots; slot++) {
+				for (class = 0; class < llf->policy->nr_classes; class++) {
+					local = llf->locals[slot].reserved[class];
+					if (!local_holds(local, tree))
+						continue;
+					permits += local_free(local);
+					holders++;
+				}
+			}
+		}
+		if (permits != free[view])
+			return fault_set(fault, "permits of a tree are not its free frames",
+					 start, free[view], permits);
+		if (view == LLFREE_VIEW_NORMAL &&
+		    holders != tree_reserved(word))
+			return fault_set(fault, "slots that hold a tree",
+					 start, tree_reserved(word), holders);
+		if (view != LLFREE_VIEW_NORMAL && tree_reserved(word))
+			return fault_set(fault, "tree reserved in a view without slots",
+					 start, 0, 1);
+		class = tree_class(word);
+		if (class >= llf->policy->nr_classes &&
+		    !(class == LLFREE_CLASS_NONE &&
+		      permits == LLFREE_TREE_FRAMES))
+			return fault_set(fault, "class of a tree", start, 0,
+					 class);
+	}
+	return 0;
+}
+
+/**
+ * llfree_validate() - check all invariants
+ * @llf: the instance
+ * @fault: the first broken one is stored here; may be NULL
+ *
+ * Reads everything: free frames of each child are its clear bits, permits of
+ * each tree and view are the free frames of its children, every reserved tree
+ * has one holder, nothing outside the range is free.
+ *
+ * Context: any; only meaningful while nobody else uses the instance.
+ *
+ * Return: 0; -EUCLEAN if something does not add up
+ */
+int llfree_validate(const struct llfree *llf, struct llfree_fault *fault)
+{
+	unsigned long i;
+	int ret;
+
+	for (i = 0; i < nr_children(llf); i++) {
+		ret = validate_child(llf, i, fault);
+		if (ret)
+			return ret;
+	}
+	for (i = 0; i < llf->nr_trees; i++) {
+		ret = validate_tree(llf, i, fault);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_validate);

@@ -1,0 +1,1082 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree as the keeper of the free pages of a zone.
+ *
+ * Connects the allocator core of lib/llfree/ with zones: one instance per
+ * zone, whose frame numbers are pfns. All pages start allocated, and only what
+ * zf_free() is given ever becomes free, so holes, reserved and unaccepted
+ * memory need nothing.
+ *
+ *   migratetype   UNMOVABLE, MOVABLE and RECLAIMABLE are classes of trees, that
+ *                 is policy. HIGHATOMIC, CMA and ISOLATE are views of
+ *                 pageblocks, that is who may have the page.
+ *   slots         One per CPU, or fewer in a zone that is too small for that.
+ *                 A slot is only where to look first: it does not matter which
+ *                 CPU uses it, or how many do at a time, and so neither
+ *                 preemption nor interrupts need be off.
+ *   accounting    An operation of the core says what it changed in which view;
+ *                 zf_account() brings that to the counters of the zone.
+ *
+ * zone->lock serialises changes of views and of the migratetype of pageblocks.
+ * Nothing here waits for it: who wants to change a migratetype for the sake of
+ * policy tries, and leaves it if the lock is taken.
+ */
+#define pr_fmt(fmt) "page_alloc: " fmt
+
+#include <linux/cpumask.h>
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/llfree.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/nmi.h>
+#include <linux/page-isolation.h>
+#include <linux/ratelimit.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/stop_machine.h>
+#include <linux/sysfs.h>
+#include <linux/vmstat.h>
+#include <trace/events/kmem.h>
+
+#include "internal.h"
+#include "zone_free.h"
+
+/**
+ * struct zone_llfree - the free pages of a zone
+ * @core: the allocator
+ * @nr_huge: entirely free children in the views that have no zone counter
+ * @nr_free_highatomic: free pages in MIGRATE_HIGHATOMIC pageblocks
+ */
+struct zone_llfree {
+	struct llfree core;
+	atomic_long_t nr_huge[LLFREE_NR_VIEWS];
+	atomic_long_t nr_free_highatomic;
+};
+
+DEFINE_STATIC_KEY_MAYBE(CONFIG_LLFREE_DEFAULT_ON, zf_key);
+
+static int __init page_alloc_setup(char *str)
+{
+	if (str && !strcmp(str, "llfree"))
+		static_branch_enable(&zf_key);
+	else if (str && !strcmp(str, "buddy"))
+		static_branch_disable(&zf_key);
+	else
+		pr_warn("page_alloc=%s is neither llfree nor buddy, using %s\n",
+			str ?: "", zf_active() ? "llfree" : "buddy");
+	return 0;
+}
+early_param("page_alloc", page_alloc_setup);
+
+static int zf_slot(const struct llfree *llf)
+{
+	unsigned int nr = READ_ONCE(llf->nr_slots);
+	unsigned int cpu = raw_smp_processor_id();
+
+	if (likely(cpu < nr))
+		return cpu;
+	return nr ? cpu % nr : LLFREE_NO_SLOT;
+}
+
+static enum llfree_view zf_view(int migratetype)
+{
+	if (is_migrate_highatomic(migratetype))
+		return LLFREE_VIEW_HIGHATOMIC;
+	if (is_migrate_cma(migratetype))
+		return LLFREE_VIEW_CMA;
+	if (is_migrate_isolate(migratetype))
+		return LLFREE_VIEW_ISOLATED;
+	return LLFREE_VIEW_NORMAL;
+}
+
+static unsigned int zf_class(unsigned int order, int migratetype)
+{
+	BUILD_BUG_ON(MIGRATE_UNMOVABLE != (int)LLFREE_CLASS_UNMOVABLE ||
+		     MIGRATE_MOVABLE != (int)LLFREE_CLASS_MOVABLE ||
+		     MIGRATE_RECLAIMABLE != (int)LLFREE_CLASS_RECLAIMABLE);
+
+	if (unlikely(page_group_by_mobility_disabled))
+		return LLFREE_CLASS_UNMOVABLE;
+	if (migratetype == MIGRATE_MOVABLE && order >= LLFREE_CHILD_ORDER)
+		return LLFREE_CLASS_HUGE;
+	if (migratetype >= MIGRATE_PCPTYPES)
+		return LLFREE_CLASS_MOVABLE;
+	return migratetype;
+}
+
+static int class_migratetype(unsigned int class)
+{
+	return class == LLFREE_CLASS_HUGE ? MIGRATE_MOVABLE : class;
+}
+
+/* Bring what an operation changed to the counters of the zone. */
+static void zf_account(struct zone *zone, const struct llfree_delta *delta)
+{
+	const s32 *frames = delta->frames, *huge = delta->huge;
+	struct zone_llfree *zl = zone->llfree;
+	long all = frames[LLFREE_VIEW_NORMAL];
+
+	if (unlikely(frames[LLFREE_VIEW_CMA])) {
+		all += frames[LLFREE_VIEW_CMA];
+		mod_zone_page_state(zone, NR_FREE_CMA_PAGES,
+				    frames[LLFREE_VIEW_CMA]);
+	}
+	if (unlikely(frames[LLFREE_VIEW_HIGHATOMIC])) {
+		all += frames[LLFREE_VIEW_HIGHATOMIC];
+		atomic_long_add(frames[LLFREE_VIEW_HIGHATOMIC],
+				&zl->nr_free_highatomic);
+	}
+	if (likely(all))
+		mod_zone_page_state(zone, NR_FREE_PAGES, all);
+
+	if (huge[LLFREE_VIEW_NORMAL])
+		mod_zone_page_state(zone, NR_FREE_HUGE,
+				    huge[LLFREE_VIEW_NORMAL]);
+	if (unlikely(huge[LLFREE_VIEW_CMA]))
+		atomic_long_add(huge[LLFREE_VIEW_CMA],
+				&zl->nr_huge[LLFREE_VIEW_CMA]);
+	if (unlikely(huge[LLFREE_VIEW_HIGHATOMIC]))
+		atomic_long_add(huge[LLFREE_VIEW_HIGHATOMIC],
+				&zl->nr_huge[LLFREE_VIEW_HIGHATOMIC]);
+}
+
+/* ---- Life cycle ---- */
+
+static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
+			void *(*alloc)(struct zone *zone, size_t size))
+{
+	struct llfree_memory mem;
+	struct zone_llfree *zl;
+	int ret;
+
+	ret = llfree_layout(pfn, nr, &mem);
+	if (ret)
+		return ret;
+	zl = alloc(zone, sizeof(*zl));
+	mem.rows = alloc(zone, mem.rows_size);
+	mem.children = alloc(zone, mem.children_size);
+	mem.trees = alloc(zone, mem.trees_size);
+	if (!zl || !mem.rows || !mem.children || !mem.trees)
+		return -ENOMEM;
+
+	ret = llfree_init(&zl->core, pfn, nr, &mem, LLFREE_INIT_ALLOC, NULL);
+	if (!ret)
+		zone->llfree = zl;
+	return ret;
+}
+
+static void * __init zf_boot_alloc(struct zone *zone, size_t size)
+{
+	return memblock_alloc_node(size, SMP_CACHE_BYTES, zone_to_nid(zone));
+}
+
+/**
+ * zf_add_range() - give a zone the means to keep free pages
+ * @zone: the zone, which has none yet
+ * @pfn: first pfn that it spans
+ * @nr: number of pages that it spans
+ *
+ * All pages are allocated, in pageblocks without a view of their own. Costs
+ * 33 KiB per GiB, also when the buddy allocator is in use: some architectures
+ * read the command line only after their zones are set up.
+ *
+ * Context: early boot, while memblock hands out memory.
+ *
+ * Return: 0; -EINVAL or -ENOMEM
+ */
+int __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
+{
+	BUILD_BUG_ON(MAX_PAGE_ORDER != LLFREE_MAX_ORDER);
+	BUILD_BUG_ON(pageblock_order < LLFREE_CHILD_ORDER);
+
+	return zf_init_zone(zone, pfn, nr, zf_boot_alloc);
+}
+
+/**
+ * zf_percpu_init() - let CPUs reserve parts of a zone
+ * @zone: the zone
+ *
+ * Until then, and in a zone that is too small, CPUs look for free pages
+ * everywhere. That is all that is missed if there is no memory for it.
+ *
+ * Context: task, once the slab allocator works.
+ */
+void __meminit zf_percpu_init(struct zone *zone)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_local *locals;
+	unsigned int nr;
+
+	nr = min(nr_cpu_ids, llfree_max_slots(llf));
+	if (!nr || llf->nr_slots)
+		return;
+	/* Blocks of a power of 2 are aligned to their size. */
+	locals = kzalloc_node(roundup_pow_of_two(nr * sizeof(*locals)),
+			      GFP_KERNEL, zone_to_nid(zone));
+	if (!locals || llfree_set_slots(llf, locals, nr))
+		pr_warn("%s: no memory for reservations\n", zone->name);
+}
+
+/**
+ * zf_drain() - give back what a CPU has reserved
+ * @zone: the zone
+ * @cpu: the CPU; negative for all
+ *
+ * Reserved pages are free and can be had by everybody. Drain a CPU that is
+ * going to do nothing for long, so that others find them sooner.
+ *
+ * Context: any.
+ */
+void zf_drain(struct zone *zone, int cpu)
+{
+	struct llfree *llf = &zone->llfree->core;
+
+	if (cpu < 0)
+		llfree_drain(llf, -1);
+	else if (llf->nr_slots)
+		llfree_drain(llf, cpu % llf->nr_slots);
+}
+
+/* ---- Allocation ---- */
+
+/*
+ * The migratetype of a pageblock follows what is allocated in it, unless the
+ * page was taken from a tree of another class and the tree stays what it is.
+ */
+static void zf_set_migratetype(struct zone *zone, struct page *page,
+			       unsigned int order, int migratetype)
+{
+	unsigned long flags;
+	unsigned long i;
+	int old;
+
+	if (likely(get_pageblock_migratetype(page) == migratetype) ||
+	    page_group_by_mobility_disabled || in_nmi())
+		return;
+	if (!spin_trylock_irqsave(&zone->lock, flags))
+		return;
+	for (i = 0; i < (1UL << order); i += pageblock_nr_pages) {
+		old = get_pageblock_migratetype(page + i);
+		if (old != migratetype && migratetype_is_mergeable(old))
+			set_pageblock_migratetype(page + i, migratetype);
+	}
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
+/* What there is to do about the class of the tree that a page came from */
+static void zf_note_class(struct zone *zone, struct page *page,
+			  unsigned int order, int migratetype,
+			  unsigned int alloc_flags, struct llfree_delta *delta)
+{
+	const unsigned int foreign = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
+
+	if (unlikely(delta->did & foreign) &&
+	    class_migratetype(delta->old_class) != migratetype) {
+		trace_mm_page_alloc_extfrag(page, order, order, migratetype,
+					    class_migratetype(delta->old_class));
+		if (order < pageblock_order)
+			zone_boost_fallback(zone, alloc_flags);
+	}
+	if (!(delta->did & LLFREE_DID_STEAL))
+		zf_set_migratetype(zone, page, order, migratetype);
+	delta->did = 0;
+}
+
+static struct page *zf_alloc_view(struct zone *zone, unsigned int order,
+				  int migratetype, unsigned int alloc_flags,
+				  enum llfree_view view)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_request req = {
+		.slot = zf_slot(llf),
+		.order = order,
+		.class = zf_class(order, migratetype),
+		.view = view,
+		.flags = alloc_flags & ALLOC_NOFRAGMENT ?
+			 LLFREE_GET_NOFRAGMENT : 0,
+	};
+	struct llfree_delta delta = { };
+	struct page *page;
+	long pfn;
+
+	pfn = llfree_get(llf, &req, &delta);
+	zf_account(zone, &delta);
+	if (pfn < 0)
+		return NULL;
+
+	page = pfn_to_page(pfn);
+	if (view == LLFREE_VIEW_NORMAL)
+		zf_note_class(zone, page, order, migratetype, alloc_flags,
+			      &delta);
+	trace_mm_page_alloc_zone_locked(page, order, migratetype, 0);
+	return page;
+}
+
+/**
+ * zf_alloc() - allocate a block of pages from a zone
+ * @zone: the zone
+ * @order: 0..MAX_PAGE_ORDER
+ * @migratetype: what the pages are for
+ * @alloc_flags: ALLOC_NOFRAGMENT, ALLOC_HIGHATOMIC, ALLOC_OOM,
+ *	ALLOC_NON_BLOCK and ALLOC_KSWAPD matter
+ *
+ * Return: the first page, as it was when it was freed; NULL if the zone has no
+ *	such block, or none that ALLOC_NOFRAGMENT lets us have
+ */
+struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
+		      unsigned int alloc_flags)
+{
+	struct page *page = NULL;
+
+	if (alloc_flags & ALLOC_HIGHATOMIC)
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_HIGHATOMIC);
+	if (!page)
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_NORMAL);
+	/*
+	 * OOM handling and (atomic) allocations may use the reserve: failing
+	 * now is worse than failing a high-order atomic allocation later.
+	 */
+	if (!page && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_HIGHATOMIC);
+	return page;
+}
+
+/**
+ * zf_alloc_bulk() - allocate many blocks of pages from a zone
+ * @zone: the zone
+ * @order: 0..MAX_PAGE_ORDER
+ * @migratetype: what the pages are for
+ * @alloc_flags: see zf_alloc()
+ * @nr: number of blocks
+ * @list: pages are added to its tail by pcp_list
+ *
+ * Takes up to 64 pages in one step.
+ *
+ * Return: number of blocks that were allocated
+ */
+unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
+			   int migratetype, unsigned int alloc_flags,
+			   unsigned int nr, struct list_head *list)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_request req = {
+		.slot = zf_slot(llf),
+		.order = order,
+		.class = zf_class(order, migratetype),
+		.view = LLFREE_VIEW_NORMAL,
+		.flags = alloc_flags & ALLOC_NOFRAGMENT ?
+			 LLFREE_GET_NOFRAGMENT : 0,
+	};
+	struct llfree_delta delta = { };
+	unsigned int done = 0, bit;
+	struct page *page;
+	u64 mask;
+	long pfn;
+
+	while (done < nr) {
+		if (order <= LLFREE_ROW_ORDER) {
+			pfn = llfree_get_bulk(llf, &req, nr - done, &mask,
+					      &delta);
+		} else {
+			pfn = llfree_get(llf, &req, &delta);
+			mask = 1;
+		}
+		if (pfn < 0)
+			break;
+
+		zf_note_class(zone, pfn_to_page(pfn), order, migratetype,
+			      alloc_flags, &delta);
+		while (mask) {
+			bit = __ffs64(mask);
+			if (order < LLFREE_ROW_ORDER)
+				mask &= ~(((1ULL << (1U << order)) - 1) << bit);
+			else
+				mask = 0;
+			page = pfn_to_page(pfn + bit);
+			list_add_tail(&page->pcp_list, list);
+			trace_mm_page_alloc_zone_locked(page, order,
+							migratetype, 1);
+			done++;
+		}
+	}
+	zf_account(zone, &delta);
+	return done;
+}
+
+/* ---- Free ---- */
+
+/* The pages stay allocated for good; nobody knows whose they are. */
+static void zf_bad_free(struct zone *zone, unsigned long pfn,
+			unsigned int order)
+{
+	static DEFINE_RATELIMIT_STATE(rs, 5 * HZ, 5);
+
+	if (!__ratelimit(&rs))
+		return;
+	WARN(1, "page_alloc: zone %s: free of pfn %#lx order %u, which is not allocated\n",
+	     zone->name, pfn, order);
+	if (pfn_valid(pfn))
+		dump_page(pfn_to_page(pfn), "freed but not allocated");
+}
+
+/**
+ * zf_free() - free a block of pages
+ * @zone: the zone
+ * @pfn: first pfn
+ * @order: any; the block may have been allocated in other pieces
+ *
+ * The pageblock decides who can have the pages: those of an isolated one are
+ * free, but neither visible nor counted. A block that is not allocated, or only
+ * in part, is reported and left as it is.
+ */
+void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_delta delta = { };
+
+	if (unlikely(llfree_put(llf, zf_slot(llf), pfn, order, &delta)))
+		zf_bad_free(zone, pfn, order);
+	zf_account(zone, &delta);
+}
+
+static void zf_put_word(struct zone *zone, unsigned long pfn, u64 mask,
+			struct llfree_delta *delta)
+{
+	struct llfree *llf = &zone->llfree->core;
+	int slot = zf_slot(llf);
+
+	if (likely(!llfree_put_bulk(llf, slot, pfn, mask, delta)))
+		return;
+	/* Find out which one it is. */
+	for (; mask; mask &= mask - 1)
+		if (llfree_put(llf, slot, pfn + __ffs64(mask), 0, delta))
+			zf_bad_free(zone, pfn + __ffs64(mask), 0);
+}
+
+/**
+ * zf_batch_add() - free a block of pages soon
+ * @zone: the zone
+ * @batch: zeroed at first; all pages in it belong to @zone
+ * @pfn: first pfn
+ * @order: 0..MAX_PAGE_ORDER
+ *
+ * The pages are free after zf_batch_flush() at the latest.
+ */
+void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
+		  unsigned int order)
+{
+	unsigned long row = ALIGN_DOWN(pfn, LLFREE_ROW_FRAMES);
+	unsigned int i = (row >> LLFREE_ROW_ORDER) % ZF_BATCH_WORDS;
+	u64 mask;
+
+	if (order >= LLFREE_ROW_ORDER) {
+		zf_free(zone, pfn, order);
+		return;
+	}
+	mask = ((1ULL << (1U << order)) - 1) << (pfn - row);
+	if (batch->word[i].mask &&
+	    (batch->word[i].pfn != row || (batch->word[i].mask & mask))) {
+		struct llfree_delta delta = { };
+
+		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
+			    &delta);
+		zf_account(zone, &delta);
+		batch->word[i].mask = 0;
+	}
+	batch->word[i].pfn = row;
+	batch->word[i].mask |= mask;
+}
+
+/**
+ * zf_batch_flush() - free all pages of a batch
+ * @zone: the zone
+ * @batch: the batch; it is empty then
+ */
+void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
+{
+	struct llfree_delta delta = { };
+	unsigned int i;
+
+	for (i = 0; i < ZF_BATCH_WORDS; i++) {
+		if (!batch->word[i].mask)
+			continue;
+		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
+			    &delta);
+		batch->word[i].mask = 0;
+	}
+	zf_account(zone, &delta);
+}
+
+/* ---- Claims ---- */
+
+static unsigned int claim_flags(unsigned int flags)
+{
+	return flags & ZF_HIDDEN ? LLFREE_CLAIM_HIDDEN : 0;
+}
+
+/**
+ * zf_claim() - allocate exactly this block of pages
+ * @zone: the zone
+ * @pfn: first pfn, aligned to the size of the block
+ * @order: 0..MAX_PAGE_ORDER
+ * @flags: ZF_HIDDEN
+ *
+ * Return: false if not all of it is free, or isolated
+ */
+bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
+	      unsigned int flags)
+{
+	struct llfree_delta delta = { };
+	int ret;
+
+	ret = llfree_claim(&zone->llfree->core, pfn, order, claim_flags(flags),
+			   &delta);
+	zf_account(zone, &delta);
+	return !ret;
+}
+
+static void claimed_add(unsigned long pfn, unsigned int order,
+			struct list_head lists[NR_PAGE_ORDERS])
+{
+	struct page *page = pfn_to_page(pfn);
+
+	set_page_private(page, order);
+	list_add_tail(&page->lru, &lists[order]);
+}
+
+/* Add the pages of a word as naturally aligned blocks. */
+static void claimed_add_row(unsigned long pfn, u64 mask,
+			    struct list_head lists[NR_PAGE_ORDERS])
+{
+	unsigned int bit, order;
+	u64 run;
+
+	while (mask) {
+		bit = __ffs64(mask);
+		run = mask >> bit;
+		run = ~run ? __ffs64(~run) : LLFREE_ROW_FRAMES;
+		order = ilog2(run);
+		if (bit)
+			order = min_t(unsigned int, order, __ffs(bit));
+		claimed_add(pfn + bit, order, lists);
+		if (order == LLFREE_ROW_ORDER)
+			break;
+		mask &= ~(((1ULL << (1U << order)) - 1) << bit);
+	}
+}
+
+/* Largest order above a word that is free and fits at @pfn */
+static unsigned int claim_order(struct llfree *llf, unsigned long pfn,
+				unsigned long end, unsigned long want)
+{
+	int order = llfree_free_order(llf, pfn);
+
+	order = min_t(int, order, LLFREE_CHILD_ORDER);
+	while (order > LLFREE_ROW_ORDER &&
+	       (!IS_ALIGNED(pfn, 1UL << order) || end - pfn < (1UL << order) ||
+		want < (1UL << order)))
+		order--;
+	return max(order, 0);
+}
+
+/**
+ * zf_claim_range() - allocate what is free in a range of pages
+ * @zone: the zone
+ * @pfn: first pfn; on return, where the scan stopped
+ * @end: pfn after the last one, in the same pageblock
+ * @want: stop once there are that many pages
+ * @lists: blocks are added by lru to the list of their order, which is in
+ *	page_private() too
+ * @flags: ZF_HIDDEN, ZF_STRICT
+ *
+ * With ZF_STRICT what is not free is where it stops, and @want is ignored.
+ *
+ * Return: number of pages that were allocated
+ */
+unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
+			     unsigned long end, unsigned long want,
+			     struct list_head lists[NR_PAGE_ORDERS],
+			     unsigned int flags)
+{
+	struct llfree *llf = &zone->llfree->core;
+	const bool strict = flags & ZF_STRICT;
+	struct llfree_delta delta = { };
+	unsigned long row, next, total = 0;
+	unsigned int order;
+	u64 mask, free, got;
+
+	if (strict)
+		want = ULONG_MAX;
+	while (*pfn < end && total < want) {
+		order = claim_order(llf, *pfn, end, want - total);
+		if (order > LLFREE_ROW_ORDER &&
+		    !llfree_claim(llf, *pfn, order, claim_flags(flags),
+				  &delta)) {
+			claimed_add(*pfn, order, lists);
+			total += 1UL << order;
+			*pfn += 1UL << order;
+			continue;
+		}
+
+		row = ALIGN_DOWN(*pfn, LLFREE_ROW_FRAMES);
+		next = min(row + LLFREE_ROW_FRAMES, end);
+		mask = GENMASK_ULL(next - row - 1, *pfn - row);
+		free = llfree_free_mask(llf, row) & mask;
+		if (hweight64(free) > want - total) {
+			while (hweight64(free) > want - total)
+				free &= ~(1ULL << (fls64(free) - 1));
+			next = row + fls64(free);
+		}
+		got = 0;
+		if (free && llfree_claim_row(llf, row, free, claim_flags(flags),
+					     &got, &delta) > 0) {
+			claimed_add_row(row, got, lists);
+			total += hweight64(got);
+		}
+		if (strict && got != mask) {
+			*pfn = row + __ffs64(mask & ~got);
+			break;
+		}
+		*pfn = next;
+	}
+	zf_account(zone, &delta);
+	return total;
+}
+
+/* ---- Pageblocks ---- */
+
+/**
+ * zf_set_block() - change the migratetype of a pageblock
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock
+ * @migratetype: the new migratetype
+ *
+ * Free pages of the block go along. While flags and view differ for a moment,
+ * the flags never say that pages are to be had which are hidden already.
+ *
+ * Context: caller holds zone->lock.
+ *
+ * Return: number of free pages in the block; -EBUSY if not all of the pageblock
+ *	is in the zone
+ */
+long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype)
+{
+	unsigned long start = pageblock_start_pfn(pfn);
+	unsigned long end = pageblock_end_pfn(pfn);
+	struct llfree *llf = &zone->llfree->core;
+	enum llfree_view view = zf_view(migratetype);
+	struct llfree_delta delta = { };
+	long nr;
+
+	lockdep_assert_held(&zone->lock);
+
+	if (!zone_spans_pfn(zone, start) || !zone_spans_pfn(zone, end - 1))
+		return -EBUSY;
+
+	if (view == LLFREE_VIEW_NORMAL)
+		set_pageblock_migratetype(pfn_to_page(start), migratetype);
+	for (pfn = start; pfn < end; pfn += LLFREE_CHILD_FRAMES)
+		llfree_set_view(llf, pfn, view, &delta);
+	if (view != LLFREE_VIEW_NORMAL)
+		set_pageblock_migratetype(pfn_to_page(start), migratetype);
+	nr = zf_block_free(zone, start, false);
+	zf_account(zone, &delta);
+	return nr;
+}
+
+/* ---- Queries ---- */
+
+/**
+ * zf_block_free() - number of free pages in a pageblock
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock
+ * @stable: say -EAGAIN while an allocation or free is under way. To be polled
+ *	for an isolated pageblock, without zone->lock.
+ *
+ * Return: number of free pages, or -EAGAIN
+ */
+int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable)
+{
+	const struct llfree *llf = &zone->llfree->core;
+	unsigned long end = pageblock_end_pfn(pfn);
+	struct llfree_child child;
+	int free = 0, ret;
+
+	pfn = max(pageblock_start_pfn(pfn), llf->first);
+	for (; pfn < end; pfn = llfree_next_child(pfn)) {
+		if (stable) {
+			ret = llfree_child_stable(llf, pfn);
+			if (ret == -EAGAIN)
+				return ret;
+		}
+		if (!llfree_child(llf, pfn, &child))
+			free += child.free;
+	}
+	return free;
+}
+
+/**
+ * zf_free_order() - is a page free, and in how large a block?
+ * @zone: the zone
+ * @pfn: any pfn
+ *
+ * Return: order of the largest naturally aligned free block around @pfn; -1 if
+ *	it is allocated or not in the zone
+ */
+int zf_free_order(const struct zone *zone, unsigned long pfn)
+{
+	return llfree_free_order(&zone->llfree->core, pfn);
+}
+
+/**
+ * zf_next_block() - find a pageblock by the number of its free pages
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock to start with
+ * @limit: pfn at which to stop; with ZF_BACKWARD, no block below it is found.
+ *	Not the first pfn of a pageblock then, to tell none from that one.
+ * @min_free: fewest free pages
+ * @max_free: most free pages
+ * @flags: ZF_BACKWARD, ZF_UNREPORTED, ZF_HIGHATOMIC. Without ZF_HIGHATOMIC the
+ *	pageblock is one that movable pages may come from.
+ *
+ * Return: first pfn of the pageblock; @limit if there is none
+ */
+unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
+			    unsigned long limit, unsigned int min_free,
+			    unsigned int max_free, unsigned int flags)
+{
+	const struct llfree *llf = &zone->llfree->core;
+	long step = pageblock_nr_pages;
+	struct llfree_child child;
+	unsigned long at;
+	unsigned int free;
+	bool suits;
+
+	if (flags & ZF_BACKWARD)
+		step = -step;
+	for (pfn = pageblock_start_pfn(pfn);
+	     step > 0 ? pfn < limit : (long)pfn >= (long)limit; pfn += step) {
+		free = 0;
+		suits = true;
+		for (at = pfn; at < pfn + pageblock_nr_pages;
+		     at += LLFREE_CHILD_FRAMES) {
+			if (llfree_child(llf, max(at, llf->first), &child)) {
+				suits = false;
+				break;
+			}
+			free += child.free;
+			if (flags & ZF_HIGHATOMIC)
+				suits &= child.view == LLFREE_VIEW_HIGHATOMIC;
+			else
+				suits &= child.view == LLFREE_VIEW_NORMAL ||
+					 child.view == LLFREE_VIEW_CMA;
+			if (flags & ZF_UNREPORTED)
+				suits &= !child.reported;
+		}
+		if (suits && free >= min_free && free <= max_free)
+			return pfn;
+	}
+	return limit;
+}
+
+/* Entirely free children; @least is how exact the answer has to be. */
+static long zf_nr_huge(const struct zone *zone, enum llfree_view view,
+		       long least)
+{
+	struct zone *z = (struct zone *)zone;
+	long nr;
+
+	if (view != LLFREE_VIEW_NORMAL)
+		return atomic_long_read(&zone->llfree->nr_huge[view]);
+	nr = zone_page_state(z, NR_FREE_HUGE);
+	/* What CPUs have not added up yet can be all there is, or isn't. */
+	if (nr < least + (long)num_online_cpus() * 2)
+		nr = zone_page_state_snapshot(z, NR_FREE_HUGE);
+	return nr;
+}
+
+static bool zf_view_has_order(const struct zone *zone, unsigned int order,
+			      enum llfree_view view)
+{
+	if (!llfree_may_have_order(&zone->llfree->core, order, view))
+		return false;
+	if (order < LLFREE_CHILD_ORDER)
+		return true;
+	return zf_nr_huge(zone, view, 1L << (order - LLFREE_CHILD_ORDER)) >=
+	       1L << (order - LLFREE_CHILD_ORDER);
+}
+
+/**
+ * zf_has_order() - is there a block of this order to be had?
+ * @zone: the zone
+ * @order: 0..MAX_PAGE_ORDER
+ * @alloc_flags: ALLOC_CMA, ALLOC_HIGHATOMIC and ALLOC_OOM matter
+ *
+ * Takes constant time. Exact for order 9. For others, yes means that none
+ * looked for one in vain since the last one was freed.
+ *
+ * Return: whether it is worth trying
+ */
+bool zf_has_order(const struct zone *zone, unsigned int order,
+		  unsigned int alloc_flags)
+{
+	return zf_view_has_order(zone, order, LLFREE_VIEW_NORMAL) ||
+	       ((alloc_flags & ALLOC_CMA) &&
+		zone_page_state((struct zone *)zone, NR_FREE_CMA_PAGES) &&
+		zf_view_has_order(zone, order, LLFREE_VIEW_CMA)) ||
+	       ((alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM)) &&
+		zf_nr_free_highatomic(zone) &&
+		zf_view_has_order(zone, order, LLFREE_VIEW_HIGHATOMIC));
+}
+
+static void zf_count_add(const struct llfree *llf, enum llfree_view view,
+			 int class, unsigned long nr[NR_PAGE_ORDERS])
+{
+	unsigned long add[LLFREE_NR_ORDERS];
+	unsigned int order;
+
+	llfree_count_orders(llf, view, class, add);
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		nr[order] += add[order];
+}
+
+/**
+ * zf_count() - number of free blocks of each order
+ * @zone: the zone
+ * @migratetype: of the pages that the blocks are kept for; negative for all
+ * @nr: number of naturally aligned blocks that are not part of a larger one
+ *
+ * Reads all there is, so this is nothing for a hot path.
+ */
+void zf_count(const struct zone *zone, int migratetype,
+	      unsigned long nr[NR_PAGE_ORDERS])
+{
+	const struct llfree *llf = &zone->llfree->core;
+	enum llfree_view view;
+
+	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
+	if (migratetype < 0) {
+		for (view = 0; view < LLFREE_NR_VIEWS; view++)
+			zf_count_add(llf, view, -1, nr);
+		return;
+	}
+	view = zf_view(migratetype);
+	if (view != LLFREE_VIEW_NORMAL) {
+		zf_count_add(llf, view, -1, nr);
+		return;
+	}
+	/* One class has it all if pages are not grouped by mobility. */
+	if (page_group_by_mobility_disabled && migratetype != MIGRATE_UNMOVABLE)
+		return;
+	zf_count_add(llf, view, zf_class(0, migratetype), nr);
+	if (migratetype == MIGRATE_MOVABLE) {
+		zf_count_add(llf, view, LLFREE_CLASS_HUGE, nr);
+		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
+	}
+}
+
+/**
+ * zf_nr_free_highatomic() - free pages in MIGRATE_HIGHATOMIC pageblocks
+ * @zone: the zone
+ *
+ * Return: number of pages
+ */
+unsigned long zf_nr_free_highatomic(const struct zone *zone)
+{
+	return max(atomic_long_read(&zone->llfree->nr_free_highatomic), 0L);
+}
+
+/* ---- What is in use, and whether all of it adds up ---- */
+
+/* Attempts to find nobody between two steps of an operation */
+#define VALIDATE_TRIES	20
+
+/**
+ * struct zf_report - what a check of a zone found
+ * @zone: the zone
+ * @managed: pages that the zone manages
+ * @counted: what its counter says is free
+ * @free: pages that are free
+ * @used: pages in use, those in per-CPU lists included
+ * @pcp: pages in per-CPU lists
+ * @unaccepted: pages that are counted as free but not accepted yet
+ * @fault: what does not add up
+ */
+struct zf_report {
+	struct zone *zone;
+	unsigned long managed;
+	unsigned long counted;
+	unsigned long free;
+	unsigned long used;
+	unsigned long pcp;
+	unsigned long unaccepted;
+	struct llfree_fault fault;
+};
+
+static int report_fault(struct zf_report *report, const char *what,
+			unsigned long pfn, long expected, long found)
+{
+	report->fault.what = what;
+	report->fault.frame = pfn;
+	report->fault.expected = expected;
+	report->fault.found = found;
+	return -EUCLEAN;
+}
+
+/* Compare with struct page: what is free must not look used. */
+static int validate_pages(struct zf_report *report)
+{
+	struct zone *zone = report->zone;
+	struct llfree *llf = &zone->llfree->core;
+	unsigned long pfn;
+	struct page *page;
+
+	for (pfn = zone->zone_start_pfn; pfn < zone_end_pfn(zone); pfn++) {
+		bool free = llfree_free_mask(llf, pfn) &
+			    BIT_ULL(pfn % LLFREE_ROW_FRAMES);
+
+		page = pfn_to_online_page(pfn);
+		if (!page || page_zone(page) != zone) {
+			if (free)
+				return report_fault(report, "free page is not in the zone",
+						    pfn, 0, 1);
+			continue;
+		}
+		if (!free) {
+			report->used += !PageReserved(page);
+			continue;
+		}
+		report->free++;
+		if (page_count(page) || atomic_read(&page->_mapcount) != -1 ||
+		    PageReserved(page) || PageLRU(page))
+			return report_fault(report, "free page is in use", pfn,
+					    0, page_count(page));
+	}
+	return 0;
+}
+
+static int validate_zone(void *data)
+{
+	struct zf_report *report = data;
+	struct zone *zone = report->zone;
+	struct llfree_stats stats;
+	long counted, huge;
+	int cpu, ret;
+
+	memset(&report->fault, 0, sizeof(report->fault));
+	report->free = 0;
+	report->used = 0;
+	report->pcp = 0;
+	report->managed = zone_managed_pages(zone);
+	report->unaccepted = 0;
+#ifdef CONFIG_UNACCEPTED_MEMORY
+	report->unaccepted = zone_page_state_snapshot(zone, NR_UNACCEPTED);
+#endif
+	for_each_online_cpu(cpu)
+		report->pcp += per_cpu_ptr(zone->per_cpu_pageset, cpu)->count;
+
+	ret = llfree_validate(&zone->llfree->core, &report->fault);
+	if (ret)
+		return ret;
+
+	llfree_stats_exact(&zone->llfree->core, &stats);
+	counted = zone_page_state_snapshot(zone, NR_FREE_PAGES);
+	report->counted = counted;
+	counted -= report->unaccepted;
+	counted += stats.frames[LLFREE_VIEW_ISOLATED];
+	huge = zone_page_state_snapshot(zone, NR_FREE_HUGE);
+	if (huge != stats.huge[LLFREE_VIEW_NORMAL])
+		return report_fault(report, "NR_FREE_HUGE", zone->zone_start_pfn,
+				    stats.huge[LLFREE_VIEW_NORMAL], huge);
+	if (zf_nr_free_highatomic(zone) != stats.frames[LLFREE_VIEW_HIGHATOMIC])
+		return report_fault(report, "free highatomic pages",
+				    zone->zone_start_pfn,
+				    stats.frames[LLFREE_VIEW_HIGHATOMIC],
+				    zf_nr_free_highatomic(zone));
+
+	touch_nmi_watchdog();
+	ret = validate_pages(report);
+	touch_nmi_watchdog();
+	if (ret)
+		return ret;
+	if (counted != report->free)
+		return report_fault(report, "NR_FREE_PAGES", zone->zone_start_pfn,
+				    report->free, counted);
+	if (report->free + report->used != report->managed)
+		return report_fault(report, "free and used pages are not all managed ones",
+				    zone->zone_start_pfn, report->managed,
+				    report->free + report->used);
+	return 0;
+}
+
+static int validate_show(struct seq_file *m, void *unused)
+{
+	struct zf_report report = { };
+	struct zone *zone;
+	int bad = 0, tries, ret;
+
+	drain_all_pages(NULL);
+	for_each_populated_zone(zone) {
+		report.zone = zone;
+		/*
+		 * With all CPUs stopped, only a task that was preempted
+		 * between two steps can make a sound zone look otherwise.
+		 */
+		for (tries = 0; tries < VALIDATE_TRIES; tries++) {
+			ret = stop_machine(validate_zone, &report, NULL);
+			if (!ret)
+				break;
+			msleep(20);
+		}
+		seq_printf(m, "Node %d, zone %8s: managed %lu free %lu used %lu pcp %lu: ",
+			   zone_to_nid(zone), zone->name, report.managed,
+			   report.free, report.used, report.pcp);
+		if (!ret) {
+			seq_puts(m, "ok\n");
+			continue;
+		}
+		bad++;
+		if (report.fault.what)
+			seq_printf(m, "FAILED %s pfn=%#lx expected=%ld found=%ld\n",
+				   report.fault.what, report.fault.frame,
+				   report.fault.expected, report.fault.found);
+		else
+			seq_printf(m, "FAILED error %d\n", ret);
+	}
+	seq_puts(m, bad ? "FAILED\n" : "ok\n");
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(validate);
+
+static ssize_t allocator_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *buf)
+{
+	return sysfs_emit(buf, "%s\n", zf_active() ? "llfree" : "buddy");
+}
+
+static struct kobj_attribute allocator_attr = __ATTR_RO(allocator);
+
+static int __init zf_sysfs_init(void)
+{
+	struct kobject *dir;
+	struct dentry *debug;
+
+	pr_info("zones are kept by %s\n",
+		zf_active() ? "LLFree" : "the buddy allocator");
+	dir = kobject_create_and_add("page_alloc", mm_kobj);
+	if (!dir)
+		return -ENOMEM;
+	if (zf_active()) {
+		debug = debugfs_create_dir("page_alloc", NULL);
+		debugfs_create_file("validate", 0400, debug, NULL,
+				    &validate_fops);
+	}
+	return sysfs_create_file(dir, &allocator_attr.attr);
+}
+late_initcall(zf_sysfs_init);

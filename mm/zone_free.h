@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a zone needs from whoever keeps its free pages when that is not the
+ * buddy allocator: the seam between the page allocator and mm/llfree.c.
+ *
+ * Call sites ask zf_active() and leave the buddy code next to it as it is. The
+ * answer is a static key that is set before the first zone exists and never
+ * changes; without CONFIG_LLFREE it is false at compile time.
+ *
+ * pfns are absolute. Unless said otherwise functions may be called in any
+ * context, also from NMI where cmpxchg is safe there, with or without
+ * zone->lock held, take no lock and never wait. The backend does the
+ * accounting of free pages itself, since only it knows in which view a page
+ * changed. It does not touch struct page.
+ */
+#ifndef __MM_ZONE_FREE_H
+#define __MM_ZONE_FREE_H
+
+#include <linux/jump_label.h>
+#include <linux/mmzone.h>
+
+/* Flags of zf_claim(), zf_claim_range() and zf_next_block() */
+/* Also take from isolated pageblocks. */
+#define ZF_HIDDEN		0x1
+/* Stop at the first page that is not free. */
+#define ZF_STRICT		0x2
+/* Go from high to low pfns. */
+#define ZF_BACKWARD		0x4
+/* Only pageblocks that were not reported to a hypervisor */
+#define ZF_UNREPORTED		0x8
+/* Only pageblocks of MIGRATE_HIGHATOMIC */
+#define ZF_HIGHATOMIC		0x10
+
+/*
+ * Frees on their way to the zone, gathered by word: pages of one word go back
+ * in one step. Private to its user.
+ */
+#define ZF_BATCH_WORDS		8
+
+struct zf_batch {
+	struct {
+		unsigned long pfn;
+		u64 mask;
+	} word[ZF_BATCH_WORDS];
+};
+
+#ifdef CONFIG_LLFREE
+DECLARE_STATIC_KEY_MAYBE(CONFIG_LLFREE_DEFAULT_ON, zf_key);
+
+static __always_inline bool zf_active(void)
+{
+	return static_branch_maybe(CONFIG_LLFREE_DEFAULT_ON, &zf_key);
+}
+#else
+static __always_inline bool zf_active(void)
+{
+	return false;
+}
+#endif
+
+/* Life cycle */
+int zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr);
+void zf_percpu_init(struct zone *zone);
+void zf_drain(struct zone *zone, int cpu);
+
+/* Allocation and free */
+struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
+		      unsigned int alloc_flags);
+unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
+			   int migratetype, unsigned int alloc_flags,
+			   unsigned int nr, struct list_head *list);
+void zf_free(struct zone *zone, unsigned long pfn, unsigned int order);
+void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
+		  unsigned int order);
+void zf_batch_flush(struct zone *zone, struct zf_batch *batch);
+
+/* Exact claims: these decide, a query before them is a hint */
+bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
+	      unsigned int flags);
+unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
+			     unsigned long end, unsigned long want,
+			     struct list_head lists[NR_PAGE_ORDERS],
+			     unsigned int flags);
+
+/* Pageblocks; the caller holds zone->lock, which serialises changes of views */
+long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype);
+
+/* Queries */
+int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable);
+int zf_free_order(const struct zone *zone, unsigned long pfn);
+unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
+			    unsigned long limit, unsigned int min_free,
+			    unsigned int max_free, unsigned int flags);
+bool zf_has_order(const struct zone *zone, unsigned int order,
+		  unsigned int alloc_flags);
+void zf_count(const struct zone *zone, int migratetype,
+	      unsigned long nr[NR_PAGE_ORDERS]);
+unsigned long zf_nr_free_highatomic(const struct zone *zone);
+
+/* In mm/page_alloc.c: raise watermarks after a fallback as buddy does */
+void zone_boost_fallback(struct zone *zone, unsigned int alloc_flags);
+
+#endif /* __MM_ZONE_FREE_H */

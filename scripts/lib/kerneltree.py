@@ -1,0 +1,554 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The prepared kernel source, build/linux, and how it follows the repository.
+
+The repository holds new files (the overlay, at their kernel paths) and patches
+to files that the kernel has. build/linux is a git tree: tag "base" is the
+pristine source, branch "llfree" has one commit per patch. Overlay files lie in
+its working tree but not in those commits (git is told to ignore them), so
+commits can be amended and rebased freely. Branch "series" has the complete
+commits, patch and overlay files together: it is what "make series" posts.
+
+Commits are made by git's plumbing on an index of their own, which needs no
+checkout, and with fixed names and dates: equal input gives equal hashes."""
+
+import contextlib
+import fcntl
+import fnmatch
+import glob
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+PATCHES = f"{TOP}/patches"
+OVERLAY_DIRS = ["arch", "Documentation", "include", "kernel", "lib", "mm",
+                "tools"]
+DEBIAN_PACKAGE = "linux-source-6.12"
+DEBIAN_TARBALL = f"/usr/src/{DEBIAN_PACKAGE}.tar.xz"
+WANTED = "6.12"
+NAME = "LLFree for Linux"
+EMAIL = "llfree@localhost"
+BRANCH = "llfree"
+EPOCH = "2024-11-17T22:15:08 +0000"
+
+
+class Error(Exception):
+    """Something the user has to settle; the text says what."""
+
+
+def say(text):
+    print(f"  {text}", flush=True)
+
+
+def main(function):
+    """Run a script's main function; errors end it without a traceback."""
+    try:
+        sys.exit(function())
+    except Error as e:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {e}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def build_dir(given=None):
+    return os.path.abspath(given or os.environ.get("BUILD") or f"{TOP}/build")
+
+
+def read(name, default=None):
+    try:
+        with open(name, "rb") as f:
+            return f.read()
+    except FileNotFoundError:
+        return default
+
+
+class Git:
+    def __init__(self, directory):
+        self.directory = directory
+        self.env = {k: v for k, v in os.environ.items()
+                    if not k.startswith("GIT_")}
+        self.env.update(GIT_CONFIG_GLOBAL="/dev/null",
+                        GIT_CONFIG_SYSTEM="/dev/null", LC_ALL="C.UTF-8",
+                        TZ="UTC")
+
+    def run(self, *argv, data=None, env=None):
+        """A finished process: for commands which may well fail."""
+        return subprocess.run(
+            ["git", "-C", self.directory, *argv], input=data, check=False,
+            stdin=None if data is not None else subprocess.DEVNULL,
+            capture_output=True, env={**self.env, **(env or {})})
+
+    def bytes(self, *argv, data=None, env=None):
+        proc = self.run(*argv, data=data, env=env)
+        if proc.returncode:
+            raise Error(f"git {argv[0]} failed in {self.directory}:\n"
+                        + proc.stderr.decode(errors="replace").rstrip())
+        return proc.stdout
+
+    def __call__(self, *argv, data=None, env=None):
+        if isinstance(data, str):
+            data = data.encode()
+        return self.bytes(*argv, data=data, env=env).decode().strip()
+
+    def ref(self, name):
+        proc = self.run("rev-parse", "-q", "--verify", name)
+        return proc.stdout.decode().strip() or None
+
+
+# --- the repository's side: patches and overlay ---
+
+def series():
+    text = read(f"{PATCHES}/series", b"").decode()
+    names = [t.split("#")[0].strip() for t in text.splitlines()]
+    names = [n for n in names if n]
+    for name in names:
+        if not os.path.isfile(f"{PATCHES}/{name}"):
+            raise Error(f"patches/series names {name}, which does not exist")
+    if len(set(names)) != len(names):
+        raise Error("patches/series names a patch twice")
+    present = {os.path.basename(n) for n in glob.glob(f"{PATCHES}/*.patch")}
+    if present - set(names):
+        raise Error("not in patches/series: "
+                    + ", ".join(sorted(present - set(names))))
+    return names
+
+
+def overlay_files():
+    """All files that stand at kernel paths: tracked, or new and not ignored."""
+    out = Git(TOP).bytes("ls-files", "-z", "-co", "--exclude-standard", "--",
+                         *OVERLAY_DIRS)
+    names = sorted({n for n in out.decode().split("\0") if n})
+    return [n for n in names if os.path.isfile(f"{TOP}/{n}")]
+
+
+def overlay_map():
+    """[(patch, pattern)] from patches/overlay."""
+    rules = []
+    text = read(f"{PATCHES}/overlay", b"").decode()
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 2:
+            raise Error(f"patches/overlay:{number}: want 'PATCH PATTERN'")
+        rules.append(tuple(words))
+    return rules
+
+
+def matches(path, pattern):
+    if pattern.endswith("/"):
+        return path.startswith(pattern)
+    return fnmatch.fnmatchcase(path, pattern)
+
+
+def assign_overlay(names, files):
+    """{patch: [files]}; every file must belong to exactly one patch."""
+    owned = {name: [] for name in names}
+    wrong = []
+    used = set()
+    for patch, _ in overlay_map():
+        if patch not in owned:
+            wrong.append(f"patches/overlay names {patch}, "
+                         "which is not in patches/series")
+    for path in files:
+        rules = [r for r in overlay_map() if matches(path, r[1])]
+        used.update(rules)
+        owners = {patch for patch, _ in rules}
+        if len(owners) != 1:
+            wrong.append(f"{path}: " + ("in more than one patch: "
+                                        + ", ".join(sorted(owners))
+                                        if owners else "in no patch"))
+        elif rules[0][0] in owned:
+            owned[rules[0][0]].append(path)
+    wrong += [f"patches/overlay: nothing matches '{pattern}' of {patch}"
+              for patch, pattern in overlay_map()
+              if (patch, pattern) not in used]
+    if len(wrong) > 12:
+        wrong[10:] = [f"and {len(wrong) - 10} more"]
+    if wrong:
+        raise Error("patches/overlay must give each overlay file to exactly "
+                    "one patch:\n  " + "\n  ".join(wrong))
+    return owned
+
+
+def patches_key(names):
+    h = hashlib.sha256()
+    for name in names:
+        h.update(name.encode() + b"\0" + read(f"{PATCHES}/{name}") + b"\0")
+    return h.hexdigest()
+
+
+# --- where the kernel source comes from ---
+
+class Source:
+    def __init__(self, path):
+        self.path = os.path.realpath(path)
+        self.is_tree = os.path.isdir(self.path)
+        if self.is_tree:
+            if not os.path.isfile(f"{self.path}/kernel/sched/core.c"):
+                raise Error(f"{path} is no kernel source tree")
+            self.commit = None
+            if os.path.exists(f"{self.path}/.git"):
+                self.commit = Git(self.path).ref("HEAD")
+                dirty = Git(self.path)("status", "--porcelain", "-uno")
+                if dirty:
+                    raise Error(f"{path} has uncommitted changes; "
+                                "its last commit is what would be used")
+            elif os.path.exists(f"{self.path}/.config"):
+                raise Error(f"{path} has been built in: "
+                            "run 'make mrproper' there first")
+            if self.commit:
+                self.identity = f"commit {self.commit}"
+            else:
+                st = os.stat(f"{self.path}/Makefile")
+                self.identity = f"tree {self.path} {st.st_mtime_ns}"
+        else:
+            st = os.stat(self.path)
+            self.identity = f"file {self.path} {st.st_size} {st.st_mtime_ns}"
+
+    def import_into(self, git, directory):
+        """The id of a git tree object with the source's files."""
+        if self.is_tree and self.commit:
+            say(f"taking commit {self.commit[:12]} of {self.path}")
+            git("fetch", "-q", "--no-tags", "--depth=1", self.path, "HEAD")
+            return git("rev-parse", "FETCH_HEAD^{tree}")
+        say(f"unpacking {self.path} (a minute or two)")
+        if self.is_tree:
+            argv = ["cp", "-a", "--", f"{self.path}/.", directory]
+        else:
+            argv = ["tar", "-C", directory, "--strip-components=1",
+                    "--no-same-owner", "-xf", self.path]
+        if subprocess.run(argv, check=False).returncode:
+            raise Error(f"cannot unpack {self.path}")
+        check_version(read(f"{directory}/Makefile", b""), self.path)
+        say("storing it in git (a minute or two)")
+        git("-c", "core.looseCompression=1", f"--work-tree={directory}",
+            "add", "-A", "-f", ".")
+        return git("write-tree")
+
+
+def find_source():
+    given = os.environ.get("LINUX_SRC")
+    if given and not os.path.exists(given):
+        raise Error(f"LINUX_SRC={given} does not exist")
+    if not given and not os.path.exists(DEBIAN_TARBALL):
+        raise Error(f"no {DEBIAN_TARBALL}: run 'apt-get install "
+                    f"{DEBIAN_PACKAGE}' or set LINUX_SRC=<tree or tarball>")
+    return Source(given or DEBIAN_TARBALL)
+
+
+def check_version(makefile, where):
+    text = makefile.decode(errors="replace")
+    parts = [re.search(rf"^{key} = *(\S*)$", text, re.M)
+             for key in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION")]
+    if not all(parts):
+        raise Error(f"{where} is no kernel source: no version in its Makefile")
+    version = ".".join(m[1] for m in parts[:3] if m[1]) + parts[3][1]
+    if ".".join(m[1] for m in parts[:2]) != WANTED:
+        raise Error(f"{where} is Linux {version}; "
+                    f"the patches are for {WANTED}.y")
+    return version
+
+
+# --- the prepared tree ---
+
+class Tree:
+    def __init__(self, build):
+        self.build = build
+        self.path = f"{build}/linux"
+        self.git = Git(self.path)
+        self.state_file = f"{build}/linux.state"
+        self.state = {}
+
+    @contextlib.contextmanager
+    def locked(self):
+        os.makedirs(self.build, exist_ok=True)
+        with open(f"{self.build}/linux.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.state = json.loads(read(self.state_file, b"{}"))
+            yield self
+
+    def save_state(self):
+        text = json.dumps(self.state, indent=1, sort_keys=True) + "\n"
+        if read(self.state_file) != text.encode():
+            with open(f"{self.state_file}.new", "w", encoding="utf-8") as f:
+                f.write(text)
+            os.replace(f"{self.state_file}.new", self.state_file)
+
+    def exists(self):
+        return (os.path.isdir(f"{self.path}/.git")
+                and self.git.ref("refs/tags/base^{commit}") is not None)
+
+    def base(self):
+        return self.git("rev-parse", "refs/tags/base^{commit}")
+
+    def version(self):
+        return check_version(self.git.bytes("show", "base:Makefile"),
+                             self.path)
+
+    def dirty(self):
+        """Files of commits which differ in the working tree."""
+        out = self.git.bytes("status", "--porcelain", "-z", "-uno",
+                             "--no-renames")
+        overlay = set(overlay_files())
+        return [e for e in out.decode().split("\0")
+                if e and e[3:] not in overlay]
+
+    def on_branch(self):
+        head = self.git.run("symbolic-ref", "-q", "HEAD").stdout.decode()
+        return head.strip() == f"refs/heads/{BRANCH}"
+
+    # the base commit
+
+    def create(self, source):
+        """A fresh tree; its own git directory appears only when complete."""
+        if os.path.exists(self.path) and os.listdir(self.path):
+            raise Error(f"{self.path} exists but is no prepared tree (it has "
+                        "no tag 'base'); move it away")
+        os.makedirs(self.path, exist_ok=True)
+        self.git("init", "-q", f"--initial-branch={BRANCH}")
+        self.configure()
+        if source.is_tree and source.commit:
+            tree = source.import_into(self.git, self.path)
+        else:
+            with tempfile.TemporaryDirectory(dir=self.build) as tmp:
+                tree = source.import_into(self.git, tmp)
+        self.set_base(tree, source)
+        say("checking it out")
+        self.git("reset", "-q", "--hard", "base")
+        self.state["head"] = self.base()
+        self.save_state()
+
+    def configure(self):
+        for key, value in (("user.name", NAME), ("user.email", EMAIL),
+                           ("gc.auto", "0"), ("index.version", "4"),
+                           ("core.untrackedCache", "true"),
+                           ("advice.detachedHead", "false")):
+            if self.git.run("config", "--get", key).stdout.decode().strip() \
+                    != value:
+                self.git("config", key, value)
+
+    def set_base(self, tree, source):
+        makefile = self.git.bytes("show", f"{tree}:Makefile")
+        version = check_version(makefile, source.path)
+        commit = self.commit_tree(tree, None, f"Linux {version}\n",
+                                  NAME, EMAIL, EPOCH)
+        self.git("tag", "-f", "base", commit)
+        self.state.update(source=source.identity, version=version)
+
+    def replace_base(self, source):
+        self.refuse_unsaved("another kernel source is to be used")
+        say("the kernel source has changed")
+        with tempfile.TemporaryDirectory(dir=self.build) as tmp:
+            index = f"{tmp}/index"
+            os.mkdir(f"{tmp}/src")
+            git = Git(self.path)
+            git.env["GIT_INDEX_FILE"] = index
+            tree = source.import_into(git, f"{tmp}/src")
+        self.set_base(tree, source)
+        self.state["patches"] = None
+
+    # commits
+
+    def commit_tree(self, tree, parent, message, name, email, date):
+        env = {"GIT_AUTHOR_NAME": name, "GIT_AUTHOR_EMAIL": email,
+               "GIT_AUTHOR_DATE": date, "GIT_COMMITTER_NAME": NAME,
+               "GIT_COMMITTER_EMAIL": EMAIL, "GIT_COMMITTER_DATE": date}
+        parents = ["-p", parent] if parent else []
+        return self.git("commit-tree", tree, *parents, "-F", "-",
+                        data=message, env=env)
+
+    def blobs(self, files):
+        """index-info lines that put these overlay files into an index."""
+        if not files:
+            return ""
+        paths = "".join(f"{TOP}/{f}\n" for f in files)
+        ids = self.git("hash-object", "-w", "--no-filters", "--stdin-paths",
+                       data=paths).split()
+        lines = []
+        for name, oid in zip(files, ids):
+            mode = "100755" if os.access(f"{TOP}/{name}", os.X_OK) else \
+                "100644"
+            lines.append(f"{mode} {oid}\t{name}\n")
+        return "".join(lines)
+
+    def chain(self, names, overlay):
+        """Commit the patches on base, each with its overlay files."""
+        with tempfile.TemporaryDirectory(dir=self.build) as tmp:
+            git = Git(self.path)
+            git.env["GIT_INDEX_FILE"] = f"{tmp}/index"
+            git("read-tree", "base")
+            parent = self.base()
+            for name in names:
+                parent = self.chain_one(git, tmp, parent, name,
+                                        overlay.get(name, []))
+        return parent
+
+    def chain_one(self, git, tmp, parent, name, files):
+        info = git.bytes("mailinfo", "-b", f"{tmp}/msg", f"{tmp}/diff",
+                         data=read(f"{PATCHES}/{name}")).decode()
+        head = dict(t.split(": ", 1) for t in info.splitlines() if ": " in t)
+        if not {"Author", "Email", "Subject", "Date"} <= set(head):
+            raise Error(f"patches/{name} is no git format-patch mail")
+        if b"\ndiff --git " in b"\n" + read(f"{tmp}/diff"):
+            proc = git.run("apply", "--cached", "--whitespace=nowarn",
+                           f"{tmp}/diff")
+            if proc.returncode:
+                raise Error(
+                    f"patches/{name} does not apply to {self.version_name()}"
+                    " (first of the series that fails):\n"
+                    + proc.stderr.decode(errors="replace").rstrip())
+        elif not files:
+            # An empty commit keeps the place of a patch of overlay files.
+            if name not in {patch for patch, _ in overlay_map()}:
+                raise Error(f"patches/{name} changes nothing")
+        for path in files:
+            if git.run("cat-file", "-e", f"base:{path}").returncode == 0:
+                raise Error(f"{path} exists in {self.version_name()}: "
+                            "edits to it belong into a patch")
+        if files:
+            git("update-index", "--add", "--index-info",
+                data=self.blobs(files))
+        body = read(f"{tmp}/msg").decode().strip()
+        message = head["Subject"] + "\n" + (f"\n{body}\n" if body else "")
+        return self.commit_tree(git("write-tree"), parent, message,
+                                head["Author"], head["Email"], head["Date"])
+
+    def version_name(self):
+        return f"Linux {self.version()}"
+
+    def refuse_unsaved(self, why):
+        """Raise unless the tree holds nothing that patches/ does not."""
+        if not self.on_branch():
+            raise Error(f"{self.path} is not on branch {BRANCH} (a rebase "
+                        f"under way?), and {why}")
+        dirty = self.dirty()
+        if dirty:
+            raise Error(f"{self.path} has uncommitted edits, and {why}:\n  "
+                        + "\n  ".join(dirty[:20])
+                        + "\nCommit them and run 'make patches', "
+                        "or take them back.")
+        if self.git("rev-parse", "HEAD") != self.state.get("head"):
+            raise Error(f"{self.path} has commits that patches/ lacks, and "
+                        f"{why}.\nSave them with 'make patches', or drop "
+                        f"them: git -C {self.path} reset --hard "
+                        f"{self.state.get('head') or 'base'}")
+
+    def apply_series(self):
+        names = series()
+        key = patches_key(names)
+        if self.state.get("patches") == key:
+            return
+        tip = self.chain(names, {})
+        head = self.git("rev-parse", "HEAD")
+        if self.git("rev-parse", f"{tip}^{{tree}}") != \
+                self.git("rev-parse", f"{head}^{{tree}}"):
+            self.refuse_unsaved("the patches have changed")
+            self.git("reset", "-q", "--hard", tip)
+            say(f"{self.path}: {len(names)} patches on {self.version_name()}")
+            head = tip
+        self.state.update(patches=key, head=head)
+
+    # overlay files in the working tree
+
+    def sync_overlay(self):
+        files = overlay_files()
+        last = self.state.get("overlay", {})
+        now = {}
+        for name in files:
+            self.copy(name, last.get(name))
+            now[name] = digest(read(f"{TOP}/{name}"))
+        for name in sorted(set(last) - set(now)):
+            self.remove(name, last[name])
+        self.state["overlay"] = now
+        exclude = "".join(f"/{name}\n" for name in files)
+        text = ("# The overlay files; they live in the repository.\n"
+                + exclude).encode()
+        where = f"{self.path}/.git/info/exclude"
+        if read(where) != text:
+            os.makedirs(os.path.dirname(where), exist_ok=True)
+            with open(where, "wb") as f:
+                f.write(text)
+        return files
+
+    def refuse_edited(self, name, content, last):
+        """Somebody edited the copy instead of the repository's file."""
+        if last is not None and digest(content) != last:
+            raise Error(
+                f"{self.path}/{name} was edited, but it is a copy of the "
+                f"repository's {name}: move the edit there, then remove "
+                "the copy")
+
+    def copy(self, name, last):
+        src, dst = f"{TOP}/{name}", f"{self.path}/{name}"
+        content, old = read(src), read(dst)
+        mode = 0o755 if os.access(src, os.X_OK) else 0o644
+        if old == content:
+            if os.stat(dst).st_mode & 0o777 != mode:
+                os.chmod(dst, mode)
+            return
+        if old is not None:
+            if last is None and self.git.run(
+                    "cat-file", "-e", f"base:{name}").returncode == 0:
+                raise Error(f"{name} exists in {self.version_name()}: edits "
+                            "to it belong into a patch")
+            self.refuse_edited(name, old, last)
+        os.makedirs(os.path.dirname(dst), exist_ok=True)
+        with open(f"{dst}.new~", "wb") as f:
+            f.write(content)
+        os.chmod(f"{dst}.new~", mode)
+        os.replace(f"{dst}.new~", dst)
+
+    def remove(self, name, last):
+        dst = f"{self.path}/{name}"
+        content = read(dst)
+        if content is None:
+            return
+        self.refuse_edited(name, content, last)
+        os.unlink(dst)
+        folder = os.path.dirname(name)
+        while folder and not os.listdir(f"{self.path}/{folder}"):
+            os.rmdir(f"{self.path}/{folder}")
+            folder = os.path.dirname(folder)
+
+    # everything
+
+    def prepare(self):
+        if not self.exists():
+            self.create(find_source())
+        else:
+            self.configure()
+            self.follow_source()
+        self.apply_series()
+        self.save_state()
+        files = self.sync_overlay()
+        self.save_state()
+        return files
+
+    def follow_source(self):
+        """An existing tree stays unless its source is now another one."""
+        if not self.state:
+            # Made by hand: taken as it is.
+            version = self.version()
+            say(f"adopting {self.path}, Linux {version}")
+            self.state.update(version=version, head=self.base())
+            if not series():
+                self.state["patches"] = patches_key([])
+        if not os.environ.get("LINUX_SRC") and \
+                (not os.path.exists(DEBIAN_TARBALL)
+                 or not self.state.get("source", "").startswith("file ")):
+            return
+        source = find_source()
+        if "source" not in self.state:
+            self.state["source"] = source.identity
+        elif source.identity != self.state["source"]:
+            self.replace_base(source)
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the kernel says about its free memory, and whether it can be true.
+
+The same for every page allocator, but for the validate file, which only
+LLFree has. All counts are in pages."""
+
+import mmap
+import os
+import re
+import subprocess
+import time
+
+PAGE = mmap.PAGESIZE
+NR_ORDERS = 11
+VALIDATE = "/sys/kernel/debug/page_alloc/validate"
+MADV_POPULATE_WRITE = 23        # not in the mmap module yet
+
+KPF_BUDDY, KPF_NOPAGE, KPF_RESERVED = 10, 20, 32
+
+# Kernel messages that no run may cause. The OOM killer's are fine.
+TROUBLE = re.compile(
+    r"\bWARNING: |\bBUG: |\bkernel BUG at |\bOops\b|\bBad (page|rss)\b|"
+    r"\bUBSAN: |\bKFENCE: |general protection fault|unable to handle|"
+    r"page allocation failure|rcu: INFO: .*(stall|detected)|"
+    r"INFO: task .* blocked for more than|list_(add|del) corruption")
+
+
+class CheckError(Exception):
+    """Something is not as it has to be."""
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def write(path, text):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def allocator():
+    try:
+        return read("/sys/kernel/mm/page_alloc/allocator").strip()
+    except FileNotFoundError:
+        return "buddy"          # a kernel that has no other
+
+
+class StatFile:
+    """A /proc file that is read again and again without opening it anew.
+
+    seq_file keeps its buffer as long as the file is open, so the second read
+    disturbs the counters that it reports as little as can be."""
+
+    def __init__(self, path):
+        self.fd = os.open(path, os.O_RDONLY)
+
+    def text(self):
+        parts, pos = [], 0
+        while data := os.pread(self.fd, 1 << 16, pos):
+            parts.append(data)
+            pos += len(data)
+        return b"".join(parts).decode()
+
+
+class Zone:
+    def __init__(self, node, name):
+        self.node, self.name = int(node), name
+        self.free = self.managed = self.pcp = self.start = self.spanned = 0
+        self.blocks = [0] * NR_ORDERS
+
+    def __str__(self):
+        return f"{self.node}/{self.name}"
+
+    @property
+    def used(self):
+        return self.managed - self.free - self.pcp
+
+    @property
+    def in_blocks(self):
+        return sum(n << order for order, n in enumerate(self.blocks))
+
+
+ZONE_FIELDS = {"pages free": "free", "managed": "managed",
+               "spanned": "spanned", "start_pfn:": "start"}
+_files = {}
+
+
+def stat_text(path):
+    if path not in _files:
+        _files[path] = StatFile(path)
+    return _files[path].text()
+
+
+def zones():
+    """The zones that have memory, with free blocks from /proc/buddyinfo."""
+    buddyinfo = stat_text("/proc/buddyinfo")
+    found = {}
+    zone = None
+    for line in stat_text("/proc/zoneinfo").splitlines():
+        if m := re.match(r"Node (\d+), zone +(\w+)", line):
+            zone = found[m[1], m[2]] = Zone(m[1], m[2])
+            continue
+        name, _, value = line.strip().rpartition(" ")
+        name = name.strip()
+        if name in ZONE_FIELDS:
+            setattr(zone, ZONE_FIELDS[name], int(value))
+        elif name == "count:":
+            zone.pcp += int(value)
+    for line in buddyinfo.splitlines():
+        m = re.match(r"Node (\d+), zone +(\w+) (.*)", line)
+        found[m[1], m[2]].blocks = [int(n) for n in m[3].split()]
+    return [z for z in found.values() if z.managed]
+
+
+def vmstat():
+    return {k: int(v) for k, v in
+            (line.split() for line in read("/proc/vmstat").splitlines())}
+
+
+def meminfo(key):
+    """In pages."""
+    m = re.search(rf"^{key}: *(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
+    return int(m[1]) * 1024 // PAGE
+
+
+def refresh():
+    """Fold the per-CPU differences of the counters."""
+    write("/proc/sys/vm/stat_refresh", "1")
+
+
+def settle():
+    """Give back what is only kept for later."""
+    os.sync()
+    write("/proc/sys/vm/drop_caches", "3")
+    if os.path.exists("/proc/sys/vm/compact_memory"):
+        write("/proc/sys/vm/compact_memory", "1")
+    refresh()
+
+
+def unexplained():
+    """Pages in use of which nothing tells what for. Lost ones are here."""
+    refresh()
+    vm = vmstat()
+    known = sum(vm[f"nr_{kind}"] for kind in (
+        "inactive_anon", "active_anon", "inactive_file", "active_file",
+        "unevictable", "isolated_anon", "isolated_file", "slab_reclaimable",
+        "slab_unreclaimable", "page_table_pages"))
+    known += vm["nr_kernel_stack"] * 1024 // PAGE
+    known += meminfo("VmallocUsed") + meminfo("Percpu")
+    return sum(z.used for z in zones()) - known
+
+
+def retry(check, streak, tries=40):
+    """No system rests entirely, but soon it is right several times in a row."""
+    right = 0
+    for left in reversed(range(tries)):
+        refresh()
+        try:
+            text = check()
+        except CheckError:
+            if left < streak:
+                raise
+            right = 0
+        else:
+            right += 1
+            if right == streak:
+                return text
+        time.sleep(0.02)
+    raise AssertionError("no try")
+
+
+def check_buddyinfo():
+    """The blocks of /proc/buddyinfo add up to NR_FREE_PAGES."""
+    for z in zones():
+        if z.in_blocks != z.free:
+            raise CheckError(f"zone {z}: {z.in_blocks} pages in free blocks, "
+                             f"but nr_free_pages is {z.free}")
+    return "buddyinfo blocks = nr_free_pages in every zone"
+
+
+def walk_frames(zone):
+    """(free, managed) frames of a zone, from /proc/kpageflags."""
+    # Small enough that malloc() keeps the memory: what the walk itself takes
+    # and gives back would show up in the counts.
+    step = 1 << 11
+    ones = int.from_bytes((b"\1" + bytes(7)) * step, "little")
+    free = managed = 0
+    fd = os.open("/proc/kpageflags", os.O_RDONLY)
+    try:
+        pfn, end = zone.start, zone.start + zone.spanned
+        while pfn < end:
+            data = os.pread(fd, min(step, end - pfn) * 8, pfn * 8)
+            nr = len(data) // 8
+            if not nr:
+                break
+            # One bit per frame of a flag at a time, in one long number.
+            flags = int.from_bytes(data, "little")
+            absent = ((flags >> KPF_NOPAGE) | (flags >> KPF_RESERVED)) & ones
+            free += ((flags >> KPF_BUDDY) & ones).bit_count()
+            managed += nr - absent.bit_count()
+            pfn += nr
+    finally:
+        os.close(fd)
+    return free, managed
+
+
+def spans_overlap(all_zones):
+    ordered = sorted(all_zones, key=lambda z: z.start)
+    return any(a.start + a.spanned > b.start
+               for a, b in zip(ordered, ordered[1:]))
+
+
+def check_frames():
+    """Frame by frame: free + pcp + used = managed."""
+    before = zones()
+    if spans_overlap(before):
+        raise CheckError("zones overlap: their frames cannot be told apart")
+    total = 0
+    for z in before:
+        free, managed = walk_frames(z)
+        if managed != z.managed:
+            raise CheckError(f"zone {z}: {managed} frames not reserved, "
+                             f"but {z.managed} managed")
+        refresh()
+        after = next(a for a in zones() if str(a) == str(z))
+        low, high = sorted((z.free, after.free))
+        if not low <= free <= high:
+            raise CheckError(f"zone {z}: {free} free frames, but "
+                             f"nr_free_pages is {z.free}, then {after.free}")
+        if after.used < 0:
+            raise CheckError(f"zone {z}: more free than managed")
+        total += managed
+    return f"free + pcp + used = managed, by {total} frames' flags"
+
+
+def check_validate():
+    """LLFree's own walk over all its state. None where there is no LLFree."""
+    if allocator() != "llfree":
+        return None
+    lines = read(VALIDATE).splitlines()
+    bad = [line for line in lines[:-1] if not line.endswith(": ok")]
+    if bad or not lines or lines[-1] != "ok":
+        raise CheckError("validate: " + "; ".join(bad or lines[-1:] or
+                                                  ["empty"]))
+    if len(lines) - 1 < len(zones()):
+        raise CheckError(f"validate: {len(lines) - 1} zones of {len(zones())}")
+    return f"validate: {len(lines) - 1} zones walked"
+
+
+def check_kernel_log():
+    bad = [line for line in subprocess.run(
+        ["dmesg"], capture_output=True, text=True, errors="replace",
+        check=True).stdout.splitlines() if TROUBLE.search(line)]
+    tainted = int(read("/proc/sys/kernel/tainted"))
+    if bad or tainted:
+        raise CheckError(f"taint {tainted:#x}, " +
+                         (bad[0] if bad else "no message left in the log"))
+    return "no kernel warning, not tainted"
+
+
+def check_all():
+    """Yields (passed, text); passed is None for what cannot be checked."""
+    for check in (check_validate, lambda: retry(check_buddyinfo, 5),
+                  lambda: retry(check_frames, 2), check_kernel_log):
+        try:
+            text = check()
+        except CheckError as e:
+            yield False, str(e)
+        else:
+            if text is None:
+                yield None, f"validate: not with {allocator()}"
+            else:
+                yield True, text
+
+
+class Memory:
+    """Anonymous memory; huge pages only, small pages only, or as it comes."""
+
+    def __init__(self, pages, huge=None):
+        self.size = pages * PAGE
+        self.map = mmap.mmap(-1, self.size,
+                             mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if huge is not None and \
+           os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+            self.map.madvise(mmap.MADV_HUGEPAGE if huge else
+                             mmap.MADV_NOHUGEPAGE)
+
+    def populate(self):
+        self.map.madvise(MADV_POPULATE_WRITE)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.map.close()

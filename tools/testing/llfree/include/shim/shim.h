@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What a program can ask about the kernel environment that the shims fake. */
+#ifndef _SHIM_SHIM_H
+#define _SHIM_SHIM_H
+
+/* Warnings that the core gave: WARN_ON() and friends, each time. */
+extern unsigned int shim_warnings;
+int shim_warn(const char *file, int line, const char *what);
+
+/* preempt_disable() minus preempt_enable() of this thread */
+extern __thread int shim_preempt_count;
+
+#endif /* _SHIM_SHIM_H */

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* An instance of the core with its memory and its books, and random numbers. */
+#ifndef _LLFREE_TEST_INST_H
+#define _LLFREE_TEST_INST_H
+
+#include <linux/llfree.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * struct inst - instance under test
+ * @llf: the instance
+ * @mem: its metadata
+ * @locals: its slots
+ * @nr_slots: number of @locals
+ * @start: what was free at the start
+ * @sum: what operations say they changed since
+ */
+struct inst {
+	struct llfree llf;
+	struct llfree_memory mem;
+	struct llfree_local *locals;
+	unsigned int nr_slots;
+	struct llfree_stats start;
+	struct llfree_delta sum;
+};
+
+/* Metadata gets exact sizes, so that a sanitizer sees what lies beyond. */
+int inst_init(struct inst *in, unsigned long first, unsigned long nr,
+	      enum llfree_mode mode, const struct llfree_policy *policy,
+	      unsigned int nr_slots);
+/* Again over the same memory, as after a restart; slots start empty. */
+int inst_reinit(struct inst *in, enum llfree_mode mode);
+void inst_free(struct inst *in);
+
+/*
+ * At quiescence: invariants hold, both statistics and the sum of all deltas
+ * agree, no warning was given, preemption is on. Returns what is wrong, or "".
+ */
+const char *inst_check(struct inst *in);
+
+/* Requests with the fields that most callers need */
+long inst_get(struct inst *in, int slot, unsigned int order);
+long inst_get_view(struct inst *in, int slot, unsigned int order,
+		   unsigned int view);
+long inst_get_class(struct inst *in, int slot, unsigned int order,
+		    unsigned int class, unsigned int flags);
+int inst_put(struct inst *in, int slot, unsigned long frame,
+	     unsigned int order);
+int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);
+
+unsigned long inst_free_frames(struct inst *in);
+
+/* Random numbers: splitmix64 */
+struct rng {
+	u64 state;
+};
+
+static inline u64 rng_next(struct rng *rng)
+{
+	u64 z = rng->state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+/* Below @n */
+static inline u64 rng_below(struct rng *rng, u64 n)
+{
+	return n ? rng_next(rng) % n : 0;
+}
+
+u64 rng_seed(void);
+
+#endif /* _LLFREE_TEST_INST_H */

@@ -1,0 +1,40 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# Run test programs, each argument a command line, as subtests of one KTAP
+# report that ends with the totals. Fails if a test failed, or a program did
+# not run all tests that it had planned.
+
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT
+
+pass=0 fail=0 skip=0 nr=0
+echo "KTAP version 1"
+echo "1..$#"
+for command; do
+	nr=$((nr + 1))
+	name=$(basename "${command%% *}")
+	timeout 600 $command >"$log" 2>&1 </dev/null
+	status=$?
+	sed 's/^/    /' "$log"
+	ok=$(grep -c '^ok ' "$log")
+	skipped=$(grep -c '^ok .*# SKIP' "$log")
+	bad=$(grep -c '^not ok ' "$log")
+	plan=$(sed -n 's/^1\.\.\([0-9]*\).*/\1/p' "$log" | head -n 1)
+	if [ $((ok + bad)) -ne "${plan:-0}" ] || [ "${plan:-0}" -eq 0 ]; then
+		echo "# $name: ${plan:-no} tests planned, $((ok + bad)) run"
+		status=1
+	fi
+	pass=$((pass + ok - skipped))
+	skip=$((skip + skipped))
+	if [ $status -eq 0 ]; then
+		echo "ok $nr $name"
+	else
+		# A program that died in a test did not count it.
+		[ "$bad" -gt 0 ] || bad=1
+		echo "not ok $nr $name # exit status $status"
+	fi
+	fail=$((fail + bad))
+done
+echo "# Totals: pass:$pass fail:$fail xfail:0 xpass:0 skip:$skip error:0"
+[ "$fail" -eq 0 ]

@@ -1,0 +1,2189 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Every operation of the core, every fault it must not have, bad input. */
+#include <linux/align.h>
+#include <linux/bits.h>
+#include <linux/bitops.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <shim/atomic.h>
+#include <shim/shim.h>
+
+#include "inst.h"
+#include "internal.h"
+#include "kselftest_harness.h"
+
+#define TREE	LLFREE_TREE_FRAMES
+#define CHILD	LLFREE_CHILD_FRAMES
+#define ROW	LLFREE_ROW_FRAMES
+
+/* What another context does before the next shared access of an operation */
+static void (*interrupt)(struct inst *in);
+static struct inst *interrupt_inst;
+static long interrupt_steps = -1;
+/* Shared accesses so far: what an operation costs */
+static unsigned long nr_steps;
+
+void shim_step(const void *word)
+{
+	nr_steps++;
+	if (interrupt_steps < 0 || interrupt_steps--)
+		return;
+	interrupt(interrupt_inst);
+}
+
+static void interrupt_after(long steps, void (*fn)(struct inst *in),
+			    struct inst *in)
+{
+	interrupt = fn;
+	interrupt_inst = in;
+	interrupt_steps = steps;
+}
+
+/* Did it happen? If not the operation has fewer steps. */
+static bool interrupt_done(void)
+{
+	bool done = interrupt_steps < 0;
+
+	interrupt_steps = -1;
+	return done;
+}
+
+static u64 *row_word(struct inst *in, unsigned long frame)
+{
+	return in->llf.rows + frame_row(&in->llf, frame);
+}
+
+static u16 *child_word(struct inst *in, unsigned long frame)
+{
+	return in->llf.children + frame_child(&in->llf, frame);
+}
+
+static u32 *tree_word(struct inst *in, unsigned long frame, int view)
+{
+	return in->llf.trees[view] +
+	       ((frame - in->llf.base) >> LLFREE_TREE_ORDER);
+}
+
+static unsigned long view_frames(struct inst *in, int view)
+{
+	struct llfree_stats stats;
+
+	llfree_stats_exact(&in->llf, &stats);
+	return stats.frames[view];
+}
+
+static bool tree_is_reserved(struct inst *in, unsigned long frame)
+{
+	struct llfree_child child;
+
+	return !llfree_child(&in->llf, frame, &child) && child.tree_reserved;
+}
+
+static unsigned int tree_class_of(struct inst *in, unsigned long frame)
+{
+	struct llfree_child child;
+
+	return llfree_child(&in->llf, frame, &child) ? 99 : child.class;
+}
+
+/* All that there is, with gets of one order; returns how many came. */
+static unsigned long get_all(struct inst *in, int slot, unsigned int order,
+			     int view)
+{
+	unsigned long nr = 0;
+
+	while (inst_get_view(in, slot, order, view) >= 0)
+		nr++;
+	return nr;
+}
+
+/* Naturally aligned blocks of an order that lie inside the range */
+static unsigned long blocks_inside(struct inst *in, unsigned int order)
+{
+	unsigned long nr = 1UL << order;
+	unsigned long first = ALIGN(in->llf.first, nr);
+	unsigned long end = ALIGN_DOWN(in->llf.end, nr);
+
+	return end > first ? (end - first) / nr : 0;
+}
+
+/*
+ * Layouts: each test runs on each range
+ */
+FIXTURE(range)
+{
+	struct inst in;
+};
+
+FIXTURE_VARIANT(range)
+{
+	unsigned long first;
+	unsigned long nr;
+	unsigned int slots;
+};
+
+FIXTURE_VARIANT_ADD(range, one_frame) { 0, 1, 0 };
+FIXTURE_VARIANT_ADD(range, one_frame_odd) { 4095, 1, 2 };
+FIXTURE_VARIANT_ADD(range, part_of_row) { 70, 20, 1 };
+FIXTURE_VARIANT_ADD(range, below_child) { 1000, 300, 1 };
+FIXTURE_VARIANT_ADD(range, child_but_one) { 512, 511, 4 };
+FIXTURE_VARIANT_ADD(range, one_child) { 1024, 512, 2 };
+FIXTURE_VARIANT_ADD(range, child_across) { 800, 512, 2 };
+FIXTURE_VARIANT_ADD(range, one_tree) { 4096, 4096, 2 };
+FIXTURE_VARIANT_ADD(range, tree_across) { 5000, 4096, 4 };
+FIXTURE_VARIANT_ADD(range, trees) { 0, 6 * 4096, 3 };
+FIXTURE_VARIANT_ADD(range, unaligned) { 1234567, 20001, 3 };
+FIXTURE_VARIANT_ADD(range, no_slots) { 300000, 3 * 4096, 0 };
+FIXTURE_VARIANT_ADD(range, many_slots) { 8192, 2 * 4096, 64 };
+FIXTURE_VARIANT_ADD(range, end_of_64T) { (1UL << 34) - 9001, 9001, 2 };
+
+FIXTURE_SETUP(range)
+{
+	ASSERT_EQ(0, inst_init(&self->in, variant->first, variant->nr,
+			       LLFREE_INIT_FREE, NULL, variant->slots));
+}
+
+FIXTURE_TEARDOWN(range)
+{
+	EXPECT_STREQ("", inst_check(&self->in));
+	inst_free(&self->in);
+}
+
+TEST_F(range, layout)
+{
+	struct llfree_memory mem;
+	unsigned long trees = self->in.llf.nr_trees;
+
+	ASSERT_EQ(0, llfree_layout(variant->first, variant->nr, &mem));
+	EXPECT_EQ(variant->first / TREE * TREE, self->in.llf.base);
+	EXPECT_EQ((variant->first + variant->nr - 1) / TREE -
+		  variant->first / TREE + 1, trees);
+	EXPECT_GE(mem.rows_size, trees * TREE / 8);
+	EXPECT_GE(mem.children_size, trees * LLFREE_TREE_CHILDREN * 2);
+	EXPECT_GE(mem.trees_size, trees * 4 * LLFREE_ALLOC_VIEWS);
+	EXPECT_EQ(trees / (4 * LLFREE_NR_CLASSES),
+		  llfree_max_slots(&self->in.llf));
+}
+
+/* Every frame of the range can be had, at every order, again and again. */
+TEST_F(range, capacity)
+{
+	u8 *got = malloc(variant->nr);
+	unsigned long i, n, want;
+	unsigned int order;
+	int round, slot;
+	long frame;
+
+	ASSERT_NE(NULL, got);
+	for (round = 0; round < 2; round++) {
+		for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+			memset(got, 0, variant->nr);
+			want = blocks_inside(&self->in, order);
+			for (n = 0;; n++) {
+				slot = (int)(n % (variant->slots + 1)) - 1;
+				frame = inst_get(&self->in, slot, order);
+				if (frame < 0)
+					break;
+				ASSERT_TRUE(IS_ALIGNED(frame, 1UL << order));
+				ASSERT_TRUE(block_in_range(&self->in.llf, frame,
+							   1UL << order));
+				for (i = 0; i < 1UL << order; i++)
+					ASSERT_EQ(0, got[frame - variant->first + i]++);
+			}
+			ASSERT_EQ(-ENOMEM, frame);
+			ASSERT_EQ(want, n);
+			ASSERT_EQ(variant->nr - (want << order),
+				  inst_free_frames(&self->in));
+			ASSERT_STREQ("", inst_check(&self->in));
+			for (i = 0; i < variant->nr; i++) {
+				if (!got[i])
+					continue;
+				slot = (int)(i % (variant->slots + 1)) - 1;
+				ASSERT_EQ(0, inst_put(&self->in, slot,
+						      variant->first + i, order));
+				i += (1UL << order) - 1;
+			}
+			ASSERT_EQ(variant->nr, inst_free_frames(&self->in));
+			ASSERT_STREQ("", inst_check(&self->in));
+		}
+	}
+	free(got);
+}
+
+/* The same from the state in which a kernel starts: nothing is free yet. */
+TEST_F(range, hand_over_with_holes)
+{
+	unsigned long f, nr = 0;
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, variant->first, variant->nr,
+			       LLFREE_INIT_ALLOC, NULL, variant->slots));
+	EXPECT_EQ(0, inst_free_frames(&in));
+	EXPECT_EQ(-ENOMEM, inst_get(&in, LLFREE_NO_SLOT, 0));
+	/* Each third frame is a hole. */
+	for (f = variant->first; f < variant->first + variant->nr; f++) {
+		if (f % 3 == 0)
+			continue;
+		ASSERT_EQ(0, inst_put(&in, LLFREE_NO_SLOT, f, 0));
+		ASSERT_EQ(-EINVAL, inst_put(&in, LLFREE_NO_SLOT, f, 0));
+		nr++;
+	}
+	EXPECT_EQ(nr, inst_free_frames(&in));
+	EXPECT_STREQ("", inst_check(&in));
+	EXPECT_EQ(-ENOMEM, inst_get(&in, LLFREE_NO_SLOT, 2));
+	EXPECT_EQ(nr, get_all(&in, variant->slots ? 0 : LLFREE_NO_SLOT, 0,
+			      LLFREE_VIEW_NORMAL));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+TEST_F(range, single_claims)
+{
+	unsigned long f;
+
+	for (f = variant->first; f < variant->first + variant->nr; f++) {
+		ASSERT_EQ(0, llfree_claim(&self->in.llf, f, 0, 0, &self->in.sum));
+		ASSERT_EQ(-EBUSY, llfree_claim(&self->in.llf, f, 0, 0,
+					       &self->in.sum));
+	}
+	ASSERT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(0, inst_free_frames(&self->in));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+	for (f = variant->first; f < variant->first + variant->nr; f++)
+		ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, f, 0));
+	EXPECT_EQ(variant->nr, inst_free_frames(&self->in));
+}
+
+TEST_F(range, all_views)
+{
+	unsigned long f, last = variant->first + variant->nr;
+	unsigned int to = 0;
+	int old;
+
+	/* All children to each view and back */
+	for (to = LLFREE_VIEW_CMA; to < LLFREE_NR_VIEWS; to++) {
+		for (f = variant->first; f < last; f = llfree_next_child(f)) {
+			old = inst_set_view(&self->in, f, to);
+			ASSERT_EQ(to - 1, old);
+			ASSERT_EQ(-EALREADY, inst_set_view(&self->in, f, to));
+		}
+		EXPECT_STREQ("", inst_check(&self->in));
+		EXPECT_EQ(variant->nr, view_frames(&self->in, to));
+		EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+		if (to == LLFREE_VIEW_ISOLATED)
+			break;
+		EXPECT_EQ(variant->nr, get_all(&self->in, LLFREE_NO_SLOT, 0, to));
+		EXPECT_STREQ("", inst_check(&self->in));
+		for (f = variant->first; f < last; f++)
+			ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, f, 0));
+	}
+	for (f = variant->first; f < last; f = llfree_next_child(f))
+		ASSERT_EQ(LLFREE_VIEW_ISOLATED,
+			  inst_set_view(&self->in, f, LLFREE_VIEW_NORMAL));
+	EXPECT_EQ(variant->nr, get_all(&self->in, variant->slots ? 0 : -1, 0, 0));
+}
+
+/* After a crash rows decide, whatever the other words say. */
+TEST_F(range, recover)
+{
+	struct rng rng = { .state = 42 };
+	unsigned long f, used = 0;
+	unsigned long i;
+	int level;
+
+	for (level = 0; level < 3; level++) {
+		while (used < variant->nr / 2) {
+			long frame = inst_get(&self->in,
+					      variant->slots ? 0 : -1,
+					      rng_below(&rng, 4));
+			if (frame < 0)
+				break;
+			used = variant->nr - inst_free_frames(&self->in);
+		}
+		used = variant->nr - inst_free_frames(&self->in);
+		for (i = 0; i < self->in.mem.children_size / 2; i++)
+			((u16 *)self->in.mem.children)[i] =
+				level == 0 ? rng_below(&rng, 513) :
+				level == 1 ? 0 : CHILD_FREE_MASK | CHILD_REPORTED;
+		/* Frames outside are not free, even if their bits say so. */
+		for (f = self->in.llf.base; level == 2 && f < variant->first; f++)
+			*row_word(&self->in, f) &= ~BIT_ULL(f % ROW);
+		ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
+		ASSERT_STREQ("", inst_check(&self->in));
+		ASSERT_EQ(variant->nr - used, inst_free_frames(&self->in));
+		ASSERT_EQ(variant->nr - used, view_frames(&self->in, 0));
+		EXPECT_EQ(-EINVAL, inst_put(&self->in, -1, variant->first - 1, 0));
+	}
+	EXPECT_EQ(variant->nr - used, get_all(&self->in, -1, 0, 0));
+}
+
+TEST_F(range, keep)
+{
+	unsigned long free, f = variant->first;
+	long frame;
+
+	frame = inst_get(&self->in, variant->slots ? 0 : -1, 0);
+	ASSERT_GE(frame, 0);
+	inst_set_view(&self->in, f, LLFREE_VIEW_CMA);
+	free = inst_free_frames(&self->in);
+	ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_KEEP));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(free, inst_free_frames(&self->in));
+	EXPECT_EQ(-EALREADY, inst_set_view(&self->in, f, LLFREE_VIEW_CMA));
+	EXPECT_EQ(0, inst_put(&self->in, -1, frame, 0));
+}
+
+TEST_F(range, iterate_children)
+{
+	unsigned long f, sum = 0, n = 0;
+	struct llfree_child child;
+
+	for (f = variant->first; !llfree_child(&self->in.llf, f, &child);
+	     f = llfree_next_child(f)) {
+		EXPECT_EQ(f & ~(CHILD - 1), child.frame);
+		EXPECT_EQ(LLFREE_VIEW_NORMAL, child.view);
+		EXPECT_EQ(child.free, llfree_child_stable(&self->in.llf, f));
+		EXPECT_FALSE(child.reported);
+		sum += child.free;
+		n++;
+	}
+	EXPECT_EQ(variant->nr, sum);
+	EXPECT_EQ((variant->first + variant->nr - 1) / CHILD -
+		  variant->first / CHILD + 1, n);
+	EXPECT_EQ(-EINVAL, llfree_child(&self->in.llf, variant->first - 1, &child));
+	EXPECT_EQ(-EINVAL, llfree_child(&self->in.llf,
+					variant->first + variant->nr, &child));
+}
+
+/*
+ * Operations, on four trees that do not start at zero, with four slots
+ */
+#define BASE	(10 * TREE)
+#define TREES	4
+#define NR	(TREES * TREE)
+
+FIXTURE(core)
+{
+	struct inst in;
+};
+
+FIXTURE_SETUP(core)
+{
+	ASSERT_EQ(0, inst_init(&self->in, BASE, NR, LLFREE_INIT_FREE, NULL, 4));
+}
+
+FIXTURE_TEARDOWN(core)
+{
+	EXPECT_STREQ("", inst_check(&self->in));
+	inst_free(&self->in);
+}
+
+TEST_F(core, get_put_every_order)
+{
+	unsigned int order;
+	int slot;
+	long frame;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		for (slot = -1; slot < 4; slot++) {
+			frame = inst_get(&self->in, slot, order);
+			ASSERT_GE(frame, BASE);
+			EXPECT_TRUE(IS_ALIGNED(frame, 1UL << order));
+			EXPECT_EQ(NR - (1UL << order), inst_free_frames(&self->in));
+			EXPECT_EQ(-1, llfree_free_order(&self->in.llf, frame));
+			EXPECT_STREQ("", inst_check(&self->in));
+			EXPECT_EQ(0, inst_put(&self->in, slot, frame, order));
+			EXPECT_EQ(LLFREE_MAX_ORDER,
+				  llfree_free_order(&self->in.llf, frame));
+			EXPECT_STREQ("", inst_check(&self->in));
+		}
+	}
+}
+
+/* Who does not account passes no delta. */
+TEST_F(core, no_delta)
+{
+	struct llfree_request req = { .slot = 0 };
+	struct llfree *llf = &self->in.llf;
+	long frame;
+	u64 mask;
+
+	frame = llfree_get(llf, &req, NULL);
+	ASSERT_GE(frame, 0);
+	EXPECT_EQ(0, llfree_put(llf, 0, frame, 0, NULL));
+	frame = llfree_get_bulk(llf, &req, 64, &mask, NULL);
+	ASSERT_GE(frame, 0);
+	EXPECT_EQ(0, llfree_put_bulk(llf, 0, frame, mask, NULL));
+	EXPECT_EQ(0, llfree_claim(llf, BASE, 10, 0, NULL));
+	EXPECT_EQ(0, llfree_put(llf, 0, BASE, 10, NULL));
+	EXPECT_EQ(3, llfree_claim_row(llf, BASE, 7, 0, &mask, NULL));
+	EXPECT_EQ(0, llfree_put_bulk(llf, 0, BASE, 7, NULL));
+	EXPECT_EQ(0, llfree_set_view(llf, BASE, LLFREE_VIEW_CMA, NULL));
+	EXPECT_EQ(LLFREE_VIEW_CMA, llfree_set_view(llf, BASE, 0, NULL));
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
+}
+
+TEST_F(core, bad_get)
+{
+	static const struct llfree_request bad[] = {
+		{ .order = LLFREE_MAX_ORDER + 1 }, { .order = 255 },
+		{ .class = LLFREE_NR_CLASSES }, { .class = LLFREE_CLASS_NONE },
+		{ .class = 255 }, { .view = LLFREE_VIEW_ISOLATED },
+		{ .view = LLFREE_NR_VIEWS }, { .view = 255 },
+		{ .slot = 4 }, { .slot = INT_MAX }, { .slot = -2 },
+		{ .slot = INT_MIN }, { .flags = 0x80 },
+	};
+	struct llfree_request req = {};
+	u64 mask;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		EXPECT_EQ(-EINVAL, llfree_get(&self->in.llf, &bad[i], &self->in.sum));
+		EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &bad[i], 1,
+						   &mask, &self->in.sum));
+	}
+	EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &req, 0, &mask,
+					   &self->in.sum));
+	req.order = LLFREE_ROW_ORDER + 1;
+	EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &req, 1, &mask,
+					   &self->in.sum));
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
+}
+
+TEST_F(core, bad_put)
+{
+	static const struct { unsigned long frame; unsigned int order; } bad[] = {
+		{ BASE, 0 },			/* free already */
+		{ BASE + NR, 0 }, { BASE - 1, 0 }, { 0, 0 },
+		{ ULONG_MAX, 0 }, { 1UL << 63, 10 }, { BASE - TREE, 12 },
+		{ BASE + 1, 1 }, { BASE + 64, 7 }, { BASE + 512, 10 },
+		{ 0, 14 },			/* covers more than the range */
+		{ 0, 33 }, { 0, 34 }, { 0, 63 }, { 0, 64 }, { 0, 65 },
+		{ 0, UINT_MAX },
+	};
+	int i, round;
+
+	for (round = 0; round < 2; round++) {
+		/* First all is free, then all but the first frame is used. */
+		for (i = 0; i < ARRAY_SIZE(bad); i++)
+			EXPECT_EQ(-EINVAL, inst_put(&self->in, -1, bad[i].frame,
+						    bad[i].order)) {
+				TH_LOG("frame %#lx order %u", bad[i].frame,
+				       bad[i].order);
+			}
+		if (round)
+			break;
+		EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+		EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 0));
+	}
+	EXPECT_EQ(1, inst_free_frames(&self->in));
+	/* A slot that is not there */
+	EXPECT_EQ(-EINVAL, inst_put(&self->in, 4, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, inst_put(&self->in, -2, BASE + 1, 0));
+	EXPECT_EQ(1, inst_free_frames(&self->in));
+}
+
+/* Fault 6, tail checks: one free frame anywhere in the block, nothing changes. */
+TEST_F(core, fault6_put_checks_every_frame)
+{
+	unsigned int order;
+	unsigned long hole;
+
+	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	for (order = 1; order <= 13; order++) {
+		static const int where[] = { 0, 1, 2, 3 };
+		int i;
+
+		for (i = 0; i < ARRAY_SIZE(where); i++) {
+			hole = BASE + ((1UL << order) - 1) * where[i] / 3;
+			ASSERT_EQ(0, inst_put(&self->in, 0, hole, 0));
+			EXPECT_EQ(-EINVAL, inst_put(&self->in, 1, BASE, order));
+			EXPECT_EQ(1, inst_free_frames(&self->in));
+			EXPECT_STREQ("", inst_check(&self->in));
+			ASSERT_EQ(0, llfree_claim(&self->in.llf, hole, 0, 0,
+						  &self->in.sum));
+		}
+	}
+	for (order = 10; order <= 14; order++) {
+		ASSERT_EQ(order == 14 ? -EINVAL : 0,
+			  inst_put(&self->in, 2, BASE, order));
+		if (order == 14)
+			break;
+		EXPECT_EQ(1UL << order, inst_free_frames(&self->in));
+		ASSERT_EQ(1UL << order, get_all(&self->in, 0, 0, 0));
+	}
+}
+
+static long bad_put_got;
+
+static void get_during_bad_put(struct inst *in)
+{
+	bad_put_got = inst_get(in, -1, 0);
+}
+
+/* While a bad put finds out that it is one, nobody gets what it tried to free. */
+TEST(fault6_bad_put_hands_nothing_out)
+{
+	unsigned int order;
+	struct inst in;
+	bool more;
+	long steps;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_FREE, NULL, 1));
+	EXPECT_EQ(NR, get_all(&in, 0, 0, 0));
+	for (order = 1; order <= 12; order++) {
+		unsigned long last = BASE + (1UL << order) - 1;
+
+		/* Two free frames at its end: getting one leaves it bad. */
+		ASSERT_EQ(0, inst_put(&in, -1, last - 1, 1));
+		for (steps = 0, more = true; more; steps++) {
+			bad_put_got = -1;
+			interrupt_after(steps, get_during_bad_put, &in);
+			ASSERT_EQ(-EINVAL, inst_put(&in, -1, BASE, order));
+			more = interrupt_done();
+			ASSERT_STREQ("", inst_check(&in)) {
+				TH_LOG("order %u, step %ld", order, steps);
+			}
+			if (!more)
+				break;
+			ASSERT_GE(bad_put_got, (long)last - 1) {
+				TH_LOG("order %u, step %ld", order, steps);
+			}
+			ASSERT_EQ(0, inst_put(&in, -1, bad_put_got, 0));
+		}
+		ASSERT_EQ(0, llfree_claim(&in.llf, last - 1, 1, 0, &in.sum));
+	}
+	inst_free(&in);
+}
+
+TEST_F(core, put_above_max_order)
+{
+	EXPECT_EQ(NR >> 10, get_all(&self->in, -1, 10, 0));
+	EXPECT_EQ(0, inst_put(&self->in, 0, BASE, 12));
+	EXPECT_EQ(TREE, inst_free_frames(&self->in));
+	EXPECT_EQ(0, inst_put(&self->in, 0, BASE + TREE * 2, 13));
+	EXPECT_EQ(3 * TREE, inst_free_frames(&self->in));
+	EXPECT_EQ(0, inst_put(&self->in, -1, BASE + TREE, 11));
+	EXPECT_EQ(0, inst_put(&self->in, -1, BASE + TREE + 2048, 11));
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(NR >> 10, get_all(&self->in, -1, 10, 0));
+}
+
+TEST_F(core, bulk_every_order)
+{
+	unsigned int order, nr, blocks;
+	struct llfree_request req = {};
+	unsigned long total;
+	long row;
+	u64 mask;
+	int i;
+
+	for (order = 0; order <= LLFREE_ROW_ORDER; order++) {
+		for (nr = 1; nr <= 2 * ROW; nr = nr * 2 + 1) {
+			unsigned int want = min(nr, (unsigned int)(ROW >> order));
+
+			req.slot = (int)(nr % 5) - 1;
+			req.order = order;
+			row = llfree_get_bulk(&self->in.llf, &req, nr, &mask,
+					      &self->in.sum);
+			ASSERT_GE(row, BASE);
+			ASSERT_TRUE(IS_ALIGNED(row, ROW));
+			blocks = hweight64(mask) >> order;
+			/* All free: no reason for less than was asked for */
+			EXPECT_EQ(want, blocks);
+			EXPECT_EQ(hweight64(mask), (unsigned long)blocks << order);
+			for (i = 0; i < ROW; i += 1 << order) {
+				u64 block = GENMASK_ULL((1 << order) - 1, 0) << i;
+
+				EXPECT_TRUE((mask & block) == block ||
+					    !(mask & block));
+			}
+			EXPECT_EQ(~mask, llfree_free_mask(&self->in.llf, row));
+			EXPECT_EQ(NR - hweight64(mask), inst_free_frames(&self->in));
+			EXPECT_EQ(0, llfree_put_bulk(&self->in.llf, req.slot, row,
+						     mask, &self->in.sum));
+			EXPECT_EQ(NR, inst_free_frames(&self->in));
+			EXPECT_STREQ("", inst_check(&self->in));
+		}
+		total = 0;
+		req.slot = 1;
+		while ((row = llfree_get_bulk(&self->in.llf, &req, ROW, &mask,
+					      &self->in.sum)) >= 0)
+			total += hweight64(mask);
+		EXPECT_EQ(-ENOMEM, row);
+		EXPECT_EQ(NR, total);
+		EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 13));
+		EXPECT_EQ(0, inst_put(&self->in, -1, BASE + NR / 2, 13));
+	}
+}
+
+/* A bulk get takes what a row has; it never touches what is in use. */
+TEST_F(core, fault6_bulk_takes_only_free_frames)
+{
+	struct llfree_request req = { .slot = 0 };
+	unsigned long f, total = 0;
+	long row;
+	u64 mask;
+
+	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	for (f = BASE; f < BASE + NR; f += 7)
+		ASSERT_EQ(0, inst_put(&self->in, 1, f, 0));
+	while ((row = llfree_get_bulk(&self->in.llf, &req, 64, &mask,
+				      &self->in.sum)) >= 0) {
+		ASSERT_NE(0, mask);
+		for (f = 0; f < ROW; f++)
+			if (mask & BIT_ULL(f))
+				ASSERT_EQ(0, (row + f - BASE) % 7);
+		total += hweight64(mask);
+	}
+	EXPECT_EQ((NR + 6) / 7, total);
+	EXPECT_EQ(0, inst_free_frames(&self->in));
+}
+
+TEST_F(core, bad_put_bulk)
+{
+	struct llfree *llf = &self->in.llf;
+	struct llfree_delta *sum = &self->in.sum;
+	long row = inst_get(&self->in, -1, 6);
+
+	ASSERT_GE(row, 0);
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row + 1, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, 4, row, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -2, row, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, BASE + NR, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, BASE - ROW, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, 1UL << 63, 1, sum));
+	EXPECT_EQ(0, llfree_put_bulk(llf, -1, row, 0xff00, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row, 0x0100, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row, ~0ULL, sum));
+	EXPECT_EQ(0xff00, llfree_free_mask(llf, row));
+	EXPECT_EQ(0, llfree_put_bulk(llf, -1, row, ~0xff00ULL, sum));
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
+}
+
+TEST(put_bulk_outside_part_of_row)
+{
+	struct inst in;
+
+	/* Frames 70..89: bits 6..25 of row 64 */
+	ASSERT_EQ(0, inst_init(&in, 70, 20, LLFREE_INIT_ALLOC, NULL, 0));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(&in.llf, -1, 64, ~0ULL, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(&in.llf, -1, 64, BIT_ULL(5), &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_put_bulk(&in.llf, -1, 64, BIT_ULL(26), &in.sum));
+	EXPECT_EQ(0, llfree_put_bulk(&in.llf, -1, 64, GENMASK_ULL(25, 6), &in.sum));
+	EXPECT_EQ(GENMASK_ULL(25, 6), llfree_free_mask(&in.llf, 64));
+	EXPECT_EQ(20, inst_free_frames(&in));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+static int inst_put_word(struct inst *in, int slot, unsigned long row)
+{
+	return llfree_put_bulk(&in->llf, slot, row, ~0ULL, &in->sum);
+}
+
+/*
+ * Fault 2: what a huge block is freed in is nobody's business
+ */
+TEST_F(core, fault2_huge_freed_in_any_shape)
+{
+	unsigned int order, shape, got;
+	unsigned long f;
+	long frame;
+
+	for (got = 9; got <= 10; got++) {
+		for (shape = 0; shape <= 11; shape++) {
+			frame = inst_get(&self->in, shape % 4, got);
+			ASSERT_GE(frame, 0);
+			if (shape < got) {
+				for (f = 0; f < 1UL << got; f += 1UL << shape)
+					ASSERT_EQ(0, inst_put(&self->in, -1,
+							      frame + f, shape));
+			} else if (shape == 10) {
+				/* words */
+				for (f = 0; f < 1UL << got; f += ROW)
+					ASSERT_EQ(0, inst_put_word(&self->in, 1,
+								   frame + f));
+			} else {
+				/* mixed: 1, 1, 2, 4, 8, .. */
+				ASSERT_EQ(0, inst_put(&self->in, 2, frame, 0));
+				for (order = 0; order < got; order++) {
+					f = frame + (1UL << order);
+					ASSERT_EQ(0, inst_put(&self->in, 3, f,
+							      order));
+				}
+			}
+			ASSERT_EQ(NR, inst_free_frames(&self->in));
+			ASSERT_EQ(10, llfree_free_order(&self->in.llf, frame));
+			ASSERT_STREQ("", inst_check(&self->in));
+		}
+	}
+}
+
+TEST_F(core, fault2_singles_freed_as_huge)
+{
+	unsigned long f;
+
+	EXPECT_EQ(NR, get_all(&self->in, 1, 0, 0));
+	for (f = BASE; f < BASE + NR / 2; f += CHILD)
+		EXPECT_EQ(0, inst_put(&self->in, 2, f, 9));
+	for (; f < BASE + NR; f += 2 * CHILD)
+		EXPECT_EQ(0, inst_put(&self->in, 2, f, 10));
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
+	EXPECT_EQ(NR >> 9, get_all(&self->in, 3, 9, 0));
+}
+
+static unsigned long fault2_frame;
+
+static void put_other_half(struct inst *in)
+{
+	unsigned long f;
+
+	for (f = CHILD / 2; f < CHILD; f++)
+		if (inst_put(in, 1, fault2_frame + f, 0))
+			abort();
+}
+
+static void put_other_half_at_once(struct inst *in)
+{
+	if (inst_put(in, 1, fault2_frame + CHILD / 2, 8))
+		abort();
+}
+
+/* Another CPU frees its pieces in the middle of our freeing ours. */
+TEST_F(core, fault2_pieces_freed_at_the_same_time)
+{
+	static void (*const other[])(struct inst *) = {
+		put_other_half, put_other_half_at_once,
+	};
+	unsigned int order;
+	long steps, frame;
+	bool more;
+	int i;
+
+	for (order = 0; order <= 8; order++) {
+		for (i = 0; i < ARRAY_SIZE(other); i++) {
+			for (steps = 0, more = true; more; steps++) {
+				unsigned long f;
+
+				frame = inst_get(&self->in, 0, 9);
+				ASSERT_GE(frame, 0);
+				fault2_frame = frame;
+				interrupt_after(steps, other[i], &self->in);
+				for (f = 0; f < CHILD / 2; f += 1UL << order)
+					ASSERT_EQ(0, inst_put(&self->in, 0,
+							      frame + f, order));
+				more = interrupt_done();
+				if (!more)
+					other[i](&self->in);
+				ASSERT_EQ(NR, inst_free_frames(&self->in));
+				ASSERT_STREQ("", inst_check(&self->in));
+				if (steps > 200)
+					steps += 97;
+			}
+			EXPECT_GT(steps, 3);
+		}
+	}
+}
+
+/*
+ * Fault 1: false out-of-memory
+ */
+static int one_full_tree(struct inst *in)
+{
+	int err = inst_init(in, BASE, TREE, LLFREE_INIT_FREE, NULL, 4);
+
+	if (!err && get_all(in, 0, 0, 0) != TREE)
+		err = -EIO;
+	return err;
+}
+
+TEST(fault1_frames_freed_into_reserved_tree)
+{
+	struct inst in;
+	int i;
+
+	ASSERT_EQ(0, one_full_tree(&in));
+	ASSERT_TRUE(tree_is_reserved(&in, BASE));
+	/* Others free 400 frames into the tree that slot 0 has reserved. */
+	for (i = 0; i < 400; i++)
+		ASSERT_EQ(0, inst_put(&in, -1, BASE + 10 * i, 0));
+	ASSERT_TRUE(tree_is_reserved(&in, BASE));
+	ASSERT_STREQ("", inst_check(&in));
+	for (i = 0; i < 400; i++)
+		ASSERT_GE(inst_get(&in, 1 + i % 3, 0), 0);
+	EXPECT_EQ(-ENOMEM, inst_get(&in, 1, 0));
+	EXPECT_EQ(-ENOMEM, inst_get(&in, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* The owner needs all of tree.free: exactly as much as there is, not more. */
+TEST(fault1_owner_syncs_exact_count)
+{
+	unsigned int order;
+	struct inst in;
+	int slot;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		for (slot = -1; slot < 4; slot++) {
+			ASSERT_EQ(0, one_full_tree(&in));
+			ASSERT_TRUE(tree_is_reserved(&in, BASE));
+			ASSERT_EQ(0, inst_put(&in, -1, BASE + 1024, order));
+			EXPECT_EQ(BASE + 1024, inst_get(&in, slot, order));
+			EXPECT_EQ(-ENOMEM, inst_get(&in, slot, 0));
+			EXPECT_STREQ("", inst_check(&in));
+			inst_free(&in);
+		}
+	}
+}
+
+/* It does so from its own tree, without a search through all the others. */
+TEST(fault1_owner_syncs_without_search)
+{
+	const unsigned long trees = 256;
+	unsigned int order;
+	unsigned long own;
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
+	EXPECT_EQ(trees * 4, get_all(&in, 0, 10, 0));
+	for (own = 0; own < trees * TREE && !tree_is_reserved(&in, own);)
+		own += TREE;
+	ASSERT_LT(own, trees * TREE);
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		ASSERT_EQ(0, inst_put(&in, -1, own, order));
+		nr_steps = 0;
+		EXPECT_EQ(own, inst_get(&in, 0, order));
+		EXPECT_LT(nr_steps, trees) {
+			TH_LOG("order %u", order);
+		}
+	}
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* Neither the local nor the tree has enough permits; together they do. */
+TEST(fault1_permits_split_between_local_and_tree)
+{
+	unsigned long frame;
+	struct inst in;
+	int slot;
+
+	for (slot = -1; slot < 4; slot++) {
+		u32 *tree;
+
+		ASSERT_EQ(0, one_full_tree(&in));
+		/* What slot 0 frees stays with it, what others free does not. */
+		for (frame = BASE; frame < BASE + 4; frame++)
+			ASSERT_EQ(0, inst_put(&in, 0, frame, 0));
+		for (; frame < BASE + 8; frame++)
+			ASSERT_EQ(0, inst_put(&in, -1, frame, 0));
+		tree = tree_word(&in, BASE, 0);
+		ASSERT_TRUE(tree_reserved(*tree));
+		ASSERT_EQ(4, tree_free(*tree));
+		EXPECT_EQ(BASE, inst_get(&in, slot, 3));
+		EXPECT_EQ(-ENOMEM, inst_get(&in, slot, 0));
+		EXPECT_STREQ("", inst_check(&in));
+		inst_free(&in);
+	}
+}
+
+/*
+ * A slot's permits can exceed the frames of its tree: claims take frames, and
+ * leave the debt with the tree. They may not exceed what the word can hold.
+ */
+TEST(claimed_and_freed_again_and_again)
+{
+	struct inst in;
+	unsigned long f;
+	int i;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_FREE, NULL, 2));
+	ASSERT_GE(inst_get(&in, 0, 0), 0);
+	ASSERT_EQ(0, inst_put(&in, 0, BASE, 0));
+	ASSERT_TRUE(tree_is_reserved(&in, BASE));
+	for (i = 0; i < 40; i++) {
+		for (f = BASE; f < BASE + TREE; f += 1024)
+			ASSERT_EQ(0, llfree_claim(&in.llf, f, 10, 0, &in.sum));
+		ASSERT_EQ(-ENOMEM, inst_get(&in, 1, 0));
+		ASSERT_EQ(0, inst_put(&in, 0, BASE, 12));
+		ASSERT_EQ(TREE, inst_free_frames(&in));
+		ASSERT_STREQ("", inst_check(&in));
+	}
+	EXPECT_EQ(TREE, get_all(&in, 0, 0, 0));
+	inst_free(&in);
+}
+
+/* All permits are with slots that sit on them: others must get the frames. */
+TEST(fault1_permits_in_other_locals)
+{
+	unsigned long nr = 0;
+	struct inst in;
+	int slot, class;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, 4 * TREE, LLFREE_INIT_FREE, NULL, 6));
+	for (slot = 0; slot < 4; slot++)
+		for (class = 0; class < LLFREE_NR_CLASSES; class++)
+			nr += inst_get_class(&in, slot, 0, class, 0) >= 0;
+	ASSERT_EQ(4 * LLFREE_NR_CLASSES, nr);
+	EXPECT_EQ(4 * TREE - nr, get_all(&in, 5, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* Claims leave debts: tree counters below zero must not hide later frees. */
+TEST(fault1_debt)
+{
+	unsigned long f;
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_FREE, NULL, 2));
+	/* Slot 0 takes all permits, the claims take the frames. */
+	ASSERT_EQ(BASE, ALIGN_DOWN(inst_get(&in, 0, 9), TREE));
+	ASSERT_TRUE(tree_is_reserved(&in, BASE));
+	for (f = BASE; f < BASE + TREE; f++)
+		if (!llfree_claim(&in.llf, f, 0, 0, &in.sum))
+			continue;
+	EXPECT_EQ(0, inst_free_frames(&in));
+	EXPECT_LT(tree_free(*tree_word(&in, BASE, 0)), 0);
+	EXPECT_STREQ("", inst_check(&in));
+	EXPECT_EQ(-ENOMEM, inst_get(&in, 0, 0));
+	EXPECT_EQ(-ENOMEM, inst_get(&in, 1, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	for (f = BASE; f < BASE + TREE; f += 2)
+		ASSERT_EQ(0, inst_put(&in, 1, f, 0));
+	EXPECT_EQ(TREE / 2, get_all(&in, 1, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	for (f = BASE; f < BASE + TREE; f += 2)
+		ASSERT_EQ(0, inst_put(&in, 0, f, 0));
+	EXPECT_EQ(TREE / 2, get_all(&in, 0, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/*
+ * Fault 3: undo of multi-word gets while the view changes
+ */
+static enum llfree_view fault3_view;
+static unsigned long fault3_frame;
+static int fault3_claim;
+
+static void change_view_and_claim(struct inst *in)
+{
+	unsigned long f;
+	u64 claimed;
+
+	/* What makes the other context undo: it has permits but no bits. */
+	if (fault3_claim >= 0 &&
+	    llfree_claim_row(&in->llf, fault3_frame + fault3_claim * ROW, 1ULL << 63,
+			     LLFREE_CLAIM_HIDDEN, &claimed, &in->sum) < 0)
+		abort();
+	for (f = BASE; f < BASE + 4 * CHILD; f += CHILD)
+		if (llfree_set_view(&in->llf, f, fault3_view, &in->sum) < 0)
+			abort();
+}
+
+/* The view changes at each step of a get. */
+static void undo_at_each_step(struct __test_metadata *_metadata,
+			      unsigned int order, int slot)
+{
+	unsigned long used, f;
+	struct inst in;
+	long steps, frame;
+	bool more = true;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, 4 * CHILD, LLFREE_INIT_FREE,
+				       NULL, 1));
+		fault3_frame = BASE;
+		interrupt_after(steps, change_view_and_claim, &in);
+		frame = inst_get(&in, slot, order);
+		more = interrupt_done();
+		ASSERT_STREQ("", inst_check(&in));
+		if (more) {
+			for (f = BASE; f < BASE + 4 * CHILD; f += CHILD)
+				ASSERT_EQ(fault3_view,
+					  llfree_set_view(&in.llf, f, 0, &in.sum));
+			ASSERT_STREQ("", inst_check(&in));
+		}
+		used = frame >= 0 ? 1UL << order : 0;
+		if (more && fault3_claim >= 0 &&
+		    !(llfree_free_mask(&in.llf, BASE + fault3_claim * ROW) >> 63) &&
+		    !(frame >= 0 && BASE + fault3_claim * ROW + 63 - frame < used))
+			used++;
+		ASSERT_EQ(4 * CHILD - used, inst_free_frames(&in));
+		ASSERT_EQ(4 * CHILD - used, get_all(&in, slot, 0, 0));
+		ASSERT_STREQ("", inst_check(&in));
+		inst_free(&in);
+		/* Searches are long; their steps are alike. */
+		if (steps > 60)
+			steps += steps / 8;
+	}
+}
+
+/* Two pairs of children */
+static void undo_in_view(struct __test_metadata *_metadata,
+			 enum llfree_view view)
+{
+	unsigned int order;
+
+	fault3_view = view;
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		for (fault3_claim = -1; fault3_claim < 16; fault3_claim++) {
+			undo_at_each_step(_metadata, order, LLFREE_NO_SLOT);
+			undo_at_each_step(_metadata, order, 0);
+		}
+	}
+}
+
+TEST(fault3_undo_meets_change_to_cma)
+{
+	undo_in_view(_metadata, LLFREE_VIEW_CMA);
+}
+
+TEST(fault3_undo_meets_change_to_highatomic)
+{
+	undo_in_view(_metadata, LLFREE_VIEW_HIGHATOMIC);
+}
+
+TEST(fault3_undo_meets_isolation)
+{
+	undo_in_view(_metadata, LLFREE_VIEW_ISOLATED);
+}
+
+/*
+ * Fault 4: what is offline stays so, whatever is freed into it
+ */
+TEST_F(core, fault4_isolated_stays_hidden)
+{
+	struct llfree_request req = { .slot = 0 };
+	unsigned long f;
+	unsigned int order;
+	u64 mask;
+	int i;
+
+	EXPECT_EQ(NR >> 9, get_all(&self->in, 0, 9, 0));
+	for (f = BASE; f < BASE + NR; f += CHILD)
+		ASSERT_EQ(0, inst_set_view(&self->in, f, LLFREE_VIEW_ISOLATED));
+	for (i = 0, f = BASE; f < BASE + NR; f += CHILD, i++)
+		ASSERT_EQ(0, inst_put(&self->in, (i % 5) - 1, f, 9));
+	EXPECT_EQ(NR, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
+	EXPECT_EQ(NR, self->in.sum.frames[LLFREE_VIEW_ISOLATED]);
+	EXPECT_EQ(-NR, self->in.sum.frames[LLFREE_VIEW_NORMAL]);
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		for (i = -1; i < 4; i++) {
+			EXPECT_EQ(-ENOMEM, inst_get(&self->in, i, order));
+			EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, i, order,
+							 LLFREE_VIEW_CMA));
+		}
+		EXPECT_EQ(-EBUSY, llfree_claim(&self->in.llf, BASE, order, 0,
+					       &self->in.sum));
+		if (order)
+			EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
+	}
+	EXPECT_EQ(-ENOMEM, llfree_get_bulk(&self->in.llf, &req, 64, &mask,
+					   &self->in.sum));
+	EXPECT_EQ(-EBUSY, llfree_claim_row(&self->in.llf, BASE, ~0ULL, 0, &mask,
+					   &self->in.sum));
+	EXPECT_STREQ("", inst_check(&self->in));
+	/* Who isolated it can take it. */
+	EXPECT_EQ(0, llfree_claim(&self->in.llf, BASE, 9, LLFREE_CLAIM_HIDDEN,
+				  &self->in.sum));
+	EXPECT_EQ(10, llfree_claim_row(&self->in.llf, BASE + CHILD, 0x3ff,
+				       LLFREE_CLAIM_HIDDEN, &mask, &self->in.sum));
+	EXPECT_EQ(0x3ff, mask);
+	EXPECT_EQ(CHILD - 10, llfree_child_stable(&self->in.llf, BASE + CHILD));
+	/* Shown again, it can be had at once. */
+	EXPECT_EQ(LLFREE_VIEW_ISOLATED,
+		  inst_set_view(&self->in, BASE + CHILD, LLFREE_VIEW_NORMAL));
+	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 8, 0));
+	EXPECT_EQ(CHILD - 10, get_all(&self->in, 3, 0, 0));
+}
+
+/* Offlining while a slot holds the tree, its permits and all */
+TEST_F(core, isolate_reserved_tree)
+{
+	unsigned long f;
+	long frame = inst_get(&self->in, 0, 0);
+	unsigned long tree = ALIGN_DOWN(frame, TREE);
+
+	ASSERT_TRUE(tree_is_reserved(&self->in, frame));
+	for (f = tree; f < tree + TREE; f += CHILD)
+		ASSERT_EQ(0, inst_set_view(&self->in, f, LLFREE_VIEW_ISOLATED));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(0, inst_put(&self->in, 0, frame, 0));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(TREE, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
+	EXPECT_EQ(NR - TREE, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
+	EXPECT_STREQ("", inst_check(&self->in));
+	for (f = tree; f < tree + TREE; f += CHILD)
+		ASSERT_EQ(LLFREE_VIEW_ISOLATED, inst_set_view(&self->in, f, 0));
+	EXPECT_EQ(TREE, get_all(&self->in, 1, 0, 0));
+}
+
+TEST_F(core, cma_debt)
+{
+	unsigned long f;
+
+	/* Slot 0 holds permits for frames that then belong to CMA. */
+	ASSERT_GE(inst_get(&self->in, 0, 0), 0);
+	for (f = BASE; f < BASE + NR; f += CHILD)
+		ASSERT_EQ(0, inst_set_view(&self->in, f, LLFREE_VIEW_CMA));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 0, 0));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 1, 0));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(NR - 1, view_frames(&self->in, LLFREE_VIEW_CMA));
+	EXPECT_EQ(NR - 1, get_all(&self->in, 0, 0, LLFREE_VIEW_CMA));
+	EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, -1, 0, LLFREE_VIEW_HIGHATOMIC));
+	/* No slot may hold a tree of another view. */
+	EXPECT_EQ(0, inst_put(&self->in, 2, BASE, 13));
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
+	EXPECT_EQ(NR / 2, view_frames(&self->in, LLFREE_VIEW_CMA));
+	EXPECT_GE(inst_get_view(&self->in, 2, 0, LLFREE_VIEW_CMA), 0);
+	EXPECT_FALSE(tree_is_reserved(&self->in, BASE));
+}
+
+/* Views of one tree are kept apart, child by child. */
+TEST_F(core, mixed_views_in_one_tree)
+{
+	unsigned long f;
+	long frame;
+	int v;
+
+	for (f = BASE; f < BASE + NR; f += CHILD) {
+		v = (f / CHILD) % LLFREE_NR_VIEWS;
+		if (v)
+			ASSERT_EQ(0, inst_set_view(&self->in, f, v));
+	}
+	for (v = 0; v < LLFREE_ALLOC_VIEWS; v++) {
+		EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, 0, 10, v));
+		for (f = 0; (frame = inst_get_view(&self->in, 0, 3, v)) >= 0; f++)
+			ASSERT_EQ(v, (frame / CHILD) % LLFREE_NR_VIEWS);
+		EXPECT_EQ(NR / 4 / 8, f);
+		EXPECT_STREQ("", inst_check(&self->in));
+	}
+	EXPECT_EQ(NR / 4, inst_free_frames(&self->in));
+	/* Nor does an order 10 block lie in two views. */
+	EXPECT_EQ(9, llfree_free_order(&self->in.llf, BASE + 3 * CHILD));
+}
+
+TEST_F(core, bad_set_view)
+{
+	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE - 1, 1));
+	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE + NR, 1));
+	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, ULONG_MAX, 1));
+	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE, LLFREE_NR_VIEWS));
+	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE, -1));
+	EXPECT_EQ(-EALREADY, inst_set_view(&self->in, BASE, 0));
+}
+
+/*
+ * Fault 5: "is there a block" says no when there is none, yes when it is back
+ */
+TEST_F(core, fault5_hint_goes_down_and_comes_back)
+{
+	unsigned long f, pair, order_frames;
+	unsigned int order;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++)
+		EXPECT_TRUE(llfree_may_have_order(&self->in.llf, order, 0));
+	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 0, 1));
+	for (order = 1; order <= LLFREE_MAX_ORDER; order++)
+		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
+	/* Fragmented: each other frame free. Order 0 is back, order 1 is not. */
+	for (f = BASE; f < BASE + NR; f += 2)
+		ASSERT_EQ(0, inst_put(&self->in, 1, f, 0));
+	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
+	for (order = 1; order <= LLFREE_MAX_ORDER; order++) {
+		EXPECT_EQ(-ENOMEM, inst_get(&self->in, 0, order));
+		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
+	}
+	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
+	/* One frame joins two: order by order the blocks come back. */
+	for (order = 1; order <= LLFREE_MAX_ORDER; order++) {
+		order_frames = 1UL << order;
+		EXPECT_EQ(-ENOMEM, inst_get(&self->in, -1, order));
+		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
+		for (pair = BASE; pair < BASE + order_frames; pair += 2)
+			if (llfree_free_order(&self->in.llf, pair + 1) < 0)
+				ASSERT_EQ(0, inst_put(&self->in, -1, pair + 1, 0));
+		EXPECT_TRUE(llfree_may_have_order(&self->in.llf, order, 0));
+		EXPECT_EQ(order, llfree_free_order(&self->in.llf, BASE));
+	}
+	/* Only now may a larger one be refused without looking. */
+	EXPECT_EQ(BASE, inst_get(&self->in, 2, 10));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 2, 1));
+	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 1, 0));
+}
+
+TEST_F(core, fault5_hint_by_put_of_each_kind)
+{
+	unsigned int order, other;
+	unsigned long f;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		get_all(&self->in, 0, 0, 0);
+		EXPECT_EQ(-ENOMEM, inst_get(&self->in, 3, 1));
+		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order ?: 1, 0));
+		EXPECT_EQ(0, inst_put(&self->in, 0, BASE, order));
+		for (other = 0; other <= order; other++)
+			EXPECT_TRUE(llfree_may_have_order(&self->in.llf, other, 0));
+		EXPECT_EQ(BASE, inst_get(&self->in, 1, order));
+	}
+	/* The last row completes the child, and the last child the pair. */
+	for (f = BASE; f < BASE + 2 * CHILD; f += ROW) {
+		EXPECT_EQ(-ENOMEM, inst_get(&self->in, -1, 10));
+		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 10, 0));
+		EXPECT_EQ(0, llfree_put_bulk(&self->in.llf, -1, f, ~0ULL,
+					     &self->in.sum));
+	}
+	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 10, 0));
+	EXPECT_EQ(BASE, inst_get(&self->in, -1, 10));
+	/* Not seen in another view, until it is there. */
+	EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, -1, 1, LLFREE_VIEW_CMA));
+	EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 9));
+	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 1, LLFREE_VIEW_CMA));
+	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
+	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 9, LLFREE_VIEW_CMA));
+	EXPECT_EQ(BASE, inst_get_view(&self->in, -1, 9, LLFREE_VIEW_CMA));
+}
+
+static void put_pair(struct inst *in)
+{
+	if (inst_put(in, 1, BASE + 6, 1))
+		abort();
+}
+
+/* A free during the exhaustive search: the hint may not stay down after it. */
+TEST_F(core, fault5_free_during_search)
+{
+	long steps, frame;
+	bool more;
+
+	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	for (steps = 0, more = true; more; steps++) {
+		interrupt_after(steps, put_pair, &self->in);
+		frame = inst_get(&self->in, 2, 1);
+		more = interrupt_done();
+		if (!more)
+			break;
+		if (frame < 0) {
+			ASSERT_TRUE(llfree_may_have_order(&self->in.llf, 1, 0));
+			frame = inst_get(&self->in, 2, 1);
+		}
+		ASSERT_EQ(BASE + 6, frame);
+		ASSERT_EQ(-ENOMEM, inst_get(&self->in, 2, 1));
+		ASSERT_FALSE(llfree_may_have_order(&self->in.llf, 1, 0));
+	}
+	EXPECT_GT(steps, 10);
+}
+
+/* Is a block there of which the hint says that there is none? */
+static int hidden_order(struct inst *in, int view)
+{
+	unsigned long nr[LLFREE_NR_ORDERS];
+	int order, largest = -1;
+
+	llfree_count_orders(&in->llf, view, -1, nr);
+	for (order = 0; order < LLFREE_NR_ORDERS; order++)
+		if (nr[order])
+			largest = order;
+	for (order = 0; order <= largest; order++)
+		if (!llfree_may_have_order(&in->llf, order, view))
+			return order;
+	return -1;
+}
+
+static void get_one_and_search(struct inst *in)
+{
+	unsigned int order;
+
+	inst_get(in, -1, 0);
+	for (order = LLFREE_MAX_ORDER; order > 0; order--)
+		inst_get(in, -1, order);
+}
+
+/*
+ * A claim or get of several rows fails at the last one, since somebody took a
+ * frame of it. Who looked in the meantime did not see the other rows.
+ */
+static void search_at_each_step(struct __test_metadata *_metadata,
+				unsigned int order, bool claim)
+{
+	bool more = true;
+	struct inst in;
+	long steps;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, CHILD, LLFREE_INIT_ALLOC,
+				       NULL, 0));
+		ASSERT_EQ(0, inst_put(&in, -1, BASE, order));
+		ASSERT_EQ(0, inst_put(&in, -1, BASE + CHILD - 1, 0));
+		interrupt_after(steps, get_one_and_search, &in);
+		if (claim)
+			llfree_claim(&in.llf, BASE, order, 0, &in.sum);
+		else
+			inst_get(&in, -1, order);
+		more = interrupt_done();
+		ASSERT_EQ(-1, hidden_order(&in, 0)) {
+			TH_LOG("order %u, step %ld", order, steps);
+		}
+		ASSERT_STREQ("", inst_check(&in));
+		inst_free(&in);
+	}
+}
+
+TEST(fault5_rows_that_a_get_took_for_a_moment)
+{
+	search_at_each_step(_metadata, 7, false);
+	search_at_each_step(_metadata, 8, false);
+}
+
+TEST(fault5_rows_that_a_claim_took_for_a_moment)
+{
+	search_at_each_step(_metadata, 7, true);
+	search_at_each_step(_metadata, 8, true);
+}
+
+static void get_part(struct inst *in)
+{
+	inst_get(in, -1, 3);
+}
+
+/* Part of what was put is got again before the put looks what it is part of. */
+static void get_at_each_step(struct __test_metadata *_metadata,
+			     unsigned int order)
+{
+	bool more = true;
+	unsigned int i;
+	struct inst in;
+	long steps;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL,
+				       0));
+		for (i = 1; i <= LLFREE_MAX_ORDER; i++)
+			ASSERT_EQ(-ENOMEM, inst_get(&in, -1, i));
+		interrupt_after(steps, get_part, &in);
+		ASSERT_EQ(0, inst_put(&in, -1, BASE, order));
+		more = interrupt_done();
+		ASSERT_EQ(-1, hidden_order(&in, 0)) {
+			TH_LOG("order %u, step %ld", order, steps);
+		}
+		ASSERT_STREQ("", inst_check(&in));
+		inst_free(&in);
+	}
+}
+
+TEST(fault5_put_and_got_in_part)
+{
+	unsigned int order;
+
+	for (order = LLFREE_ROW_ORDER; order <= LLFREE_MAX_ORDER; order++)
+		get_at_each_step(_metadata, order);
+}
+
+static void swap_rows_and_change_view(struct inst *in)
+{
+	struct llfree_request req = { .slot = -1 };
+	u64 mask;
+
+	/* Takes the frames of which the put has cleared the bits. */
+	llfree_get_bulk(&in->llf, &req, ROW, &mask, &in->sum);
+	inst_set_view(in, BASE, LLFREE_VIEW_CMA);
+}
+
+/*
+ * Permits are good for any frame of the child: those of a put can make another
+ * row available than the one that it cleared, and in another view.
+ */
+static void swap_at_each_step(struct __test_metadata *_metadata,
+			      unsigned int order)
+{
+	bool more = true;
+	unsigned int i;
+	struct inst in;
+	long steps;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL,
+				       0));
+		ASSERT_EQ(0, inst_put(&in, -1, BASE + ROW, order));
+		for (i = LLFREE_MAX_ORDER; i > 0; i--)
+			ASSERT_EQ(-ENOMEM, inst_get_view(&in, -1, i,
+							 LLFREE_VIEW_CMA));
+		interrupt_after(steps, swap_rows_and_change_view, &in);
+		ASSERT_EQ(0, inst_put(&in, -1, BASE, order));
+		more = interrupt_done();
+		ASSERT_EQ(-1, hidden_order(&in, 0));
+		ASSERT_EQ(-1, hidden_order(&in, LLFREE_VIEW_CMA)) {
+			TH_LOG("order %u, step %ld", order, steps);
+		}
+		ASSERT_STREQ("", inst_check(&in));
+		inst_free(&in);
+	}
+}
+
+TEST(fault5_put_makes_another_row_available)
+{
+	unsigned int order;
+
+	for (order = 1; order <= LLFREE_ROW_ORDER; order++)
+		swap_at_each_step(_metadata, order);
+}
+
+TEST_F(core, count_orders)
+{
+	unsigned long nr[LLFREE_NR_ORDERS], sum;
+	unsigned int order, o;
+
+	llfree_count_orders(&self->in.llf, 0, -1, nr);
+	for (o = 0; o < LLFREE_MAX_ORDER; o++)
+		EXPECT_EQ(0, nr[o]);
+	EXPECT_EQ(NR >> 10, nr[10]);
+	EXPECT_EQ(NR >> 10, get_all(&self->in, 0, 10, 0));
+	/* One block of each order, nothing beside it */
+	for (order = 0; order < LLFREE_MAX_ORDER; order++)
+		EXPECT_EQ(0, inst_put(&self->in, 0, BASE + order * 2 * CHILD, order));
+	llfree_count_orders(&self->in.llf, 0, -1, nr);
+	for (o = 0; o < LLFREE_MAX_ORDER; o++)
+		EXPECT_EQ(1, nr[o]);
+	EXPECT_EQ(0, nr[10]);
+	for (o = 0, sum = 0; o <= LLFREE_MAX_ORDER; o++)
+		sum += nr[o] << o;
+	EXPECT_EQ(inst_free_frames(&self->in), sum);
+	llfree_count_orders(&self->in.llf, LLFREE_VIEW_CMA, -1, nr);
+	for (o = 0; o <= LLFREE_MAX_ORDER; o++)
+		EXPECT_EQ(0, nr[o]);
+	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
+	llfree_count_orders(&self->in.llf, LLFREE_VIEW_CMA, -1, nr);
+	EXPECT_EQ(1, nr[0]);
+}
+
+/*
+ * Fault 6: a drain that ignores whom it should drain
+ */
+TEST_F(core, fault6_drain_one_slot)
+{
+	struct llfree_stats stats;
+	unsigned long tree[4];
+	long frame;
+	int slot, other;
+
+	for (slot = 0; slot < 4; slot++) {
+		frame = inst_get(&self->in, slot, 0);
+		ASSERT_GE(frame, 0);
+		tree[slot] = ALIGN_DOWN(frame, TREE);
+		for (other = 0; other < slot; other++)
+			ASSERT_NE(tree[slot], tree[other]);
+	}
+	llfree_stats_fast(&self->in.llf, &stats);
+	EXPECT_EQ(4, stats.reserved);
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, 2));
+	for (slot = 0; slot < 4; slot++)
+		EXPECT_EQ(slot != 2, tree_is_reserved(&self->in, tree[slot]));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, 2));
+	EXPECT_EQ(-EINVAL, llfree_drain(&self->in.llf, 4));
+	EXPECT_EQ(-EINVAL, llfree_drain(&self->in.llf, INT_MAX));
+	llfree_stats_fast(&self->in.llf, &stats);
+	EXPECT_EQ(3, stats.reserved);
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
+	llfree_stats_fast(&self->in.llf, &stats);
+	EXPECT_EQ(0, stats.reserved);
+	EXPECT_EQ(NR - 4, inst_free_frames(&self->in));
+}
+
+TEST_F(core, drain_all_classes_of_slot)
+{
+	struct llfree_stats stats;
+	int class;
+
+	for (class = 0; class < LLFREE_NR_CLASSES; class++)
+		ASSERT_GE(inst_get_class(&self->in, 1, 0, class, 0), 0);
+	llfree_stats_exact(&self->in.llf, &stats);
+	EXPECT_EQ(LLFREE_NR_CLASSES, stats.reserved);
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, 1));
+	llfree_stats_exact(&self->in.llf, &stats);
+	EXPECT_EQ(0, stats.reserved);
+}
+
+TEST_F(core, slots_change)
+{
+	struct llfree_local *locals = self->in.locals;
+	struct llfree *llf = &self->in.llf;
+
+	ASSERT_GE(inst_get(&self->in, 3, 0), 0);
+	EXPECT_EQ(-EINVAL, llfree_set_slots(llf, NULL, 1));
+	EXPECT_EQ(-EINVAL, llfree_set_slots(llf, (void *)locals + 8, 1));
+	EXPECT_EQ(0, llfree_drain(llf, -1));
+	EXPECT_EQ(0, llfree_set_slots(llf, NULL, 0));
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(-EINVAL, inst_get(&self->in, 0, 0));
+	EXPECT_EQ(0, llfree_drain(llf, -1));
+	EXPECT_EQ(-EINVAL, llfree_drain(llf, 0));
+	EXPECT_GE(inst_get(&self->in, -1, 0), 0);
+	EXPECT_EQ(0, llfree_set_slots(llf, locals, 2));
+	EXPECT_GE(inst_get(&self->in, 1, 0), 0);
+	EXPECT_EQ(-EINVAL, inst_get(&self->in, 2, 0));
+	EXPECT_EQ(0, llfree_drain(llf, -1));
+	EXPECT_EQ(0, llfree_set_slots(llf, locals, 4));
+	EXPECT_GE(inst_get(&self->in, 3, 0), 0);
+}
+
+/* More slots than trees: most go without, none fails. */
+TEST(more_slots_than_trees)
+{
+	struct inst in;
+	long frame;
+	int i;
+
+	ASSERT_EQ(0, inst_init(&in, 0, TREE + 100, LLFREE_INIT_FREE, NULL, 100));
+	for (i = 0; i < TREE + 100; i++) {
+		frame = inst_get_class(&in, i % 100, 0, i % LLFREE_NR_CLASSES, 0);
+		ASSERT_GE(frame, 0);
+	}
+	EXPECT_EQ(-ENOMEM, inst_get(&in, 5, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	for (i = 0; i < TREE + 100; i++)
+		ASSERT_EQ(0, inst_put(&in, i * 7 % 100, i, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	EXPECT_EQ(0, llfree_drain(&in.llf, -1));
+	EXPECT_EQ(TREE + 100, get_all(&in, 99, 0, 0));
+	inst_free(&in);
+}
+
+/* A slot that frees to a tree again and again makes it its own. */
+TEST_F(core, frees_in_a_row_reserve_the_tree)
+{
+	int i;
+
+	EXPECT_EQ(NR, get_all(&self->in, -1, 0, 0));
+	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
+	for (i = 0; i < 64; i++)
+		ASSERT_EQ(0, inst_put(&self->in, 2, BASE + TREE + i, 0));
+	EXPECT_TRUE(tree_is_reserved(&self->in, BASE + TREE));
+	EXPECT_EQ(0, inst_put(&self->in, 1, BASE, 0));
+	EXPECT_FALSE(tree_is_reserved(&self->in, BASE));
+	EXPECT_STREQ("", inst_check(&self->in));
+}
+
+/*
+ * Claims
+ */
+TEST_F(core, claim)
+{
+	struct llfree *llf = &self->in.llf;
+	struct llfree_delta *sum = &self->in.sum;
+	unsigned int order;
+	unsigned long f;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		f = BASE + TREE + (3UL << order);
+		EXPECT_EQ(0, llfree_claim(llf, f, order, 0, sum));
+		EXPECT_EQ(-EBUSY, llfree_claim(llf, f, order, 0, sum));
+		EXPECT_EQ(-EBUSY, llfree_claim(llf, f + (1UL << order) - 1, 0, 0, sum));
+		EXPECT_EQ(NR - (1UL << order), inst_free_frames(&self->in));
+		EXPECT_STREQ("", inst_check(&self->in));
+		EXPECT_EQ(0, inst_put(&self->in, 0, f, order));
+		/* One frame in use is enough to refuse, and nothing changes. */
+		EXPECT_EQ(0, llfree_claim(llf, f + (1UL << order) - 1, 0, 0, sum));
+		EXPECT_EQ(-EBUSY, llfree_claim(llf, f, order, 0, sum));
+		EXPECT_EQ(NR - 1, inst_free_frames(&self->in));
+		EXPECT_STREQ("", inst_check(&self->in));
+		EXPECT_EQ(0, inst_put(&self->in, 0, f + (1UL << order) - 1, 0));
+		/* misaligned, outside */
+		if (order)
+			EXPECT_EQ(-EINVAL, llfree_claim(llf, f + 1, order, 0, sum));
+		EXPECT_EQ(-EINVAL, llfree_claim(llf, BASE + NR, order, 0, sum));
+		EXPECT_EQ(-EINVAL, llfree_claim(llf, BASE - (1UL << order), order,
+						0, sum));
+	}
+	EXPECT_EQ(-EINVAL, llfree_claim(llf, BASE, 11, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_claim(llf, BASE, 64, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_claim(llf, 1UL << 63, 0, 0, sum));
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
+}
+
+TEST_F(core, claim_row)
+{
+	struct llfree *llf = &self->in.llf;
+	struct llfree_delta *sum = &self->in.sum;
+	unsigned long row = BASE + 5 * ROW;
+	u64 mask = 0;
+
+	EXPECT_EQ(32, llfree_claim_row(llf, row, 0xffff0000ffff0000ULL, 0, &mask, sum));
+	EXPECT_EQ(0xffff0000ffff0000ULL, mask);
+	EXPECT_EQ(32, llfree_claim_row(llf, row, ~0ULL, 0, &mask, sum));
+	EXPECT_EQ(0x0000ffff0000ffffULL, mask);
+	EXPECT_EQ(0, llfree_claim_row(llf, row, ~0ULL, 0, &mask, sum));
+	EXPECT_EQ(0, mask);
+	EXPECT_EQ(0, llfree_free_mask(llf, row));
+	EXPECT_EQ(NR - 64, inst_free_frames(&self->in));
+	EXPECT_EQ(-EINVAL, llfree_claim_row(llf, row + 1, 1, 0, &mask, sum));
+	EXPECT_EQ(-EINVAL, llfree_claim_row(llf, BASE + NR, 1, 0, &mask, sum));
+	EXPECT_EQ(-EINVAL, llfree_claim_row(llf, BASE - ROW, 1, 0, &mask, sum));
+	EXPECT_EQ(NR - 64, inst_free_frames(&self->in));
+	EXPECT_EQ(0, llfree_put_bulk(llf, 0, row, ~0ULL, sum));
+}
+
+TEST_F(core, reported)
+{
+	struct llfree_child child;
+	struct llfree *llf = &self->in.llf;
+	long frame;
+
+	EXPECT_EQ(-EINVAL, llfree_set_reported(llf, BASE - 1));
+	EXPECT_EQ(-EINVAL, llfree_set_reported(llf, BASE + NR));
+	EXPECT_EQ(0, llfree_set_reported(llf, BASE + 17));
+	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
+	EXPECT_TRUE(child.reported);
+	EXPECT_STREQ("", inst_check(&self->in));
+	EXPECT_EQ(0, llfree_claim(llf, BASE + 17, 0, 0, &self->in.sum));
+	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
+	EXPECT_FALSE(child.reported);
+	EXPECT_EQ(-EBUSY, llfree_set_reported(llf, BASE));
+	EXPECT_EQ(0, inst_put(&self->in, 0, BASE + 17, 0));
+	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
+	EXPECT_FALSE(child.reported);
+	/* Gets of all kinds clear it. */
+	for (frame = BASE; frame < BASE + NR; frame += CHILD)
+		EXPECT_EQ(0, llfree_set_reported(llf, frame));
+	frame = inst_get(&self->in, 0, 9);
+	EXPECT_EQ(0, llfree_child(llf, frame, &child));
+	EXPECT_FALSE(child.reported);
+	EXPECT_EQ(0, inst_put(&self->in, 0, frame, 9));
+	EXPECT_EQ(0, llfree_set_reported(llf, frame));
+	/* A restart in order keeps the mark, a crash does not. */
+	EXPECT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_KEEP));
+	EXPECT_EQ(0, llfree_child(llf, frame, &child));
+	EXPECT_TRUE(child.reported);
+	EXPECT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
+	EXPECT_EQ(0, llfree_child(llf, frame, &child));
+	EXPECT_FALSE(child.reported);
+}
+
+TEST_F(core, queries)
+{
+	struct llfree *llf = &self->in.llf;
+	unsigned int order;
+
+	EXPECT_EQ(-1, llfree_free_order(llf, BASE - 1));
+	EXPECT_EQ(-1, llfree_free_order(llf, BASE + NR));
+	EXPECT_EQ(-1, llfree_free_order(llf, ULONG_MAX));
+	EXPECT_EQ(0, llfree_free_mask(llf, BASE - 1));
+	EXPECT_EQ(0, llfree_free_mask(llf, BASE + NR));
+	EXPECT_EQ(0, llfree_free_mask(llf, ULONG_MAX));
+	EXPECT_EQ(-EINVAL, llfree_child_stable(llf, BASE + NR));
+	EXPECT_EQ(-EINVAL, llfree_child_stable(llf, BASE - 1));
+	/* Using one frame leaves one block of each smaller order beside it. */
+	EXPECT_EQ(0, llfree_claim(llf, BASE, 0, 0, &self->in.sum));
+	for (order = 0; order < LLFREE_MAX_ORDER; order++) {
+		EXPECT_EQ(order, llfree_free_order(llf, BASE + (1UL << order)));
+		EXPECT_EQ(order, llfree_free_order(llf, BASE + (2UL << order) - 1));
+	}
+	EXPECT_EQ(-1, llfree_free_order(llf, BASE));
+	EXPECT_EQ(10, llfree_free_order(llf, BASE + 1024));
+	EXPECT_EQ(~1ULL, llfree_free_mask(llf, BASE + 63));
+	/* Between the child's step and the row's it is not stable. */
+	(*child_word(&self->in, BASE))--;
+	EXPECT_EQ(-EAGAIN, llfree_child_stable(llf, BASE));
+	(*child_word(&self->in, BASE))++;
+	EXPECT_EQ(CHILD - 1, llfree_child_stable(llf, BASE));
+}
+
+/*
+ * Classes and policy
+ */
+TEST_F(core, set_class)
+{
+	struct llfree *llf = &self->in.llf;
+	long frame;
+
+	EXPECT_EQ(LLFREE_CLASS_NONE, tree_class_of(&self->in, BASE));
+	frame = inst_get(&self->in, 0, 0);
+	ASSERT_GE(frame, 0);
+	EXPECT_EQ(-EBUSY, llfree_set_class(llf, frame, LLFREE_CLASS_MOVABLE));
+	EXPECT_EQ(0, llfree_drain(llf, 0));
+	EXPECT_EQ(LLFREE_CLASS_UNMOVABLE, tree_class_of(&self->in, frame));
+	EXPECT_EQ(0, llfree_set_class(llf, frame, LLFREE_CLASS_MOVABLE));
+	EXPECT_EQ(LLFREE_CLASS_MOVABLE, tree_class_of(&self->in, frame));
+	EXPECT_EQ(-EINVAL, llfree_set_class(llf, frame, LLFREE_NR_CLASSES));
+	EXPECT_EQ(-EINVAL, llfree_set_class(llf, frame, LLFREE_CLASS_NONE));
+	EXPECT_EQ(-EINVAL, llfree_set_class(llf, BASE - 1, 0));
+	EXPECT_EQ(-EINVAL, llfree_set_class(llf, BASE + NR, 0));
+	/* Entirely free: no class */
+	EXPECT_EQ(0, inst_put(&self->in, -1, frame, 0));
+	EXPECT_EQ(LLFREE_CLASS_NONE, tree_class_of(&self->in, frame));
+	EXPECT_EQ(0, llfree_set_class(llf, frame, LLFREE_CLASS_MOVABLE));
+	EXPECT_EQ(LLFREE_CLASS_NONE, tree_class_of(&self->in, frame));
+}
+
+TEST_F(core, class_stays_with_its_tree)
+{
+	unsigned long tree[LLFREE_NR_CLASSES];
+	struct llfree_stats stats;
+	int class, other, i, slot;
+	long frame;
+
+	for (class = 0; class < LLFREE_NR_CLASSES; class++) {
+		frame = inst_get_class(&self->in, 0, 0, class, 0);
+		ASSERT_GE(frame, 0);
+		tree[class] = ALIGN_DOWN(frame, TREE);
+		for (other = 0; other < class; other++)
+			EXPECT_NE(tree[class], tree[other]);
+	}
+	/* With its own slot, without one, and from that of another slot */
+	for (slot = 0; slot >= -1; slot--) {
+		for (i = 0; i < 800; i++) {
+			class = i % LLFREE_NR_CLASSES;
+			frame = inst_get_class(&self->in, slot, 0, class, 0);
+			ASSERT_GE(frame, 0);
+			ASSERT_EQ(tree[class], ALIGN_DOWN(frame, TREE)) {
+				TH_LOG("slot %d class %d", slot, class);
+			}
+		}
+	}
+	llfree_stats_exact(&self->in.llf, &stats);
+	EXPECT_EQ(0, stats.trees[LLFREE_CLASS_NONE]);
+	for (class = 0; class < LLFREE_NR_CLASSES; class++)
+		EXPECT_EQ(1, stats.trees[class]);
+}
+
+TEST_F(core, nofragment)
+{
+	unsigned int taken = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
+	unsigned long n = 0;
+	long frame;
+
+	/* Movable owns a frame in three of four trees. */
+	for (frame = BASE; frame < BASE + 3 * TREE; frame += TREE) {
+		ASSERT_EQ(0, llfree_claim(&self->in.llf, frame, 0, 0, &self->in.sum));
+		ASSERT_EQ(0, llfree_set_class(&self->in.llf, frame,
+					      LLFREE_CLASS_MOVABLE));
+	}
+	while ((frame = inst_get_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE,
+				       LLFREE_GET_NOFRAGMENT)) >= 0) {
+		ASSERT_GE(frame, BASE + 3 * TREE);
+		n++;
+	}
+	EXPECT_EQ(-ENOMEM, frame);
+	EXPECT_EQ(TREE, n);
+	EXPECT_EQ(0, self->in.sum.did & taken);
+	/* That was no exhaustive search. */
+	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
+	frame = inst_get_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE, 0);
+	EXPECT_GE(frame, 0);
+	EXPECT_LT(frame, BASE + 3 * TREE);
+	EXPECT_NE(0, self->in.sum.did & taken);
+	EXPECT_EQ(LLFREE_CLASS_MOVABLE, self->in.sum.old_class);
+}
+
+static enum llfree_level any_tree(unsigned int class, unsigned int tree,
+				  unsigned int free)
+{
+	if (tree == LLFREE_CLASS_NONE)
+		return LLFREE_LEVEL_FREE;
+	return tree == class ? LLFREE_LEVEL_MATCH : LLFREE_LEVEL_STEAL;
+}
+
+static enum llfree_level no_tree(unsigned int class, unsigned int tree,
+				 unsigned int free)
+{
+	return LLFREE_LEVEL_REJECT;
+}
+
+static enum llfree_level bad_rate(unsigned int class, unsigned int tree,
+				  unsigned int free)
+{
+	if (class >= LLFREE_MAX_CLASSES || !free || free > TREE ||
+	    (tree >= LLFREE_MAX_CLASSES && tree != LLFREE_CLASS_NONE))
+		abort();
+	return any_tree(class, tree, free);
+}
+
+TEST(policy_one_class)
+{
+	static const struct llfree_policy policy = {
+		.nr_classes = 1, .near = 8, .rate = bad_rate,
+	};
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_FREE, &policy, 3));
+	EXPECT_EQ(TREES / 4, llfree_max_slots(&in.llf));
+	EXPECT_EQ(-EINVAL, inst_get_class(&in, 0, 0, 1, 0));
+	EXPECT_EQ(NR, get_all(&in, 0, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	EXPECT_EQ(0, inst_put(&in, 1, BASE, 13));
+	EXPECT_EQ(NR / 2 / 8, get_all(&in, 2, 3, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+TEST(policy_six_classes)
+{
+	static const struct llfree_policy policy = {
+		.nr_classes = LLFREE_MAX_CLASSES, .init_class = 5, .near = 1,
+		.rate = bad_rate,
+	};
+	unsigned long n;
+	struct inst in;
+	int class;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, NR + 1, LLFREE_INIT_FREE, &policy, 2));
+	for (n = 0;; n++) {
+		class = n % LLFREE_MAX_CLASSES;
+		if (inst_get_class(&in, n % 3 - 1, 0, class, 0) < 0)
+			break;
+	}
+	EXPECT_EQ(NR + 1, n);
+	EXPECT_STREQ("", inst_check(&in));
+	EXPECT_EQ(-EINVAL, inst_get_class(&in, 0, 0, LLFREE_MAX_CLASSES, 0));
+	inst_free(&in);
+}
+
+/* A policy may dislike every tree; only an exhaustive search may then serve. */
+TEST(policy_rejects_all)
+{
+	static const struct llfree_policy policy = {
+		.nr_classes = 2, .near = 2, .rate = no_tree,
+	};
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_FREE, &policy, 2));
+	EXPECT_EQ(NR >> 10, get_all(&in, 0, 10, 0));
+	EXPECT_EQ(0, inst_put(&in, 0, BASE, 12));
+	EXPECT_EQ(TREE, get_all(&in, 1, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+TEST(bad_init)
+{
+	static const struct llfree_policy no_class = {
+		.nr_classes = 0, .near = 1, .rate = any_tree,
+	};
+	static const struct llfree_policy seven = {
+		.nr_classes = LLFREE_MAX_CLASSES + 1, .near = 1, .rate = any_tree,
+	};
+	static const struct llfree_policy no_rate = { .nr_classes = 1, .near = 1 };
+	static const struct llfree_policy no_near = {
+		.nr_classes = 1, .rate = any_tree,
+	};
+	static const struct llfree_policy odd_near = {
+		.nr_classes = 1, .near = 3, .rate = any_tree,
+	};
+	static const struct llfree_policy bad_class = {
+		.nr_classes = 2, .init_class = 2, .near = 1, .rate = any_tree,
+	};
+	struct llfree_memory mem, bad;
+	struct llfree llf;
+	struct inst in;
+
+	EXPECT_EQ(-EINVAL, llfree_layout(0, 0, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(0, LLFREE_MAX_FRAMES + 1, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX, 2, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 5, 100, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(1, ULONG_MAX, &mem));
+	ASSERT_EQ(0, inst_init(&in, 0, NR, LLFREE_INIT_FREE, NULL, 0));
+	mem = in.mem;
+#define INIT(first, nr, mode, policy)					\
+	llfree_init(&llf, first, nr, &bad, mode, policy)
+	bad = mem;
+	EXPECT_EQ(-EINVAL, INIT(0, 0, 0, NULL));
+	EXPECT_EQ(-EINVAL, INIT(ULONG_MAX - 5, 100, 0, NULL));
+	EXPECT_EQ(-EINVAL, INIT(0, LLFREE_MAX_FRAMES + 1, 0, NULL));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, LLFREE_INIT_KEEP + 1, NULL));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, -1, NULL));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &no_class));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &seven));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &no_rate));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &bad_class));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &no_near));
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &odd_near));
+	bad = mem;
+	bad.rows = NULL;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.children = NULL;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.trees = NULL;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.rows_size--;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.children_size--;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.trees_size--;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.rows += 8;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.children += 2;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	bad.trees += 4;
+	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
+	bad = mem;
+	EXPECT_EQ(0, INIT(0, NR, 0, NULL));
+#undef INIT
+	inst_free(&in);
+}
+
+/*
+ * Large: 64 TiB. Rows of untouched memory read as zero, that is, as free, so
+ * a recovery costs no memory but the children and trees.
+ */
+TEST(range_of_64T)
+{
+	unsigned long last = LLFREE_MAX_FRAMES - 1;
+	struct inst in;
+	long frame;
+
+	_metadata->timeout = 120;
+	ASSERT_EQ(0, inst_init(&in, 0, LLFREE_MAX_FRAMES, LLFREE_INIT_RECOVER,
+			       NULL, 4));
+	EXPECT_EQ(LLFREE_MAX_FRAMES, inst_free_frames(&in));
+	EXPECT_EQ(0, llfree_claim(&in.llf, last, 0, 0, &in.sum));
+	EXPECT_EQ(0, llfree_claim(&in.llf, last - 1023 - 1024, 10, 0, &in.sum));
+	EXPECT_EQ(9, llfree_free_order(&in.llf, last - 512));
+	EXPECT_EQ(0, inst_put(&in, 3, last, 0));
+	EXPECT_EQ(10, llfree_free_order(&in.llf, last));
+	EXPECT_EQ(-EINVAL, inst_put(&in, 3, last + 1, 0));
+	frame = inst_get(&in, 2, 10);
+	EXPECT_GE(frame, 0);
+	EXPECT_EQ(0, inst_put(&in, 1, frame, 10));
+	EXPECT_EQ(LLFREE_MAX_FRAMES - 1024, inst_free_frames(&in));
+	/* All of a former allocation that spans the largest order. */
+	EXPECT_EQ(-EINVAL, inst_put(&in, 0, 0, 33));
+	inst_free(&in);
+}
+
+/* Frame numbers are returned as long: those that look like errors are refused. */
+TEST(frames_beyond_long)
+{
+	unsigned long first = LONG_MAX - 3 * TREE + 1;
+	struct llfree_memory mem;
+	struct inst in;
+	long frame;
+
+	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 20 * TREE, 10 * TREE, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(LONG_MAX - 5, 100, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(1UL << 63, 1, &mem));
+	ASSERT_EQ(0, inst_init(&in, first, TREE, LLFREE_INIT_FREE, NULL, 2));
+	frame = inst_get(&in, 1, 3);
+	EXPECT_GE(frame, (long)first);
+	EXPECT_EQ(0, inst_put(&in, 0, frame, 3));
+	EXPECT_EQ(TREE, get_all(&in, 1, 0, 0));
+	EXPECT_EQ(-EINVAL, inst_put(&in, 1, 0, 0));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/*
+ * validate finds what it is there for
+ */
+FIXTURE(corrupt)
+{
+	struct inst in;
+};
+
+FIXTURE_VARIANT(corrupt)
+{
+	void (*corrupt)(struct inst *in);
+};
+
+FIXTURE_SETUP(corrupt)
+{
+	struct inst *in = &self->in;
+
+	/* Something reserved, something of each view, both ends within a row */
+	ASSERT_EQ(0, inst_init(in, BASE + 10, NR - 20, LLFREE_INIT_FREE, NULL, 2));
+	ASSERT_GE(inst_get(in, 0, 3), 0);
+	ASSERT_GE(inst_get(in, 1, 9), 0);
+	ASSERT_GE(inst_set_view(in, BASE + TREE, LLFREE_VIEW_CMA), 0);
+	ASSERT_GE(inst_set_view(in, BASE + 2 * TREE, LLFREE_VIEW_ISOLATED), 0);
+}
+
+FIXTURE_TEARDOWN(corrupt)
+{
+	inst_free(&self->in);
+}
+
+TEST_F(corrupt, is_found)
+{
+	struct llfree_fault fault = {};
+
+	ASSERT_STREQ("", inst_check(&self->in));
+	variant->corrupt(&self->in);
+	EXPECT_EQ(-EUCLEAN, llfree_validate(&self->in.llf, &fault));
+	EXPECT_NE(NULL, fault.what);
+	EXPECT_NE(fault.expected, fault.found);
+	EXPECT_EQ(-EUCLEAN, llfree_validate(&self->in.llf, NULL));
+}
+
+static void lost_bit(struct inst *in)
+{
+	*row_word(in, BASE + 3 * TREE) ^= BIT_ULL(9);
+}
+
+FIXTURE_VARIANT_ADD(corrupt, lost_bit) { lost_bit };
+
+static void lost_bit_in_isolated(struct inst *in)
+{
+	*row_word(in, BASE + 2 * TREE) ^= BIT_ULL(9);
+}
+
+FIXTURE_VARIANT_ADD(corrupt, lost_bit_in_isolated) { lost_bit_in_isolated };
+
+static void free_bit_before_range(struct inst *in)
+{
+	*row_word(in, BASE) ^= BIT_ULL(9);
+}
+
+FIXTURE_VARIANT_ADD(corrupt, free_bit_before_range) { free_bit_before_range };
+
+static void free_bit_after_range(struct inst *in)
+{
+	*row_word(in, BASE + NR - 1) ^= BIT_ULL(63);
+}
+
+FIXTURE_VARIANT_ADD(corrupt, free_bit_after_range) { free_bit_after_range };
+
+static void child_too_low(struct inst *in)
+{
+	*child_word(in, BASE + 3 * TREE) -= 1;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, child_too_low) { child_too_low };
+
+static void child_too_high(struct inst *in)
+{
+	*child_word(in, BASE + NR - CHILD) += 1;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, child_too_high) { child_too_high };
+
+static void child_above_512(struct inst *in)
+{
+	*child_word(in, BASE + 2 * TREE - CHILD) = 513;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, child_above_512) { child_above_512 };
+
+static void tree_too_low(struct inst *in)
+{
+	*tree_word(in, BASE + 3 * TREE, 0) -= 1 << TREE_FREE_SHIFT;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, tree_too_low) { tree_too_low };
+
+static void tree_too_high(struct inst *in)
+{
+	*tree_word(in, BASE, 0) += 1 << TREE_FREE_SHIFT;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, tree_too_high) { tree_too_high };
+
+static void cma_tree_too_low(struct inst *in)
+{
+	*tree_word(in, BASE + TREE, LLFREE_VIEW_CMA) -= 1 << TREE_FREE_SHIFT;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, cma_tree_too_low) { cma_tree_too_low };
+
+static void highatomic_tree_too_high(struct inst *in)
+{
+	*tree_word(in, BASE, LLFREE_VIEW_HIGHATOMIC) += 1 << TREE_FREE_SHIFT;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, highatomic_tree_too_high) { highatomic_tree_too_high };
+
+static void view_changed_behind_its_back(struct inst *in)
+{
+	*child_word(in, BASE + 3 * TREE) ^= 1 << CHILD_VIEW_SHIFT;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, view_changed_behind_its_back) { view_changed_behind_its_back };
+
+static void reported_but_used(struct inst *in)
+{
+	long frame = inst_get(in, 0, 0);
+
+	*child_word(in, frame) |= CHILD_REPORTED;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, reported_but_used) { reported_but_used };
+
+static void reserved_by_nobody(struct inst *in)
+{
+	u32 *tree;
+
+	llfree_drain(&in->llf, -1);
+	tree = tree_word(in, BASE + 3 * TREE, 0);
+	*tree |= TREE_RESERVED;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, reserved_by_nobody) { reserved_by_nobody };
+
+static void tree_lost_reservation(struct inst *in)
+{
+	unsigned long f;
+
+	for (f = BASE; f < BASE + NR; f += TREE)
+		*tree_word(in, f, 0) &= ~TREE_RESERVED;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, tree_lost_reservation) { tree_lost_reservation };
+
+static void reserved_twice(struct inst *in)
+{
+	int i, present = 0;
+
+	/* All of slot 1 becomes a copy of slot 0. */
+	for (i = 0; i < LLFREE_MAX_CLASSES; i++) {
+		present += !!(in->locals[0].reserved[i] & LOCAL_PRESENT);
+		in->locals[1].reserved[i] = in->locals[0].reserved[i];
+	}
+	if (!present)
+		abort();
+}
+
+FIXTURE_VARIANT_ADD(corrupt, reserved_twice) { reserved_twice };
+
+static void local_too_high(struct inst *in)
+{
+	int i;
+
+	for (i = 0; i < LLFREE_MAX_CLASSES; i++)
+		if (in->locals[0].reserved[i] & LOCAL_PRESENT)
+			in->locals[0].reserved[i] += 1ULL << LOCAL_FREE_SHIFT;
+}
+
+FIXTURE_VARIANT_ADD(corrupt, local_too_high) { local_too_high };
+
+static void bad_class(struct inst *in)
+{
+	u32 *tree = tree_word(in, BASE + TREE, 0);
+
+	llfree_drain(&in->llf, -1);
+	*tree = tree_make(tree_free(*tree), 6, false);
+}
+
+FIXTURE_VARIANT_ADD(corrupt, bad_class) { bad_class };
+
+TEST_HARNESS_MAIN
