@@ -1080,3 +1080,5 @@ static int __init zf_sysfs_init(void)
 	return sysfs_create_file(dir, &allocator_attr.attr);
 }
 late_initcall(zf_sysfs_init);
+
+#include "llfree_kunit.h"

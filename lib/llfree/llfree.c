@@ -166,11 +166,13 @@ static void hint_raise(struct llfree *llf, unsigned int order,
 /*
  * hint_freed() - report the largest block that holds freed frames
  *
- * @mask are the frames of @row that were freed. To be called after
- * child_give(), which is a full barrier.
+ * @mask are the frames of @row that were freed, and @least is the order of the
+ * block that they are known to have made: part of it may be allocated again
+ * already, but a search that saw it before must not conclude that there was
+ * none. To be called after child_give(), which is a full barrier.
  */
 static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
-		       unsigned int view)
+		       unsigned int least, unsigned int view)
 {
 	unsigned int order = LLFREE_ROW_ORDER;
 	u64 word;
@@ -183,18 +185,19 @@ static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
 	while (!(runs_mask(row_runs(word, order), order) & mask)) {
 		/* Allocated again already. */
 		if (!order)
-			return;
+			break;
 		order--;
 	}
 	if (order == LLFREE_ROW_ORDER)
-		order = max(llfree_free_order(llf, row_frame(llf, row)), 0);
-	hint_raise(llf, order, view);
+		order = max(llfree_free_order(llf, row_frame(llf, row)),
+			    LLFREE_ROW_ORDER);
+	hint_raise(llf, max(order, least), view);
 }
 
 /* The same for rows that were taken for a moment, in whatever view now */
 static void hint_undone(struct llfree *llf, unsigned long row)
 {
-	hint_freed(llf, row, ~0ULL,
+	hint_freed(llf, row, ~0ULL, LLFREE_CHILD_ORDER,
 		   child_view(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT])));
 }
 
@@ -1291,7 +1294,8 @@ static __always_inline void put_frames(struct llfree *llf, int slot,
 		permits_put(llf, slot, child >> TREE_CHILD_SHIFT, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
 		tree_put(llf, view, child >> TREE_CHILD_SHIFT, frames);
-	hint_freed(llf, row, mask, view);
+	hint_freed(llf, row, mask,
+		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
 }
 
 static bool rows_allocated(const struct llfree *llf, unsigned long row,
@@ -1550,6 +1554,7 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 	}
 	if (!ok) {
 		claim_undo(llf, child, 1U << order, view, delta);
+		hint_undone(llf, row);
 		return -EBUSY;
 	}
 	claim_debt(llf, child, view, 1U << order);
@@ -1661,8 +1666,7 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 		tree_put(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
 	if (view < LLFREE_ALLOC_VIEWS) {
 		tree_put(llf, view, child >> TREE_CHILD_SHIFT, free);
-		if (free)
-			hint_raise(llf, LLFREE_MAX_ORDER, view);
+		hint_raise(llf, LLFREE_MAX_ORDER, view);
 	}
 	if (delta) {
 		delta->frames[from] -= free;

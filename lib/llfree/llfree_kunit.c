@@ -532,12 +532,12 @@ static void snapshot_check(struct kunit *test, struct instance *inst,
 
 /* ---- Layout and life cycle ---- */
 
-struct range {
+struct span {
 	unsigned long first;
 	unsigned long nr;
 };
 
-static const struct range ranges[] = {
+static const struct span ranges[] = {
 	{ 0, 1 },
 	{ 1, 1 },
 	{ 4095, 1 },
@@ -557,7 +557,7 @@ static const struct range ranges[] = {
 	{ BIT(40) + 17, 5000 },
 };
 
-static void range_desc(const struct range *range, char *desc)
+static void range_desc(const struct span *range, char *desc)
 {
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%lu+%lu", range->first,
 		 range->nr);
@@ -567,7 +567,7 @@ KUNIT_ARRAY_PARAM(range, ranges, range_desc);
 
 static void range_layout(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	unsigned long trees = DIV_ROUND_UP(range->first + range->nr, TREE) -
 			      range->first / TREE;
 	struct llfree_memory mem;
@@ -597,7 +597,7 @@ static void range_layout(struct kunit *test)
 
 static void range_orders(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	unsigned long *frames, nr, start, end;
 	struct instance *inst;
 	unsigned int order;
@@ -619,7 +619,7 @@ static void range_orders(struct kunit *test)
 
 static void range_alloc_mode(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	struct llfree_stats stats;
 	struct instance *inst;
 	unsigned int order;
@@ -639,7 +639,7 @@ static void range_alloc_mode(struct kunit *test)
 /* An orderly stop: rows and children are good, the rest is gone. */
 static void range_keep_mode(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	unsigned long last = range->first + range->nr - 1;
 	struct rnd_state rnd;
 	struct instance *inst;
@@ -669,7 +669,7 @@ static void range_keep_mode(struct kunit *test)
 /* A crash: rows are good, counters are anything, views are good. */
 static void range_recover_mode(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	unsigned long last = range->first + range->nr - 1, i;
 	struct instance *inst;
 	struct rnd_state rnd;
@@ -711,7 +711,7 @@ static void range_recover_mode(struct kunit *test)
 /* Free-order, masks, counts and iteration against the model */
 static void range_queries(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	unsigned long counts[LLFREE_NR_ORDERS], expected[LLFREE_NR_ORDERS];
 	unsigned long frame, end = range->first + range->nr, nr = 0;
 	struct llfree_child child;
@@ -2283,7 +2283,7 @@ static void random_step(struct kunit *test, struct instance *inst,
 
 static void random_walk(struct kunit *test)
 {
-	const struct range *range = test->param_value;
+	const struct span *range = test->param_value;
 	struct instance *inst;
 	struct rnd_state rnd;
 	unsigned int i;
@@ -2862,28 +2862,38 @@ static bool step_undo(struct actor *actor)
 	struct llfree *llf = &crowd->inst->llf;
 	struct llfree_request req = { .order = LLFREE_MAX_ORDER };
 	unsigned long pair = llf->first + actor_random(actor, 4) * 2 * CHILD;
+	static const u8 order[4] = { 0, 6, 7, 8 };
 	struct held held;
+	unsigned int i;
 
 	if (actor == &crowd->irq)
 		actor_flip(actor, llf->first +
 			   actor_random(actor, 2) * 4 * CHILD);
-	if (!actor->id)
+	if (!actor->id) {
 		actor_flip(actor, llf->first + 2 * CHILD +
 			   actor_random(actor, 2) * 4 * CHILD);
+		return true;
+	}
 
 	switch (actor_random(actor, 8)) {
-	case 0 ... 2:
+	case 0:
 		if (llfree_claim(llf, pair, LLFREE_MAX_ORDER, 0,
 				 &actor->delta) != -EBUSY)
 			actor_error(actor, "claimed what is in use", pair);
 		break;
-	case 3 ... 6:
-		if (llfree_get(llf, &req, &actor->delta) != -ENOMEM)
-			actor_error(actor, "got what is in use", 0);
+	case 1 ... 4:
+		for (i = 0; i < 4; i++)
+			if (llfree_get(llf, &req, &actor->delta) != -ENOMEM)
+				actor_error(actor, "got what is in use", 0);
 		break;
-	case 7:
-		if (actor_get(actor, 7 + actor_random(actor, 2),
-			      LLFREE_VIEW_NORMAL)) {
+	case 5 ... 7:
+		/* All want the same rows; few keep them to the next time. */
+		if (actor->nr_held) {
+			held = actor_pick(actor);
+			actor_put_held(actor, &held);
+		}
+		if (actor_get(actor, order[actor_random(actor, 4)],
+			      LLFREE_VIEW_NORMAL) && actor != &crowd->irq) {
 			held = actor_pick(actor);
 			actor_put_held(actor, &held);
 		}

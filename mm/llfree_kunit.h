@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * KUnit test of LLFree as the keeper of the free pages of a zone.
+ *
+ * The zone is a fake one: its pages were allocated from a real zone, and are
+ * given back to that at the end. What lies between them belongs to others; in
+ * the fake zone it stays allocated, just as a memory hole does.
+ */
+#ifdef CONFIG_LLFREE_ZONE_KUNIT_TEST
+
+#include <kunit/test.h>
+
+/* Blocks of MAX_PAGE_ORDER that the fake zone has */
+#define FAKE_BLOCKS	4
+#define FAKE_PAGES	(FAKE_BLOCKS * MAX_ORDER_NR_PAGES)
+
+struct fake_zone {
+	struct zone zone;
+	unsigned long pfn[FAKE_BLOCKS];
+	int migratetype[FAKE_BLOCKS][MAX_ORDER_NR_PAGES / pageblock_nr_pages];
+	void *memory[4];
+	unsigned int nr_memory;
+	struct page *pages[FAKE_PAGES];
+};
+
+/* KUnit runs tests one by one. */
+static struct fake_zone *fake;
+
+static void *fake_alloc(struct zone *zone, size_t size)
+{
+	void *p = kvzalloc(roundup_pow_of_two(size), GFP_KERNEL);
+
+	if (p)
+		fake->memory[fake->nr_memory++] = p;
+	return p;
+}
+
+static void fake_zone_exit(struct kunit *test)
+{
+	unsigned int i, j;
+
+	if (!fake)
+		return;
+	for (i = 0; i < FAKE_BLOCKS && fake->pfn[i]; i++) {
+		struct page *page = pfn_to_page(fake->pfn[i]);
+
+		for (j = 0; j < ARRAY_SIZE(fake->migratetype[i]); j++)
+			set_pageblock_migratetype(page + j * pageblock_nr_pages,
+						  fake->migratetype[i][j]);
+		for (j = 0; j < MAX_ORDER_NR_PAGES; j++)
+			set_page_private(page + j, 0);
+		__free_pages(page, MAX_PAGE_ORDER);
+	}
+	for (i = 0; i < fake->nr_memory; i++)
+		kvfree(fake->memory[i]);
+	if (fake->zone.per_cpu_zonestats)
+		free_percpu(fake->zone.per_cpu_zonestats);
+	kvfree(fake);
+	fake = NULL;
+}
+
+static int fake_zone_init(struct kunit *test)
+{
+	unsigned long first = ULONG_MAX, end = 0;
+	unsigned int i, j;
+
+	fake = kvzalloc(sizeof(*fake), GFP_KERNEL);
+	if (!fake)
+		return -ENOMEM;
+	for (i = 0; i < FAKE_BLOCKS; i++) {
+		struct page *page = alloc_pages(GFP_KERNEL, MAX_PAGE_ORDER);
+
+		if (!page)
+			goto nomem;
+		fake->pfn[i] = page_to_pfn(page);
+		first = min(first, fake->pfn[i]);
+		end = max(end, fake->pfn[i] + MAX_ORDER_NR_PAGES);
+		for (j = 0; j < ARRAY_SIZE(fake->migratetype[i]); j++)
+			fake->migratetype[i][j] =
+				get_pageblock_migratetype(page + j * pageblock_nr_pages);
+	}
+
+	fake->zone.name = "fake";
+	fake->zone.zone_pgdat = NODE_DATA(first_online_node);
+	fake->zone.zone_start_pfn = first;
+	fake->zone.spanned_pages = end - first;
+	spin_lock_init(&fake->zone.lock);
+	if (sizeof(struct per_cpu_zonestat) > 0) {
+		fake->zone.per_cpu_zonestats =
+			alloc_percpu(struct per_cpu_zonestat);
+		if (!fake->zone.per_cpu_zonestats)
+			goto nomem;
+	}
+	if (zf_init_zone(&fake->zone, first, end - first, fake_alloc))
+		goto nomem;
+	return 0;
+nomem:
+	fake_zone_exit(test);
+	return -ENOMEM;
+}
+
+static unsigned long fake_nr_free(void)
+{
+	return zone_page_state_snapshot(&fake->zone, NR_FREE_PAGES);
+}
+
+/* Give the zone its pages, or take all of them out again. */
+static void fake_hand_over(struct kunit *test)
+{
+	unsigned int i;
+
+	for (i = 0; i < FAKE_BLOCKS; i++)
+		zf_free(&fake->zone, fake->pfn[i], MAX_PAGE_ORDER);
+	KUNIT_ASSERT_EQ(test, fake_nr_free(), FAKE_PAGES);
+}
+
+static bool fake_owns(unsigned long pfn)
+{
+	unsigned int i;
+
+	for (i = 0; i < FAKE_BLOCKS; i++)
+		if (pfn - fake->pfn[i] < MAX_ORDER_NR_PAGES)
+			return true;
+	return false;
+}
+
+/* Allocate all there is, in blocks of an order. */
+static unsigned int fake_alloc_all(struct kunit *test, unsigned int order,
+				   int migratetype)
+{
+	unsigned int nr = 0;
+	struct page *page;
+
+	while ((page = zf_alloc(&fake->zone, order, migratetype, 0))) {
+		unsigned long pfn = page_to_pfn(page);
+
+		KUNIT_ASSERT_TRUE(test, fake_owns(pfn));
+		KUNIT_ASSERT_TRUE(test, IS_ALIGNED(pfn, 1UL << order));
+		KUNIT_ASSERT_LT(test, zf_free_order(&fake->zone, pfn), 0);
+		KUNIT_ASSERT_LT(test, nr, FAKE_PAGES);
+		fake->pages[nr++] = page;
+	}
+	return nr;
+}
+
+/* Counters, bitmaps and the statistics of the zone agree, with @free free. */
+static void fake_check(struct kunit *test, unsigned long free)
+{
+	struct llfree *llf = &fake->zone.llfree->core;
+	unsigned long nr[NR_PAGE_ORDERS], sum = 0;
+	struct llfree_fault fault = { };
+	struct llfree_stats stats;
+	unsigned int order;
+
+	KUNIT_EXPECT_EQ_MSG(test, llfree_validate(llf, &fault), 0,
+			    "%s pfn %#lx expected %ld found %ld", fault.what,
+			    fault.frame, fault.expected, fault.found);
+	llfree_stats_exact(llf, &stats);
+	KUNIT_EXPECT_EQ(test, fake_nr_free(), free);
+	KUNIT_EXPECT_EQ(test, stats.huge[LLFREE_VIEW_NORMAL],
+			zone_page_state_snapshot(&fake->zone, NR_FREE_HUGE));
+	KUNIT_EXPECT_EQ(test, stats.frames[LLFREE_VIEW_HIGHATOMIC],
+			zf_nr_free_highatomic(&fake->zone));
+	zf_count(&fake->zone, -1, nr);
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		sum += nr[order] << order;
+	KUNIT_EXPECT_EQ(test, sum, free);
+}
+
+static void zone_all_orders(struct kunit *test)
+{
+	unsigned int order, nr, i;
+
+	fake_check(test, 0);
+	KUNIT_EXPECT_NULL(test, zf_alloc(&fake->zone, 0, MIGRATE_MOVABLE, 0));
+	fake_hand_over(test);
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		nr = fake_alloc_all(test, order, order % MIGRATE_PCPTYPES);
+		KUNIT_EXPECT_EQ(test, nr, FAKE_PAGES >> order);
+		fake_check(test, 0);
+		for (i = 0; i < nr; i++)
+			zf_free(&fake->zone, page_to_pfn(fake->pages[i]), order);
+		fake_check(test, FAKE_PAGES);
+	}
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, MAX_PAGE_ORDER, 0),
+			FAKE_BLOCKS);
+}
+
+/* Blocks come back in other pieces than they went out in. */
+static void zone_other_pieces(struct kunit *test)
+{
+	unsigned int i, j;
+
+	fake_hand_over(test);
+	KUNIT_ASSERT_EQ(test, fake_alloc_all(test, MAX_PAGE_ORDER,
+					     MIGRATE_MOVABLE), FAKE_BLOCKS);
+	for (i = 0; i < FAKE_BLOCKS; i++)
+		for (j = 0; j < MAX_ORDER_NR_PAGES; j++)
+			zf_free(&fake->zone, fake->pfn[i] + j, 0);
+	fake_check(test, FAKE_PAGES);
+
+	KUNIT_ASSERT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE),
+			FAKE_PAGES);
+	fake_hand_over(test);
+	fake_check(test, FAKE_PAGES);
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 3, MIGRATE_UNMOVABLE),
+			FAKE_PAGES >> 3);
+}
+
+static void zone_bulk(struct kunit *test)
+{
+	unsigned int order, nr, want;
+	struct page *page, *next;
+	struct zf_batch batch;
+	LIST_HEAD(list);
+
+	fake_hand_over(test);
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		for (want = 1; want <= FAKE_PAGES >> order; want = want * 3 + 1) {
+			unsigned long last = 0, gaps = 0;
+
+			nr = zf_alloc_bulk(&fake->zone, order, MIGRATE_MOVABLE,
+					   0, want, &list);
+			KUNIT_ASSERT_EQ(test, nr, want);
+			fake_check(test, FAKE_PAGES - (want << order));
+
+			memset(&batch, 0, sizeof(batch));
+			nr = 0;
+			list_for_each_entry_safe(page, next, &list, pcp_list) {
+				unsigned long pfn = page_to_pfn(page);
+
+				gaps += last && pfn != last + (1UL << order);
+				last = pfn;
+				list_del(&page->pcp_list);
+				zf_batch_add(&fake->zone, &batch, pfn, order);
+				nr++;
+			}
+			zf_batch_flush(&fake->zone, &batch);
+			KUNIT_EXPECT_EQ(test, nr, want);
+			/* Pages of a word are in order of their pfn. */
+			KUNIT_EXPECT_LE(test, gaps,
+					(want << order) / LLFREE_ROW_FRAMES + FAKE_BLOCKS);
+			fake_check(test, FAKE_PAGES);
+		}
+	}
+	nr = zf_alloc_bulk(&fake->zone, 0, MIGRATE_MOVABLE, 0, FAKE_PAGES + 9,
+			   &list);
+	KUNIT_EXPECT_EQ(test, nr, FAKE_PAGES);
+	KUNIT_EXPECT_EQ(test, list_count_nodes(&list), FAKE_PAGES);
+	fake_check(test, 0);
+}
+
+/* What is not allocated cannot be freed, whatever way it is tried. */
+static void zone_bad_free(struct kunit *test)
+{
+	unsigned long pfn = fake->pfn[0];
+	struct zf_batch batch = { };
+
+	kunit_info(test, "warnings about pages that are not allocated follow");
+	fake_hand_over(test);
+	zf_free(&fake->zone, pfn, 0);
+	zf_free(&fake->zone, pfn, MAX_PAGE_ORDER);
+	KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, pfn, 1, 0));
+	zf_free(&fake->zone, pfn, 2);
+	fake_check(test, FAKE_PAGES - 2);
+
+	/* Only the good ones of a word are freed, and each of them once. */
+	zf_batch_add(&fake->zone, &batch, pfn, 0);
+	zf_batch_add(&fake->zone, &batch, pfn + 1, 0);
+	zf_batch_add(&fake->zone, &batch, pfn + 1, 0);
+	zf_batch_add(&fake->zone, &batch, pfn + 5, 0);
+	zf_batch_flush(&fake->zone, &batch);
+	fake_check(test, FAKE_PAGES);
+	zf_free(&fake->zone, fake->zone.zone_start_pfn + fake->zone.spanned_pages,
+		0);
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE),
+			FAKE_PAGES);
+}
+
+static void zone_claims(struct kunit *test)
+{
+	struct list_head lists[NR_PAGE_ORDERS];
+	unsigned long pfn = fake->pfn[1], at, got, sum = 0;
+	unsigned int order;
+	struct page *page;
+
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		INIT_LIST_HEAD(&lists[order]);
+	fake_hand_over(test);
+	for (order = 0; order <= MAX_PAGE_ORDER; order++) {
+		KUNIT_EXPECT_TRUE(test, zf_claim(&fake->zone, pfn, order, 0));
+		KUNIT_EXPECT_FALSE(test, zf_claim(&fake->zone, pfn, order, 0));
+		KUNIT_EXPECT_FALSE(test, zf_claim(&fake->zone, pfn, 0, 0));
+		fake_check(test, FAKE_PAGES - (1UL << order));
+		zf_free(&fake->zone, pfn, order);
+	}
+
+	/* Around a page in use, and no further than wanted */
+	KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, pfn + 100, 0, 0));
+	at = pfn + 3;
+	got = zf_claim_range(&fake->zone, &at, pfn + LLFREE_CHILD_FRAMES, 150,
+			     lists, 0);
+	KUNIT_EXPECT_EQ(test, got, 150);
+	KUNIT_EXPECT_EQ(test, at, pfn + 3 + 150 + 1);
+	for (order = 0; order < NR_PAGE_ORDERS; order++) {
+		list_for_each_entry(page, &lists[order], lru) {
+			KUNIT_EXPECT_EQ(test, page_private(page), order);
+			KUNIT_EXPECT_TRUE(test, IS_ALIGNED(page_to_pfn(page),
+							   1UL << order));
+			zf_free(&fake->zone, page_to_pfn(page), order);
+			sum += 1UL << order;
+		}
+		INIT_LIST_HEAD(&lists[order]);
+	}
+	KUNIT_EXPECT_EQ(test, sum, 150);
+	fake_check(test, FAKE_PAGES - 1);
+
+	/* Strict: up to the page in use */
+	at = pfn;
+	got = zf_claim_range(&fake->zone, &at, pfn + LLFREE_CHILD_FRAMES, 0,
+			     lists, ZF_STRICT);
+	KUNIT_EXPECT_EQ(test, at, pfn + 100);
+	KUNIT_EXPECT_GE(test, got, 100);
+	fake_check(test, FAKE_PAGES - 1 - got);
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		list_for_each_entry(page, &lists[order], lru)
+			zf_free(&fake->zone, page_to_pfn(page), order);
+	fake_check(test, FAKE_PAGES - 1);
+}
+
+static void zone_highatomic(struct kunit *test)
+{
+	const unsigned long block = pageblock_nr_pages;
+	struct zone *zone = &fake->zone;
+	unsigned long pfn = fake->pfn[0];
+	struct page *page;
+	unsigned int nr;
+	long moved;
+
+	fake_hand_over(test);
+	spin_lock_irq(&zone->lock);
+	moved = zf_set_block(zone, pfn, MIGRATE_HIGHATOMIC);
+	spin_unlock_irq(&zone->lock);
+	KUNIT_EXPECT_EQ(test, moved, block);
+	KUNIT_EXPECT_EQ(test, zf_nr_free_highatomic(zone), block);
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(pfn_to_page(pfn)),
+			MIGRATE_HIGHATOMIC);
+	fake_check(test, FAKE_PAGES);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, zone->zone_start_pfn,
+					    zone_end_pfn(zone), 1, block,
+					    ZF_HIGHATOMIC), pfn);
+
+	/* Others do not get it; those who may, get only that. */
+	nr = fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+	KUNIT_EXPECT_EQ(test, nr, FAKE_PAGES - block);
+	KUNIT_EXPECT_FALSE(test, zf_has_order(zone, 3, 0) &&
+			   zf_alloc(zone, 3, MIGRATE_UNMOVABLE, 0));
+	KUNIT_EXPECT_FALSE(test, zf_has_order(zone, 3, 0));
+	KUNIT_EXPECT_TRUE(test, zf_has_order(zone, 3, ALLOC_HIGHATOMIC));
+	page = zf_alloc(zone, 3, MIGRATE_UNMOVABLE, ALLOC_HIGHATOMIC);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, pageblock_start_pfn(page_to_pfn(page)), pfn);
+	zf_free(zone, page_to_pfn(page), 3);
+	page = zf_alloc(zone, 0, MIGRATE_UNMOVABLE, ALLOC_NON_BLOCK);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, zf_nr_free_highatomic(zone), block - 1);
+	fake_check(test, block - 1);
+
+	/* Back to all, with what was freed meanwhile */
+	zf_free(zone, page_to_pfn(page), 0);
+	spin_lock_irq(&zone->lock);
+	moved = zf_set_block(zone, pfn, MIGRATE_MOVABLE);
+	spin_unlock_irq(&zone->lock);
+	KUNIT_EXPECT_EQ(test, moved, block);
+	KUNIT_EXPECT_EQ(test, zf_nr_free_highatomic(zone), 0);
+	KUNIT_EXPECT_TRUE(test, zf_has_order(zone, 3, 0));
+	fake_check(test, block);
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE), block);
+}
+
+/* No says that there is none, and does not say so for longer than true. */
+static void zone_has_order(struct kunit *test)
+{
+	struct zone *zone = &fake->zone;
+	unsigned long pfn = fake->pfn[2];
+	unsigned int order, i;
+
+	KUNIT_EXPECT_FALSE(test, zf_has_order(zone, LLFREE_CHILD_ORDER, 0));
+	fake_hand_over(test);
+	for (order = 0; order <= MAX_PAGE_ORDER; order++)
+		KUNIT_EXPECT_TRUE(test, zf_has_order(zone, order, 0));
+	KUNIT_ASSERT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE),
+			FAKE_PAGES);
+	KUNIT_EXPECT_FALSE(test, zf_has_order(zone, LLFREE_CHILD_ORDER, 0));
+
+	/* Every other page: plenty of them, but no pair */
+	for (i = 0; i < MAX_ORDER_NR_PAGES; i += 2)
+		zf_free(zone, pfn + i, 0);
+	KUNIT_EXPECT_NULL(test, zf_alloc(zone, 1, MIGRATE_MOVABLE, 0));
+	for (order = 1; order <= MAX_PAGE_ORDER; order++)
+		KUNIT_EXPECT_FALSE(test, zf_has_order(zone, order, 0));
+	KUNIT_EXPECT_TRUE(test, zf_has_order(zone, 0, 0));
+
+	/* Each further page makes a larger block. */
+	for (order = 1; order <= MAX_PAGE_ORDER; order++) {
+		for (i = (1U << order) / 2 + (order > 1); i < (1U << order); i += 2)
+			zf_free(zone, pfn + i, 0);
+		KUNIT_EXPECT_TRUE_MSG(test, zf_has_order(zone, order, 0),
+				      "order %u", order);
+		if (order < MAX_PAGE_ORDER) {
+			KUNIT_EXPECT_NULL(test, zf_alloc(zone, order + 1,
+							 MIGRATE_MOVABLE, 0));
+			KUNIT_EXPECT_FALSE(test, zf_has_order(zone, order + 1, 0));
+		}
+	}
+	fake_check(test, MAX_ORDER_NR_PAGES);
+
+	/* What the page allocator asks, if it asks us */
+	if (zf_active()) {
+		KUNIT_EXPECT_TRUE(test, zone_watermark_ok(zone, 9, 0, 0, 0));
+		KUNIT_EXPECT_TRUE(test, zf_claim(zone, pfn + 1, 0, 0));
+		KUNIT_EXPECT_TRUE(test, zf_claim(zone, pfn + 1023, 0, 0));
+		KUNIT_EXPECT_FALSE(test, zone_watermark_ok(zone, 9, 0, 0, 0));
+		KUNIT_EXPECT_TRUE(test, zone_watermark_ok(zone, 8, 0, 0, 0));
+		KUNIT_EXPECT_FALSE(test, zone_watermark_ok(zone, 0,
+							   FAKE_PAGES, 0, 0));
+	}
+	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+}
+
+static void zone_blocks(struct kunit *test)
+{
+	const unsigned long block = pageblock_nr_pages;
+	struct zone *zone = &fake->zone;
+	unsigned long start = zone->zone_start_pfn, end = zone_end_pfn(zone);
+	unsigned long pfn = fake->pfn[3];
+
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, 1, block, 0), end);
+	zf_free(zone, pfn, MAX_PAGE_ORDER);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, block, block, 0),
+			pfn);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, end - 1, start - 1, block,
+					    block, ZF_BACKWARD),
+			pfn + MAX_ORDER_NR_PAGES - block);
+	KUNIT_EXPECT_EQ(test, zf_block_free(zone, pfn + 7, true), block);
+	KUNIT_EXPECT_EQ(test, zf_free_order(zone, pfn + 7), MAX_PAGE_ORDER);
+	KUNIT_EXPECT_EQ(test, zf_free_order(zone, end), -1);
+
+	KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn + 8, 3, 0));
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, 1, block - 1, 0),
+			pfn);
+	KUNIT_EXPECT_EQ(test, zf_block_free(zone, pfn, false), block - 8);
+	KUNIT_EXPECT_EQ(test, zf_free_order(zone, pfn + 7), 3);
+	KUNIT_EXPECT_EQ(test, zf_free_order(zone, pfn + 8), -1);
+	zf_free(zone, pfn + 8, 3);
+	fake_check(test, MAX_ORDER_NR_PAGES);
+	KUNIT_EXPECT_TRUE(test, zf_claim(zone, pfn, MAX_PAGE_ORDER, 0));
+}
+
+/* Pageblocks are of the migratetype that their pages were allocated for. */
+static void zone_migratetype(struct kunit *test)
+{
+	static const int types[] = {
+		MIGRATE_UNMOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE,
+	};
+	struct page *page;
+	unsigned int i;
+
+	if (page_group_by_mobility_disabled)
+		kunit_skip(test, "pages are not grouped by mobility");
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		fake_hand_over(test);
+		page = zf_alloc(&fake->zone, 0, types[i], 0);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(page), types[i]);
+		zf_free(&fake->zone, page_to_pfn(page), 0);
+		KUNIT_ASSERT_EQ(test, fake_alloc_all(test, MAX_PAGE_ORDER,
+						     types[i]), FAKE_BLOCKS);
+		KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(fake->pages[0] +
+								pageblock_nr_pages - 1),
+				types[i]);
+	}
+}
+
+/* Nothing from the memory of others, if the caller would rather go elsewhere */
+static void zone_nofragment(struct kunit *test)
+{
+	struct llfree *llf = &fake->zone.llfree->core;
+	struct page *page;
+	unsigned int i;
+
+	if (!ALLOC_NOFRAGMENT || page_group_by_mobility_disabled)
+		kunit_skip(test, "pages are not grouped by mobility");
+	fake_hand_over(test);
+	/* A page in use, lest a tree be entirely free */
+	for (i = 0; i < FAKE_BLOCKS; i++) {
+		KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, fake->pfn[i], 0, 0));
+		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(llf, fake->pfn[i],
+							  LLFREE_CLASS_MOVABLE));
+	}
+	KUNIT_EXPECT_NULL(test, zf_alloc(&fake->zone, 0, MIGRATE_UNMOVABLE,
+					 ALLOC_NOFRAGMENT));
+	page = zf_alloc(&fake->zone, 0, MIGRATE_MOVABLE, ALLOC_NOFRAGMENT);
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	page = zf_alloc(&fake->zone, 0, MIGRATE_UNMOVABLE, 0);
+	KUNIT_EXPECT_NOT_NULL(test, page);
+	fake_check(test, FAKE_PAGES - FAKE_BLOCKS - 2);
+	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+}
+
+static struct kunit_case zone_cases[] = {
+	KUNIT_CASE(zone_all_orders),
+	KUNIT_CASE(zone_other_pieces),
+	KUNIT_CASE(zone_bulk),
+	KUNIT_CASE(zone_bad_free),
+	KUNIT_CASE(zone_claims),
+	KUNIT_CASE(zone_highatomic),
+	KUNIT_CASE(zone_has_order),
+	KUNIT_CASE(zone_blocks),
+	KUNIT_CASE(zone_migratetype),
+	KUNIT_CASE(zone_nofragment),
+	{}
+};
+
+static struct kunit_suite zone_suite = {
+	.name = "llfree-zone",
+	.init = fake_zone_init,
+	.exit = fake_zone_exit,
+	.test_cases = zone_cases,
+};
+
+kunit_test_suite(zone_suite);
+
+#endif /* CONFIG_LLFREE_ZONE_KUNIT_TEST */
