@@ -47,16 +47,25 @@
 /**
  * struct zone_llfree - the free pages of a zone
  * @core: the allocator
- * @nr_huge: entirely free children in the views that have no zone counter
+ * @nr_huge: entirely free children, by view
  * @nr_free_highatomic: free pages in MIGRATE_HIGHATOMIC pageblocks
+ * @counted: numbers of free blocks that zf_count_recent() reports
+ * @counted_at: when they were counted, in jiffies
+ * @count_lock: held by who counts; nobody waits for it
  */
 struct zone_llfree {
 	struct llfree core;
-	atomic_long_t nr_huge[LLFREE_NR_VIEWS];
+	atomic_long_t nr_huge[LLFREE_NR_VIEWS] ____cacheline_aligned_in_smp;
 	atomic_long_t nr_free_highatomic;
+	unsigned long counted[NR_PAGE_ORDERS];
+	unsigned long counted_at;
+	spinlock_t count_lock;	/* protects counting, not the counts */
 };
 
-DEFINE_STATIC_KEY_MAYBE(CONFIG_LLFREE_DEFAULT_ON, zf_key);
+/* How old numbers of zf_count_recent() may be */
+#define COUNT_RECENT	(HZ / 10)
+
+DEFINE_STATIC_KEY_MAYBE_RO(CONFIG_LLFREE_DEFAULT_ON, zf_key);
 
 static int __init page_alloc_setup(char *str)
 {
@@ -133,8 +142,8 @@ static void zf_account(struct zone *zone, const struct llfree_delta *delta)
 		mod_zone_page_state(zone, NR_FREE_PAGES, all);
 
 	if (huge[LLFREE_VIEW_NORMAL])
-		mod_zone_page_state(zone, NR_FREE_HUGE,
-				    huge[LLFREE_VIEW_NORMAL]);
+		atomic_long_add(huge[LLFREE_VIEW_NORMAL],
+				&zl->nr_huge[LLFREE_VIEW_NORMAL]);
 	if (unlikely(huge[LLFREE_VIEW_CMA]))
 		atomic_long_add(huge[LLFREE_VIEW_CMA],
 				&zl->nr_huge[LLFREE_VIEW_CMA]);
@@ -162,6 +171,8 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 	if (!zl || !mem.rows || !mem.children || !mem.trees)
 		return -ENOMEM;
 
+	spin_lock_init(&zl->count_lock);
+	zl->counted_at = jiffies - COUNT_RECENT;
 	ret = llfree_init(&zl->core, pfn, nr, &mem, LLFREE_INIT_ALLOC, NULL);
 	if (!ret)
 		zone->llfree = zl;
@@ -180,7 +191,7 @@ static void * __init zf_boot_alloc(struct zone *zone, size_t size)
  * @nr: number of pages that it spans
  *
  * All pages are allocated, in pageblocks without a view of their own. Costs
- * 33 KiB per GiB, also when the buddy allocator is in use: some architectures
+ * 33.75 KiB per GiB, also when the buddy allocator is in use: some architectures
  * read the command line only after their zones are set up.
  *
  * Context: early boot, while memblock hands out memory.
@@ -266,23 +277,43 @@ static void zf_set_migratetype(struct zone *zone, struct page *page,
 	spin_unlock_irqrestore(&zone->lock, flags);
 }
 
-/* What there is to do about the class of the tree that a page came from */
-static void zf_note_class(struct zone *zone, struct page *page,
-			  unsigned int order, int migratetype,
-			  unsigned int alloc_flags, struct llfree_delta *delta)
+/*
+ * Bring to the zone what a get did, and forget it: counters, the migratetype of
+ * the pageblock, and, if the page came from memory of another migratetype, a
+ * boost of the watermarks as buddy has it: not for entirely free blocks, nor for
+ * small movable pages.
+ */
+static void zf_settle(struct zone *zone, struct page *page, unsigned int order,
+		      int migratetype, unsigned int alloc_flags,
+		      struct llfree_delta *delta)
 {
 	const unsigned int foreign = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
 
-	if (unlikely(delta->did & foreign) &&
-	    class_migratetype(delta->old_class) != migratetype) {
-		trace_mm_page_alloc_extfrag(page, order, order, migratetype,
-					    class_migratetype(delta->old_class));
-		if (order < pageblock_order)
-			zone_boost_fallback(zone, alloc_flags);
-	}
+	zf_account(zone, delta);
 	if (!(delta->did & LLFREE_DID_STEAL))
 		zf_set_migratetype(zone, page, order, migratetype);
-	delta->did = 0;
+	if (unlikely(delta->did & foreign)) {
+		trace_mm_page_alloc_extfrag(page, order, order, migratetype,
+					    class_migratetype(delta->old_class));
+		if (!delta->huge[LLFREE_VIEW_NORMAL] &&
+		    (migratetype != MIGRATE_MOVABLE ||
+		     order >= pageblock_order / 2))
+			zone_boost_fallback(zone, alloc_flags);
+	}
+	memset(delta, 0, sizeof(*delta));
+}
+
+static void zf_request(struct llfree_request *req, const struct llfree *llf,
+		       unsigned int order, int migratetype,
+		       unsigned int alloc_flags, enum llfree_view view)
+{
+	req->slot = zf_slot(llf);
+	req->order = order;
+	req->class = zf_class(order, migratetype);
+	req->view = view;
+	/* A whole pageblock is nobody else's, so there is nothing to mix. */
+	req->flags = (alloc_flags & ALLOC_NOFRAGMENT) &&
+		     order < pageblock_order ? LLFREE_GET_NOFRAGMENT : 0;
 }
 
 static struct page *zf_alloc_view(struct zone *zone, unsigned int order,
@@ -290,29 +321,36 @@ static struct page *zf_alloc_view(struct zone *zone, unsigned int order,
 				  enum llfree_view view)
 {
 	struct llfree *llf = &zone->llfree->core;
-	struct llfree_request req = {
-		.slot = zf_slot(llf),
-		.order = order,
-		.class = zf_class(order, migratetype),
-		.view = view,
-		.flags = alloc_flags & ALLOC_NOFRAGMENT ?
-			 LLFREE_GET_NOFRAGMENT : 0,
-	};
 	struct llfree_delta delta = { };
+	struct llfree_request req;
 	struct page *page;
 	long pfn;
 
+	zf_request(&req, llf, order, migratetype, alloc_flags, view);
 	pfn = llfree_get(llf, &req, &delta);
-	zf_account(zone, &delta);
-	if (pfn < 0)
+	if (pfn < 0) {
+		zf_account(zone, &delta);
 		return NULL;
+	}
 
 	page = pfn_to_page(pfn);
 	if (view == LLFREE_VIEW_NORMAL)
-		zf_note_class(zone, page, order, migratetype, alloc_flags,
-			      &delta);
+		zf_settle(zone, page, order, migratetype, alloc_flags, &delta);
+	else
+		zf_account(zone, &delta);
 	trace_mm_page_alloc_zone_locked(page, order, migratetype, 0);
 	return page;
+}
+
+/* From the reserve, if there is one */
+static struct page *zf_alloc_highatomic(struct zone *zone, unsigned int order,
+					int migratetype,
+					unsigned int alloc_flags)
+{
+	if (!zf_nr_free_highatomic(zone))
+		return NULL;
+	return zf_alloc_view(zone, order, migratetype, alloc_flags,
+			     LLFREE_VIEW_HIGHATOMIC);
 }
 
 /**
@@ -332,8 +370,8 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 	struct page *page = NULL;
 
 	if (alloc_flags & ALLOC_HIGHATOMIC)
-		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
-				     LLFREE_VIEW_HIGHATOMIC);
+		page = zf_alloc_highatomic(zone, order, migratetype,
+					   alloc_flags);
 	if (!page)
 		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
 				     LLFREE_VIEW_NORMAL);
@@ -342,8 +380,8 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 	 * now is worse than failing a high-order atomic allocation later.
 	 */
 	if (!page && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
-		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
-				     LLFREE_VIEW_HIGHATOMIC);
+		page = zf_alloc_highatomic(zone, order, migratetype,
+					   alloc_flags);
 	return page;
 }
 
@@ -356,29 +394,26 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
  * @nr: number of blocks
  * @list: pages are added to its tail by pcp_list
  *
- * Takes up to 64 pages in one step.
+ * Takes up to 64 pages in one step. Stops short of @nr where the pages that the
+ * CPU has reserved come to an end.
  *
- * Return: number of blocks that were allocated
+ * Return: number of blocks that were allocated; 0 only if there is none to be
+ *	had
  */
 unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 			   int migratetype, unsigned int alloc_flags,
 			   unsigned int nr, struct list_head *list)
 {
 	struct llfree *llf = &zone->llfree->core;
-	struct llfree_request req = {
-		.slot = zf_slot(llf),
-		.order = order,
-		.class = zf_class(order, migratetype),
-		.view = LLFREE_VIEW_NORMAL,
-		.flags = alloc_flags & ALLOC_NOFRAGMENT ?
-			 LLFREE_GET_NOFRAGMENT : 0,
-	};
 	struct llfree_delta delta = { };
+	struct llfree_request req;
 	unsigned int done = 0, bit;
 	struct page *page;
 	u64 mask;
 	long pfn;
 
+	zf_request(&req, llf, order, migratetype, alloc_flags,
+		   LLFREE_VIEW_NORMAL);
 	while (done < nr) {
 		if (order <= LLFREE_ROW_ORDER) {
 			pfn = llfree_get_bulk(llf, &req, nr - done, &mask,
@@ -389,9 +424,11 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 		}
 		if (pfn < 0)
 			break;
+		/* With something to return, more is not worth a long search. */
+		req.flags |= LLFREE_GET_RESERVED;
 
-		zf_note_class(zone, pfn_to_page(pfn), order, migratetype,
-			      alloc_flags, &delta);
+		zf_settle(zone, pfn_to_page(pfn + __ffs64(mask)), order,
+			  migratetype, alloc_flags, &delta);
 		while (mask) {
 			bit = __ffs64(mask);
 			if (order < LLFREE_ROW_ORDER)
@@ -731,7 +768,7 @@ int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable)
  */
 int zf_free_order(const struct zone *zone, unsigned long pfn)
 {
-	return llfree_free_order(&zone->llfree->core, pfn);
+	return zone->llfree ? llfree_free_order(&zone->llfree->core, pfn) : -1;
 }
 
 /**
@@ -766,6 +803,8 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 		suits = true;
 		for (at = pfn; at < pfn + pageblock_nr_pages;
 		     at += LLFREE_CHILD_FRAMES) {
+			if (at + LLFREE_CHILD_FRAMES <= llf->first)
+				continue;
 			if (llfree_child(llf, max(at, llf->first), &child)) {
 				suits = false;
 				break;
@@ -785,22 +824,6 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 	return limit;
 }
 
-/* Entirely free children; @least is how exact the answer has to be. */
-static long zf_nr_huge(const struct zone *zone, enum llfree_view view,
-		       long least)
-{
-	struct zone *z = (struct zone *)zone;
-	long nr;
-
-	if (view != LLFREE_VIEW_NORMAL)
-		return atomic_long_read(&zone->llfree->nr_huge[view]);
-	nr = zone_page_state(z, NR_FREE_HUGE);
-	/* What CPUs have not added up yet can be all there is, or isn't. */
-	if (nr < least + (long)num_online_cpus() * 2)
-		nr = zone_page_state_snapshot(z, NR_FREE_HUGE);
-	return nr;
-}
-
 static bool zf_view_has_order(const struct zone *zone, unsigned int order,
 			      enum llfree_view view)
 {
@@ -808,7 +831,7 @@ static bool zf_view_has_order(const struct zone *zone, unsigned int order,
 		return false;
 	if (order < LLFREE_CHILD_ORDER)
 		return true;
-	return zf_nr_huge(zone, view, 1L << (order - LLFREE_CHILD_ORDER)) >=
+	return atomic_long_read(&zone->llfree->nr_huge[view]) >=
 	       1L << (order - LLFREE_CHILD_ORDER);
 }
 
@@ -835,8 +858,8 @@ bool zf_has_order(const struct zone *zone, unsigned int order,
 		zf_view_has_order(zone, order, LLFREE_VIEW_HIGHATOMIC));
 }
 
-static void zf_count_add(const struct llfree *llf, enum llfree_view view,
-			 int class, unsigned long nr[NR_PAGE_ORDERS])
+static void zf_count_add(const struct llfree *llf, int view, int class,
+			 unsigned long nr[NR_PAGE_ORDERS])
 {
 	unsigned long add[LLFREE_NR_ORDERS];
 	unsigned int order;
@@ -862,8 +885,7 @@ void zf_count(const struct zone *zone, int migratetype,
 
 	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
 	if (migratetype < 0) {
-		for (view = 0; view < LLFREE_NR_VIEWS; view++)
-			zf_count_add(llf, view, -1, nr);
+		zf_count_add(llf, -1, -1, nr);
 		return;
 	}
 	view = zf_view(migratetype);
@@ -879,6 +901,46 @@ void zf_count(const struct zone *zone, int migratetype,
 		zf_count_add(llf, view, LLFREE_CLASS_HUGE, nr);
 		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
 	}
+}
+
+/**
+ * zf_count_recent() - number of free blocks of each order, lately
+ * @zone: the zone
+ * @nr: number of naturally aligned blocks that are not part of a larger one
+ *
+ * For heuristics that ask again and again: counts anew only after a tenth of a
+ * second, and only on one CPU at a time.
+ */
+void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS])
+{
+	struct zone_llfree *zl = zone->llfree;
+	unsigned long flags;
+	unsigned int order;
+
+	if (time_after_eq(jiffies, READ_ONCE(zl->counted_at) + COUNT_RECENT) &&
+	    spin_trylock_irqsave(&zl->count_lock, flags)) {
+		zf_count(zone, -1, nr);
+		for (order = 0; order < NR_PAGE_ORDERS; order++)
+			WRITE_ONCE(zl->counted[order], nr[order]);
+		WRITE_ONCE(zl->counted_at, jiffies);
+		spin_unlock_irqrestore(&zl->count_lock, flags);
+		return;
+	}
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		nr[order] = READ_ONCE(zl->counted[order]);
+}
+
+/**
+ * zf_nr_free_huge() - entirely free naturally aligned blocks of 2 MiB
+ * @zone: the zone
+ *
+ * Return: number of blocks, without those in reserves
+ */
+unsigned long zf_nr_free_huge(const struct zone *zone)
+{
+	long nr = atomic_long_read(&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
+
+	return max(nr, 0L);
 }
 
 /**
@@ -966,7 +1028,7 @@ static int validate_zone(void *data)
 	struct zf_report *report = data;
 	struct zone *zone = report->zone;
 	struct llfree_stats stats;
-	long counted, huge;
+	long counted;
 	int cpu, ret;
 
 	memset(&report->fault, 0, sizeof(report->fault));
@@ -990,10 +1052,11 @@ static int validate_zone(void *data)
 	report->counted = counted;
 	counted -= report->unaccepted;
 	counted += stats.frames[LLFREE_VIEW_ISOLATED];
-	huge = zone_page_state_snapshot(zone, NR_FREE_HUGE);
-	if (huge != stats.huge[LLFREE_VIEW_NORMAL])
-		return report_fault(report, "NR_FREE_HUGE", zone->zone_start_pfn,
-				    stats.huge[LLFREE_VIEW_NORMAL], huge);
+	if (zf_nr_free_huge(zone) != stats.huge[LLFREE_VIEW_NORMAL])
+		return report_fault(report, "entirely free blocks",
+				    zone->zone_start_pfn,
+				    stats.huge[LLFREE_VIEW_NORMAL],
+				    zf_nr_free_huge(zone));
 	if (zf_nr_free_highatomic(zone) != stats.frames[LLFREE_VIEW_HIGHATOMIC])
 		return report_fault(report, "free highatomic pages",
 				    zone->zone_start_pfn,

@@ -158,7 +158,7 @@ static void fake_check(struct kunit *test, unsigned long free)
 	llfree_stats_exact(llf, &stats);
 	KUNIT_EXPECT_EQ(test, fake_nr_free(), free);
 	KUNIT_EXPECT_EQ(test, stats.huge[LLFREE_VIEW_NORMAL],
-			zone_page_state_snapshot(&fake->zone, NR_FREE_HUGE));
+			zf_nr_free_huge(&fake->zone));
 	KUNIT_EXPECT_EQ(test, stats.frames[LLFREE_VIEW_HIGHATOMIC],
 			zf_nr_free_highatomic(&fake->zone));
 	zf_count(&fake->zone, -1, nr);
@@ -207,6 +207,21 @@ static void zone_other_pieces(struct kunit *test)
 			FAKE_PAGES >> 3);
 }
 
+/* One call may return less than there is, but none returns more than wanted. */
+static unsigned int fake_alloc_bulk(struct kunit *test, unsigned int order,
+				    unsigned int want, struct list_head *list)
+{
+	unsigned int nr = 0, got;
+
+	do {
+		got = zf_alloc_bulk(&fake->zone, order, MIGRATE_MOVABLE, 0,
+				    want - nr, list);
+		nr += got;
+		KUNIT_ASSERT_LE(test, nr, want);
+	} while (got && nr < want);
+	return nr;
+}
+
 static void zone_bulk(struct kunit *test)
 {
 	unsigned int order, nr, want;
@@ -219,8 +234,7 @@ static void zone_bulk(struct kunit *test)
 		for (want = 1; want <= FAKE_PAGES >> order; want = want * 3 + 1) {
 			unsigned long last = 0, gaps = 0;
 
-			nr = zf_alloc_bulk(&fake->zone, order, MIGRATE_MOVABLE,
-					   0, want, &list);
+			nr = fake_alloc_bulk(test, order, want, &list);
 			KUNIT_ASSERT_EQ(test, nr, want);
 			fake_check(test, FAKE_PAGES - (want << order));
 
@@ -243,8 +257,7 @@ static void zone_bulk(struct kunit *test)
 			fake_check(test, FAKE_PAGES);
 		}
 	}
-	nr = zf_alloc_bulk(&fake->zone, 0, MIGRATE_MOVABLE, 0, FAKE_PAGES + 9,
-			   &list);
+	nr = fake_alloc_bulk(test, 0, FAKE_PAGES + 9, &list);
 	KUNIT_EXPECT_EQ(test, nr, FAKE_PAGES);
 	KUNIT_EXPECT_EQ(test, list_count_nodes(&list), FAKE_PAGES);
 	fake_check(test, 0);
@@ -486,16 +499,18 @@ static void zone_migratetype(struct kunit *test)
 static void zone_nofragment(struct kunit *test)
 {
 	struct llfree *llf = &fake->zone.llfree->core;
+	unsigned long pfn;
 	struct page *page;
 	unsigned int i;
 
 	if (!ALLOC_NOFRAGMENT || page_group_by_mobility_disabled)
 		kunit_skip(test, "pages are not grouped by mobility");
 	fake_hand_over(test);
-	/* A page in use, lest a tree be entirely free */
-	for (i = 0; i < FAKE_BLOCKS; i++) {
-		KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, fake->pfn[i], 0, 0));
-		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(llf, fake->pfn[i],
+	/* A page in use in each child, lest there be one to take over from on */
+	for (i = 0; i < FAKE_PAGES; i += LLFREE_CHILD_FRAMES) {
+		pfn = fake->pfn[i / MAX_ORDER_NR_PAGES] + i % MAX_ORDER_NR_PAGES;
+		KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, pfn, 0, 0));
+		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(llf, pfn,
 							  LLFREE_CLASS_MOVABLE));
 	}
 	KUNIT_EXPECT_NULL(test, zf_alloc(&fake->zone, 0, MIGRATE_UNMOVABLE,
@@ -504,7 +519,14 @@ static void zone_nofragment(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, page);
 	page = zf_alloc(&fake->zone, 0, MIGRATE_UNMOVABLE, 0);
 	KUNIT_EXPECT_NOT_NULL(test, page);
-	fake_check(test, FAKE_PAGES - FAKE_BLOCKS - 2);
+	fake_check(test, FAKE_PAGES - FAKE_PAGES / LLFREE_CHILD_FRAMES - 2);
+
+	/* An entirely free child is nobody's, so there is nothing to mix with. */
+	zf_free(&fake->zone, pfn, 0);
+	page = zf_alloc(&fake->zone, 0, MIGRATE_RECLAIMABLE, ALLOC_NOFRAGMENT);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_EQ(test, ALIGN_DOWN(page_to_pfn(page), LLFREE_CHILD_FRAMES),
+			ALIGN_DOWN(pfn, LLFREE_CHILD_FRAMES));
 	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
 }
 

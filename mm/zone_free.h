@@ -95,6 +95,8 @@ bool zf_has_order(const struct zone *zone, unsigned int order,
 		  unsigned int alloc_flags);
 void zf_count(const struct zone *zone, int migratetype,
 	      unsigned long nr[NR_PAGE_ORDERS]);
+void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS]);
+unsigned long zf_nr_free_huge(const struct zone *zone);
 unsigned long zf_nr_free_highatomic(const struct zone *zone);
 
 /* In mm/page_alloc.c: raise watermarks after a fallback as buddy does */

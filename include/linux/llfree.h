@@ -72,8 +72,14 @@ enum llfree_mode {
 };
 
 /* Request flags */
-/* Use trees of the own class and entirely free ones only. */
+/*
+ * Do not mix with frames of other classes: trees of the own class and its mates
+ * only, entirely free ones, and others that can be taken over from an entirely
+ * free child on.
+ */
 #define LLFREE_GET_NOFRAGMENT	0x1
+/* Do not look beyond the tree that the slot has reserved. */
+#define LLFREE_GET_RESERVED	0x2
 
 /* Claim flags */
 /* Also claim from isolated children. */
@@ -127,7 +133,8 @@ struct llfree_request {
  * @LLFREE_LEVEL_SPARSE: the same, but little is left in it
  * @LLFREE_LEVEL_FREE: entirely free
  * @LLFREE_LEVEL_DEMOTE: of another class; take it over
- * @LLFREE_LEVEL_STEAL: of another class; take only what is needed
+ * @LLFREE_LEVEL_STEAL: of another class; take only what is needed, unless there
+ *	is an entirely free child in it, from which on it is taken over
  * @LLFREE_LEVEL_REJECT: not to be used for this request; only the exhaustive
  *	search before a get fails ignores this
  */
@@ -145,6 +152,7 @@ enum llfree_level {
  * @nr_classes: number of classes, 1..LLFREE_MAX_CLASSES
  * @init_class: class of a tree that is neither entirely free nor of a class
  *	that a get gave it
+ * @mates: for each class, bits of those whose frames live as long
  * @near: trees around the last one that are searched first, a power of 2
  * @rate: level of a tree with @free free frames (1..LLFREE_TREE_FRAMES) and
  *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must
@@ -153,6 +161,7 @@ enum llfree_level {
 struct llfree_policy {
 	unsigned int nr_classes;
 	unsigned int init_class;
+	u8 mates[LLFREE_MAX_CLASSES];
 	unsigned int near;
 	enum llfree_level (*rate)(unsigned int class, unsigned int tree,
 				  unsigned int free);
@@ -317,8 +326,8 @@ bool llfree_may_have_order(const struct llfree *llf, unsigned int order,
 			   enum llfree_view view);
 void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats);
-void llfree_count_orders(const struct llfree *llf, enum llfree_view view,
-			 int class, unsigned long nr[LLFREE_NR_ORDERS]);
+void llfree_count_orders(const struct llfree *llf, int view, int class,
+			 unsigned long nr[LLFREE_NR_ORDERS]);
 int llfree_validate(const struct llfree *llf, struct llfree_fault *fault);
 
 /**

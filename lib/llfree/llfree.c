@@ -37,7 +37,8 @@
  * A permit of a tree is a promise about numbers, not about a fitting block or
  * view. Who finds none hands the permit back and goes on. A get gives up only
  * after it looked at all children directly, whatever permits say, and found no
- * block that fits.
+ * block that fits; or found some again and again that others were faster to get,
+ * or that were held for a moment, possibly by an operation that it interrupted.
  *
  * DOC: ordering
  *
@@ -47,21 +48,25 @@
  *                 frame, and everything before its put, is visible to the next
  *                 owner.
  *   child_give:A  pairs with child_take:A. The cleared bits are visible to who
- *                 takes the permits, so a permit finds its bit.
+ *                 takes the permits, so a permit finds its bit. For blocks of
+ *                 whole children, whose bits are set by plain stores, this is
+ *                 also what put_row:A and get_row:A are for others.
  *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
  *   local_put:A   pairs with local_take:A. The raised child.free is visible
  *                 to who takes the tree's permits. Nothing breaks
  *                 without this pair, but a search would miss a free block.
- *   hint_arm:A    pairs with child_give:B. Both are full barriers: of a search
- *                 that arms the hint and then looks, and a put that makes a
- *                 block and then reads the hint, at least one sees the other.
+ *   hint_arm:A    pairs with child_give:B and set_view:A. All are full barriers:
+ *                 of a search that arms the hint and then looks, and a put or
+ *                 change of view that makes a block and then reads the hint, at
+ *                 least one sees the other.
  *   set_view:A    is a full barrier. A get that starts after it sees the view.
  *
  * Racy hints, read and written without order: the row in a local, last_put,
  * and every word that is read to decide where to try.
  *
- * Preemption is off between a child step and its row step. Nothing depends on
- * it; it bounds how long llfree_child_stable() says -EAGAIN.
+ * Preemption is off between a child step and its row step, and the other way
+ * round. Nothing depends on it; it bounds how long others see a block that
+ * cannot be had, and llfree_child_stable() says -EAGAIN.
  */
 #include <linux/bug.h>
 #include <linux/export.h>
@@ -124,11 +129,16 @@ static u32 hint_arm(struct llfree *llf, unsigned int order, unsigned int view)
 {
 	u32 old = READ_ONCE(llf->hint[view]), new;
 
-	do {
-		new = hint_make(hint_gen(old), min(hint_armed(old), order),
-				hint_exhausted(old));
-	} while (!try_cmpxchg(&llf->hint[view], &old, new)); /* LLF(hint_arm:A) */
-	return hint_gen(new);
+	while (hint_armed(old) > order) {
+		new = hint_make(hint_gen(old), order, hint_exhausted(old));
+		/* LLF(hint_arm:A) */
+		if (try_cmpxchg(&llf->hint[view], &old, new))
+			return hint_gen(new);
+	}
+
+	/* Armed already. All puts read the word; do not write for nothing. */
+	smp_mb(); /* LLF(hint_arm:A) */
+	return hint_gen(old);
 }
 
 /* Nothing of @order was found, and no put reported itself since @gen. */
@@ -140,8 +150,9 @@ static void hint_conclude(struct llfree *llf, unsigned int order,
 	do {
 		if (hint_gen(old) != gen)
 			return;
-		new = hint_make(gen, hint_armed(old),
-				min(hint_exhausted(old), order));
+		if (hint_exhausted(old) <= order)
+			return;
+		new = hint_make(gen, hint_armed(old), order);
 	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
 }
 
@@ -174,14 +185,24 @@ static void hint_raise(struct llfree *llf, unsigned int order,
 static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
 		       unsigned int least, unsigned int view)
 {
-	unsigned int order = LLFREE_ROW_ORDER;
+	unsigned int order = LLFREE_ROW_ORDER, want;
+	u32 hint;
 	u64 word;
 
-	if (view >= LLFREE_ALLOC_VIEWS ||
-	    likely(hint_idle(READ_ONCE(llf->hint[view]))))
+	if (view >= LLFREE_ALLOC_VIEWS)
+		return;
+	hint = READ_ONCE(llf->hint[view]);
+	if (likely(hint_idle(hint)))
 		return;
 
+	/* Mostly it is about blocks much larger than this one. */
+	want = min(hint_armed(hint), hint_exhausted(hint));
 	word = READ_ONCE(llf->rows[row]);
+	if (least < want &&
+	    (want > LLFREE_ROW_ORDER ? word :
+	     !(runs_mask(row_runs(word, want), want) & mask)))
+		return;
+
 	while (!(runs_mask(row_runs(word, order), order) & mask)) {
 		/* Allocated again already. */
 		if (!order)
@@ -192,13 +213,6 @@ static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
 		order = max(llfree_free_order(llf, row_frame(llf, row)),
 			    LLFREE_ROW_ORDER);
 	hint_raise(llf, max(order, least), view);
-}
-
-/* The same for rows that were taken for a moment, in whatever view now */
-static void hint_undone(struct llfree *llf, unsigned long row)
-{
-	hint_freed(llf, row, ~0ULL, LLFREE_CHILD_ORDER,
-		   child_view(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT])));
 }
 
 /* ---- Upper level: permits ---- */
@@ -249,7 +263,8 @@ static void tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
  * tree_take() - take permits from a tree without reserving it
  * @min: least number, and unit
  * @max: most
- * @class: class that the tree gets, or LLFREE_CLASS_NONE to leave it alone
+ * @class: class that the tree gets unless somebody has reserved it, or
+ *	LLFREE_CLASS_NONE to leave it alone
  *
  * Return: number of permits, a multiple of @min; 0 if there are less than that
  */
@@ -266,8 +281,8 @@ static unsigned int tree_take(struct llfree *llf, unsigned int view,
 			return 0;
 		take = min_t(u32, max, ALIGN_DOWN(tree_free(old), min));
 		new = tree_word(llf, tree_free(old) - take,
-				class == LLFREE_CLASS_NONE ? tree_class(old) :
-							     class,
+				class == LLFREE_CLASS_NONE ||
+				tree_reserved(old) ? tree_class(old) : class,
 				tree_reserved(old));
 	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(tree_take:A) */
 	return take;
@@ -468,6 +483,8 @@ static unsigned int child_give(struct llfree *llf, unsigned long child,
  * child_undo() - give back frames of child_take() that are not needed
  * @view: what child_take() said
  *
+ * Another search may have missed a block of any order, for want of these frames.
+ *
  * Return: permits of @view that the caller no longer has, since the frames went
  *	to another view; the other view was given permits for them
  */
@@ -477,6 +494,8 @@ static unsigned int child_undo(struct llfree *llf, unsigned long child,
 {
 	unsigned int now = child_give(llf, child, frames, delta);
 
+	if (now < LLFREE_ALLOC_VIEWS && !hint_idle(READ_ONCE(llf->hint[now])))
+		hint_raise(llf, LLFREE_MAX_ORDER, now);
 	if (likely(now == view))
 		return 0;
 	if (now < LLFREE_ALLOC_VIEWS)
@@ -651,7 +670,6 @@ static long child_get_rows(struct llfree *llf, struct get *g,
 			return row;
 		}
 		lost = child_undo(llf, child, frames, view, g->delta);
-		hint_undone(llf, row);
 		g->lost += lost;
 		max -= lost;
 		if (max < frames)
@@ -688,7 +706,6 @@ undo:
 	while (i--) {
 		g->lost += child_undo(llf, child + i, LLFREE_CHILD_FRAMES,
 				      view[i], g->delta);
-		hint_undone(llf, (child + i) << CHILD_ROW_SHIFT);
 	}
 	preempt_enable();
 	return -1;
@@ -868,6 +885,24 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 	return -1;
 }
 
+/* Does a class keep frames of another lifetime than those we are to get? */
+static bool class_foreign(const struct llfree *llf, const struct get *g,
+			  unsigned int class)
+{
+	return class != g->class && class != LLFREE_CLASS_NONE &&
+	       !(llf->policy->mates[g->class] & BIT(class));
+}
+
+/* Note for the caller that frames came from a tree of another class. */
+static void get_note_class(const struct llfree *llf, struct get *g,
+			   unsigned int class, unsigned int did)
+{
+	if (g->view != LLFREE_VIEW_NORMAL || !class_foreign(llf, g, class))
+		return;
+	g->delta->did |= did;
+	g->delta->old_class = class;
+}
+
 /* Reserve a tree of @level, get from it, and make it the slot's tree. */
 static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 			unsigned long tree, unsigned long row,
@@ -896,10 +931,7 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 	}
 
 	g->delta->did |= LLFREE_DID_RESERVE;
-	if (level == LLFREE_LEVEL_DEMOTE) {
-		g->delta->did |= LLFREE_DID_DEMOTE;
-		g->delta->old_class = class;
-	}
+	get_note_class(llf, g, class, LLFREE_DID_DEMOTE);
 	local_release(llf, xchg(local, local_make(left, ret)));
 	return ret;
 }
@@ -921,15 +953,17 @@ static long get_direct(struct llfree *llf, struct get *g, unsigned long tree,
 	return ret;
 }
 
-/* Note for the caller that frames came from a tree of another class. */
-static void get_note_class(const struct llfree *llf, struct get *g,
-			   unsigned int class, unsigned int did)
+/* First row of the first entirely free child of a tree, or negative */
+static long tree_free_child(const struct llfree *llf, unsigned long tree)
 {
-	if (g->view != LLFREE_VIEW_NORMAL || class == g->class ||
-	    class == LLFREE_CLASS_NONE)
-		return;
-	g->delta->did |= did;
-	g->delta->old_class = class;
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++)
+		if (READ_ONCE(llf->children[child]) ==
+		    child_make(LLFREE_CHILD_FRAMES, LLFREE_VIEW_NORMAL))
+			return child << CHILD_ROW_SHIFT;
+	return -1;
 }
 
 /* Try one tree, if its level is in the range. */
@@ -941,6 +975,7 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 	u64 *local = get_local(llf, g);
 	enum llfree_level level;
 	unsigned long row;
+	bool take_over;
 	long ret;
 
 	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g))
@@ -953,29 +988,34 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		level = LLFREE_LEVEL_STEAL;
 	if (level < first || level > last)
 		return -1;
-	if (level == LLFREE_LEVEL_STEAL && class != g->class &&
-	    (g->flags & LLFREE_GET_NOFRAGMENT) &&
-	    g->view == LLFREE_VIEW_NORMAL)
-		return -1;
 
-	row = tree << TREE_ROW_SHIFT;
-	if (g->order) {
+	ret = -1;
+	take_over = level < LLFREE_LEVEL_STEAL;
+	if (level > LLFREE_LEVEL_FREE && g->view == LLFREE_VIEW_NORMAL &&
+	    class_foreign(llf, g, class)) {
+		/* An entirely free child is nobody's: start there. */
+		if (g->order < LLFREE_CHILD_ORDER)
+			ret = tree_free_child(llf, tree);
+		if (ret >= 0)
+			take_over = true;
+		else if (g->flags & LLFREE_GET_NOFRAGMENT)
+			return -1;
+	}
+	if (ret < 0 && g->order) {
 		ret = tree_peek(llf, g, tree);
 		if (ret < 0)
 			return -1;
-		row = ret;
 	}
+	row = ret < 0 ? tree << TREE_ROW_SHIFT : ret;
 
-	if (local && level < LLFREE_LEVEL_STEAL)
+	if (local && take_over)
 		return get_reserve(llf, g, local, tree, row, level);
 
 	ret = get_direct(llf, g, tree, row,
-			 g->view == LLFREE_VIEW_NORMAL &&
-			 level < LLFREE_LEVEL_STEAL ? g->class :
-						      LLFREE_CLASS_NONE);
+			 take_over ? g->class : LLFREE_CLASS_NONE);
 	if (ret >= 0)
-		get_note_class(llf, g, class, level < LLFREE_LEVEL_STEAL ?
-			       LLFREE_DID_DEMOTE : LLFREE_DID_STEAL);
+		get_note_class(llf, g, class, take_over ? LLFREE_DID_DEMOTE :
+							  LLFREE_DID_STEAL);
 	return ret;
 }
 
@@ -999,7 +1039,7 @@ static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
 
 /*
  * From trees that slots have reserved: what others put there, and locals.
- * @own: trees of the class of the request, else of the other classes
+ * @own: trees of the class of the request and its mates, else of the others
  */
 static long get_steal(struct llfree *llf, struct get *g, bool own)
 {
@@ -1012,7 +1052,7 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 	for (tree = 0; tree < llf->nr_trees; tree++) {
 		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
 		if (!tree_reserved(word) || tree_free(word) < (s32)frames ||
-		    own != (tree_class(word) == g->class))
+		    own == class_foreign(llf, g, tree_class(word)))
 			continue;
 		ret = get_direct(llf, g, tree, tree << TREE_ROW_SHIFT,
 				 LLFREE_CLASS_NONE);
@@ -1025,7 +1065,7 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 
 	for (slot = 0; slot < llf->nr_slots; slot++) {
 		for (class = 0; class < llf->policy->nr_classes; class++) {
-			if (own ? class != g->class : class == g->class)
+			if (own == class_foreign(llf, g, class))
 				continue;
 			held = local_take(&llf->locals[slot].reserved[class],
 					  frames, g->nr * frames, &row);
@@ -1111,9 +1151,14 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 {
 	unsigned long near = llf->policy->near, start, low, high;
 	u64 *local = get_local(llf, g);
-	enum llfree_level last;
 	u64 word;
 	long ret;
+
+	if (g->view != LLFREE_VIEW_NORMAL) {
+		ret = get_trees(llf, g, 0, 0, llf->nr_trees,
+				LLFREE_LEVEL_STEAL, LLFREE_LEVEL_STEAL);
+		return ret >= 0 ? ret : get_anywhere(llf, g);
+	}
 
 	/* Spread slots over memory; then stay close to where they have been. */
 	word = local ? READ_ONCE(*local) : 0;
@@ -1141,32 +1186,23 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 		if (ret >= 0)
 			return ret;
 	}
-	last = LLFREE_LEVEL_FREE;
 	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_MATCH,
-			last);
+			LLFREE_LEVEL_FREE);
 	if (ret >= 0)
 		return ret;
-	if (!(g->flags & LLFREE_GET_NOFRAGMENT)) {
-		ret = get_trees(llf, g, start, 0, llf->nr_trees,
-				LLFREE_LEVEL_DEMOTE, LLFREE_LEVEL_DEMOTE);
-		if (ret >= 0)
-			return ret;
-	}
+	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_DEMOTE,
+			LLFREE_LEVEL_DEMOTE);
+	if (ret >= 0)
+		return ret;
 	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_STEAL,
 			LLFREE_LEVEL_STEAL);
 	if (ret >= 0)
 		return ret;
-	if (g->view == LLFREE_VIEW_NORMAL) {
-		ret = get_steal(llf, g, true);
-		if (ret >= 0)
-			return ret;
-		if (g->flags & LLFREE_GET_NOFRAGMENT)
-			return -1;
-		ret = get_steal(llf, g, false);
-		if (ret >= 0)
-			return ret;
-	}
-	return get_anywhere(llf, g);
+	ret = get_steal(llf, g, true);
+	if (ret >= 0 || (g->flags & LLFREE_GET_NOFRAGMENT))
+		return ret;
+	ret = get_steal(llf, g, false);
+	return ret >= 0 ? ret : get_anywhere(llf, g);
 }
 
 static __always_inline long get_any(struct llfree *llf, struct get *g)
@@ -1179,6 +1215,8 @@ static __always_inline long get_any(struct llfree *llf, struct get *g)
 		if (likely(row >= 0))
 			return row;
 	}
+	if (g->flags & LLFREE_GET_RESERVED)
+		return -1;
 	return get_slow(llf, g);
 }
 
@@ -1188,7 +1226,7 @@ static bool request_valid(const struct llfree *llf,
 	return req->order <= LLFREE_MAX_ORDER &&
 	       req->class < llf->policy->nr_classes &&
 	       req->view < LLFREE_ALLOC_VIEWS &&
-	       !(req->flags & ~LLFREE_GET_NOFRAGMENT) &&
+	       !(req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED)) &&
 	       req->slot >= LLFREE_NO_SLOT && req->slot < (int)llf->nr_slots;
 }
 
@@ -1213,13 +1251,14 @@ static void get_init(struct get *g, const struct llfree_request *req,
  *
  * Looks first at what the slot has reserved, then at other trees in the order
  * that the policy gives them, then at what other slots have reserved, and last
- * at every child. With LLFREE_GET_NOFRAGMENT it stops short of trees of other
- * classes.
+ * at every child. LLFREE_GET_NOFRAGMENT and LLFREE_GET_RESERVED make it stop
+ * before.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the block, aligned to its size; -ENOMEM if there is
- *	no such block; -EINVAL if @req asks for what cannot be
+ *	no such block, or others were always faster in many attempts; -EINVAL if
+ *	@req asks for what cannot be
  */
 long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta)
@@ -1281,7 +1320,10 @@ EXPORT_SYMBOL_GPL(llfree_get_bulk);
 
 /* ---- Put ---- */
 
-/* Give frames, whose bits are clear, back to child and tree. */
+/*
+ * Give frames, whose bits are clear, back to child and tree. Whoever clears the
+ * bits turns preemption off before; here it is turned on again.
+ */
 static __always_inline void put_frames(struct llfree *llf, int slot,
 				       unsigned long row, u64 mask,
 				       unsigned int frames,
@@ -1290,6 +1332,7 @@ static __always_inline void put_frames(struct llfree *llf, int slot,
 	unsigned long child = row >> CHILD_ROW_SHIFT;
 	unsigned int view = child_give(llf, child, frames, delta);
 
+	preempt_enable();
 	if (likely(view == LLFREE_VIEW_NORMAL))
 		permits_put(llf, slot, child >> TREE_CHILD_SHIFT, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
@@ -1355,7 +1398,8 @@ static bool slot_valid(const struct llfree *llf, int slot)
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: 0; -EINVAL if the block is not in the range, not aligned, or not
- *	allocated in whole. Then nothing has changed.
+ *	allocated in whole. Then nothing has changed, unless somebody else frees
+ *	pieces of a block of several children at the same time.
  */
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta)
@@ -1375,8 +1419,11 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 			((1ULL << (1U << order)) - 1) <<
 			(frame & (LLFREE_ROW_FRAMES - 1));
 
-		if (unlikely(!row_clear(llf, row, mask)))
+		preempt_disable();
+		if (unlikely(!row_clear(llf, row, mask))) {
+			preempt_enable();
 			return -EINVAL;
+		}
 		put_frames(llf, slot, row, mask, 1U << order, delta);
 		return 0;
 	}
@@ -1386,8 +1433,11 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 		return -EINVAL;
 	nr = min(end - row, LLFREE_CHILD_ROWS);
 	for (; row < end; row += nr) {
-		if (!rows_clear(llf, row, nr))
+		preempt_disable();
+		if (!rows_clear(llf, row, nr)) {
+			preempt_enable();
 			return -EINVAL;
+		}
 		put_frames(llf, slot, row, ~0ULL, nr << LLFREE_ROW_ORDER,
 			   delta);
 	}
@@ -1424,8 +1474,11 @@ int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 		return -EINVAL;
 
 	row = frame_row(llf, frame);
-	if (unlikely(!row_clear(llf, row, mask)))
+	preempt_disable();
+	if (unlikely(!row_clear(llf, row, mask))) {
+		preempt_enable();
 		return -EINVAL;
+	}
 	put_frames(llf, slot, row, mask, hweight64(mask), delta_or(delta, &unused));
 	return 0;
 }
@@ -1511,8 +1564,13 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 			return -EBUSY;
 		if (claim_child(llf, child + 1, views, delta))
 			return 0;
-		/* Not put_frames(): the debt is the tree's. */
-		rows_clear(llf, row, LLFREE_CHILD_ROWS);
+		/* Without a slot: it is the tree that owes the permits. */
+		preempt_disable();
+		if (!rows_clear(llf, row, LLFREE_CHILD_ROWS)) {
+			/* Freed by who does not own it, and reported there */
+			preempt_enable();
+			return -EBUSY;
+		}
 		put_frames(llf, LLFREE_NO_SLOT, row, ~0ULL,
 			   LLFREE_CHILD_FRAMES, delta);
 		return -EBUSY;
@@ -1554,7 +1612,6 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 	}
 	if (!ok) {
 		claim_undo(llf, child, 1U << order, view, delta);
-		hint_undone(llf, row);
 		return -EBUSY;
 	}
 	claim_debt(llf, child, view, 1U << order);
@@ -1573,8 +1630,8 @@ EXPORT_SYMBOL_GPL(llfree_claim);
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: number of frames allocated; -EBUSY if the child is hidden; -EINVAL
- *	if the row is not in the range or not aligned
+ * Return: number of frames allocated; -EBUSY if the child was hidden from the
+ *	start; -EINVAL if the row is not in the range or not aligned
  */
 long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		      unsigned int flags, u64 *claimed,
@@ -1967,8 +2024,7 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 	if (nr_slots)
 		memset(locals, 0, nr_slots * sizeof(*locals));
 	llf->locals = locals;
-	/* Who sees the number sees the slots. */
-	smp_store_release(&llf->nr_slots, nr_slots);
+	llf->nr_slots = nr_slots;
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_set_slots);

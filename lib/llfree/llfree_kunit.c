@@ -1679,9 +1679,9 @@ static void policy_fallback(struct kunit *test)
 	};
 	long frame;
 
-	/* A little of each tree is movable. */
-	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST, 0, 0));
-	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + TREE, 0, 0));
+	/* A little of each child is movable. */
+	for (frame = FIRST; frame < FIRST + 2 * TREE; frame += CHILD)
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_MOVABLE,
 			tree_class_at(test, inst, FIRST));
 	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get_req(test, inst, &req));
@@ -1702,8 +1702,25 @@ static void policy_fallback(struct kunit *test)
 	KUNIT_EXPECT_GE(test, inst_get_req(test, inst, &req), 0);
 	inst_check(test, inst);
 
+	/* An entirely free child mixes with nothing. */
+	frame = FIRST + 2 * TREE - CHILD;
+	inst_put(test, inst, LLFREE_NO_SLOT, frame, 0);
+	req.class = LLFREE_CLASS_RECLAIMABLE;
+	frame = inst_get_req(test, inst, &req);
+	KUNIT_ASSERT_GE(test, frame, FIRST + 2 * TREE - CHILD);
+	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_RECLAIMABLE,
+			tree_class_at(test, inst, frame));
+	req.class = LLFREE_CLASS_UNMOVABLE;
+	inst_check(test, inst);
+
 	/* Little of any tree is free: take no more than needed. */
 	inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
+	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + 3 * CHILD, 0,
+					    0));
+	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + 6 * CHILD, 0,
+					    0));
+	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + 7 * CHILD, 0,
+					    0));
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST, 10, 0));
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + 2 * CHILD, 9,
 					    0));

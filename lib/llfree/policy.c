@@ -40,6 +40,10 @@ static enum llfree_level default_rate(unsigned int class, unsigned int tree,
 const struct llfree_policy llfree_default_policy = {
 	.nr_classes = LLFREE_NR_CLASSES,
 	.init_class = LLFREE_CLASS_MOVABLE,
+	.mates = {
+		[LLFREE_CLASS_MOVABLE] = BIT(LLFREE_CLASS_HUGE),
+		[LLFREE_CLASS_HUGE] = BIT(LLFREE_CLASS_MOVABLE),
+	},
 	.near = 32,
 	.rate = default_rate,
 };

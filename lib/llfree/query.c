@@ -286,15 +286,15 @@ static void count_child(const struct llfree *llf, unsigned long child,
 /**
  * llfree_count_orders() - number of free blocks of each order
  * @llf: the instance
- * @view: the view to count
+ * @view: the view to count; negative for all
  * @class: class of the trees to count; negative for all
  * @nr: numbers of maximal naturally aligned free blocks are stored here
  *
  * Context: any; takes no lock, does not sleep, reads the rows of every child
  * that is partly free.
  */
-void llfree_count_orders(const struct llfree *llf, enum llfree_view view,
-			 int class, unsigned long nr[LLFREE_NR_ORDERS])
+void llfree_count_orders(const struct llfree *llf, int view, int class,
+			 unsigned long nr[LLFREE_NR_ORDERS])
 {
 	unsigned long child;
 	u16 word, buddy;
@@ -303,7 +303,7 @@ void llfree_count_orders(const struct llfree *llf, enum llfree_view view,
 	memset(nr, 0, LLFREE_NR_ORDERS * sizeof(*nr));
 	for (child = 0; child < nr_children(llf); child++) {
 		word = READ_ONCE(llf->children[child]);
-		if (child_view(word) != view || !child_free(word))
+		if ((view >= 0 && child_view(word) != view) || !child_free(word))
 			continue;
 		tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
 					   [child >> TREE_CHILD_SHIFT]);
@@ -314,7 +314,7 @@ void llfree_count_orders(const struct llfree *llf, enum llfree_view view,
 			continue;
 		}
 		buddy = READ_ONCE(llf->children[child ^ 1]);
-		if (child_view(buddy) != view ||
+		if (child_view(buddy) != child_view(word) ||
 		    child_free(buddy) != LLFREE_CHILD_FRAMES) {
 			nr[LLFREE_CHILD_ORDER]++;
 		} else if (!(child & 1)) {

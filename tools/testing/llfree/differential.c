@@ -180,8 +180,11 @@ static void check_did(struct diff *d, const struct llfree_request *req,
 
 	if ((delta->did & taken) == taken)
 		FAIL(d, "tree was both demoted and stolen from");
-	if ((req->flags & LLFREE_GET_NOFRAGMENT) && (delta->did & taken))
-		FAIL(d, "NOFRAGMENT took another class's tree");
+	if ((req->flags & LLFREE_GET_NOFRAGMENT) &&
+	    ((delta->did & LLFREE_DID_STEAL) ||
+	     ((delta->did & LLFREE_DID_DEMOTE) &&
+	      delta->huge[LLFREE_VIEW_NORMAL] >= 0)))
+		FAIL(d, "NOFRAGMENT mixed with another class");
 	if ((delta->did & LLFREE_DID_RESERVE) &&
 	    (req->slot < 0 || req->view != LLFREE_VIEW_NORMAL))
 		FAIL(d, "reserved a tree without a slot");

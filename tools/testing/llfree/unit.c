@@ -1749,6 +1749,10 @@ TEST_F(core, class_stays_with_its_tree)
 			class = i % LLFREE_NR_CLASSES;
 			frame = inst_get_class(&self->in, slot, 0, class, 0);
 			ASSERT_GE(frame, 0);
+			/* Without a slot, that of a mate is as good. */
+			if (slot < 0 && class == LLFREE_CLASS_HUGE &&
+			    ALIGN_DOWN(frame, TREE) == tree[LLFREE_CLASS_MOVABLE])
+				continue;
 			ASSERT_EQ(tree[class], ALIGN_DOWN(frame, TREE)) {
 				TH_LOG("slot %d class %d", slot, class);
 			}
@@ -1766,8 +1770,8 @@ TEST_F(core, nofragment)
 	unsigned long n = 0;
 	long frame;
 
-	/* Movable owns a frame in three of four trees. */
-	for (frame = BASE; frame < BASE + 3 * TREE; frame += TREE) {
+	/* Movable owns a frame in each child of three of four trees. */
+	for (frame = BASE; frame < BASE + 3 * TREE; frame += CHILD) {
 		ASSERT_EQ(0, llfree_claim(&self->in.llf, frame, 0, 0, &self->in.sum));
 		ASSERT_EQ(0, llfree_set_class(&self->in.llf, frame,
 					      LLFREE_CLASS_MOVABLE));
@@ -1787,6 +1791,76 @@ TEST_F(core, nofragment)
 	EXPECT_LT(frame, BASE + 3 * TREE);
 	EXPECT_NE(0, self->in.sum.did & taken);
 	EXPECT_EQ(LLFREE_CLASS_MOVABLE, self->in.sum.old_class);
+}
+
+/* An entirely free child is nobody's: a tree may be taken over from it on. */
+TEST_F(core, nofragment_free_child)
+{
+	struct llfree *llf = &self->in.llf;
+	unsigned long f, n;
+	long frame;
+
+	/* Mostly used, so that nobody would take it over for what is free */
+	for (f = BASE; f < BASE + NR; f += TREE) {
+		for (n = 0; n < 5 * CHILD; n += CHILD)
+			ASSERT_EQ(0, llfree_claim(llf, f + n, 9, 0, &self->in.sum));
+		ASSERT_EQ(0, llfree_claim(llf, f + 6 * CHILD, 0, 0, &self->in.sum));
+		ASSERT_EQ(0, llfree_claim(llf, f + 7 * CHILD, 0, 0, &self->in.sum));
+		ASSERT_EQ(0, llfree_set_class(llf, f, LLFREE_CLASS_MOVABLE));
+	}
+	frame = inst_get_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE,
+			       LLFREE_GET_NOFRAGMENT);
+	ASSERT_GE(frame, 0);
+	EXPECT_EQ(5 * CHILD, ALIGN_DOWN(frame - BASE, CHILD) % TREE);
+	EXPECT_EQ(LLFREE_DID_DEMOTE | LLFREE_DID_RESERVE, self->in.sum.did);
+	EXPECT_EQ(LLFREE_CLASS_MOVABLE, self->in.sum.old_class);
+	EXPECT_EQ(LLFREE_CLASS_UNMOVABLE, tree_class_of(&self->in, frame));
+	EXPECT_STREQ("", inst_check(&self->in));
+	/* So it is without the flag, and without a slot. */
+	frame = inst_get_class(&self->in, -1, 3, LLFREE_CLASS_RECLAIMABLE, 0);
+	ASSERT_GE(frame, 0);
+	EXPECT_EQ(5 * CHILD, ALIGN_DOWN(frame - BASE, CHILD) % TREE);
+	EXPECT_EQ(LLFREE_CLASS_RECLAIMABLE, tree_class_of(&self->in, frame));
+	EXPECT_STREQ("", inst_check(&self->in));
+}
+
+/* Movable frames and huge blocks live as long as each other. */
+TEST_F(core, nofragment_mates)
+{
+	struct llfree *llf = &self->in.llf;
+	unsigned long f;
+	long frame;
+
+	for (f = BASE; f < BASE + NR; f += CHILD) {
+		ASSERT_EQ(0, llfree_claim(llf, f, 0, 0, &self->in.sum));
+		ASSERT_EQ(0, llfree_set_class(llf, f, LLFREE_CLASS_HUGE));
+	}
+	EXPECT_EQ(-ENOMEM, inst_get_class(&self->in, 0, 0, LLFREE_CLASS_UNMOVABLE,
+					  LLFREE_GET_NOFRAGMENT));
+	frame = inst_get_class(&self->in, 0, 0, LLFREE_CLASS_MOVABLE,
+			       LLFREE_GET_NOFRAGMENT);
+	EXPECT_GE(frame, 0);
+	EXPECT_EQ(LLFREE_DID_RESERVE, self->in.sum.did);
+	EXPECT_STREQ("", inst_check(&self->in));
+}
+
+/* Whoever has something already need not search everywhere for more. */
+TEST_F(core, reserved_only)
+{
+	unsigned long n;
+	long frame;
+
+	EXPECT_EQ(-ENOMEM, inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED));
+	EXPECT_EQ(-ENOMEM, inst_get_class(&self->in, -1, 0, 0, LLFREE_GET_RESERVED));
+	frame = inst_get_class(&self->in, 0, 0, 0, 0);
+	ASSERT_GE(frame, 0);
+	for (n = 1; inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED) >= 0; n++)
+		;
+	EXPECT_EQ(TREE, n);
+	/* Also what others put there */
+	EXPECT_EQ(0, inst_put(&self->in, -1, frame, 0));
+	EXPECT_EQ(frame, inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED));
+	EXPECT_STREQ("", inst_check(&self->in));
 }
 
 static enum llfree_level any_tree(unsigned int class, unsigned int tree,
