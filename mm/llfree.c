@@ -290,7 +290,8 @@ static void zf_settle(struct zone *zone, struct page *page, unsigned int order,
 	const unsigned int foreign = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
 
 	zf_account(zone, delta);
-	if (!(delta->did & LLFREE_DID_STEAL))
+	/* Whole pageblocks belong to whoever has them. */
+	if (!(delta->did & LLFREE_DID_STEAL) || order >= pageblock_order)
 		zf_set_migratetype(zone, page, order, migratetype);
 	if (unlikely(delta->did & foreign)) {
 		trace_mm_page_alloc_extfrag(page, order, order, migratetype,
