@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -306,10 +307,18 @@ class Tree:
     # the base commit
 
     def create(self, source):
-        """A fresh tree; its own git directory appears only when complete."""
+        """A fresh tree, or none at all."""
         if os.path.exists(self.path) and os.listdir(self.path):
             raise Error(f"{self.path} exists but is no prepared tree (it has "
                         "no tag 'base'); move it away")
+        try:
+            self.fill(source)
+        except BaseException:
+            if not self.exists():
+                shutil.rmtree(self.path, ignore_errors=True)
+            raise
+
+    def fill(self, source):
         os.makedirs(self.path, exist_ok=True)
         self.git("init", "-q", f"--initial-branch={BRANCH}")
         self.configure()
