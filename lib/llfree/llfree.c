@@ -678,17 +678,18 @@ static long child_get_rows(struct llfree *llf, struct get *g,
 	return -1;
 }
 
-/* The same for one or more whole children; @views may be more than one here */
+/* The same for one or more whole children */
 static long child_get_huge(struct llfree *llf, struct get *g,
-			   unsigned long child, unsigned int views)
+			   unsigned long child)
 {
 	unsigned int nr = 1U << (g->order - LLFREE_CHILD_ORDER);
 	unsigned int view[2], i;
 
 	preempt_disable();
 	for (i = 0; i < nr; i++) {
-		if (!child_take(llf, child + i, views, LLFREE_CHILD_FRAMES,
-				LLFREE_CHILD_FRAMES, &view[i], g->delta))
+		if (!child_take(llf, child + i, BIT(g->view),
+				LLFREE_CHILD_FRAMES, LLFREE_CHILD_FRAMES,
+				&view[i], g->delta))
 			goto undo;
 	}
 	for (i = 0; i < nr; i++) {
@@ -743,7 +744,7 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 		else if (g->order < LLFREE_CHILD_ORDER)
 			ret = child_get_rows(llf, g, child, held);
 		else
-			ret = child_get_huge(llf, g, child, BIT(g->view));
+			ret = child_get_huge(llf, g, child);
 		if (ret >= 0)
 			return ret;
 		if (unlikely(max < g->lost + frames))
@@ -1119,8 +1120,7 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 				row = child_get_rows(llf, g, child,
 						     get_frames(g));
 			else
-				row = child_get_huge(llf, g, child,
-						     BIT(g->view));
+				row = child_get_huge(llf, g, child);
 			tree = child >> TREE_CHILD_SHIFT;
 			lost = g->lost;
 			g->lost = 0;
