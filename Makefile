@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 ALLOC ?= llfree
 KERNEL := build/x86_64
 export ALLOC
+HOURS ?= 2
 
 WORKLOAD := tools/testing/llfree/guest/workload
 SMOKE := tools/testing/llfree/guest/smoke
@@ -29,6 +30,18 @@ debug-kernel: prepare
 
 test: deps ## All tests (T="um checkpatch" for some, T=list for their names)
 	@scripts/test $(T)
+
+check-model: prepare ## Explore all meetings of operations; faults on purpose (EFFORT=20 for long)
+	@$(MAKE) -C tools/testing/llfree check-model
+
+check-fuzz: prepare ## Fuzz the core with clang's libFuzzer (FUZZ_SECONDS=1800)
+	@$(MAKE) -C tools/testing/llfree check-fuzz
+
+soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report in build/soak
+	scripts/soak --hours $(HOURS)
+
+latency: prepare ## Slowest operations of the core with memory empty and 99 % full
+	@$(MAKE) -C tools/testing/llfree latency
 
 kunit: prepare ## KUnit suites in QEMU and in User Mode Linux (A=um for one)
 	@scripts/kunit $(A)

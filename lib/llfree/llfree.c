@@ -47,8 +47,9 @@
  *   put_row:A     pairs with get_row:A. What the previous owner wrote to the
  *                 frame, and everything before its put, is visible to the next
  *                 owner.
- *   child_give:A  pairs with child_take:A. The cleared bits are visible to who
- *                 takes the permits, so a permit finds its bit. For blocks of
+ *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits
+ *                 are visible to who takes the permits, so a permit finds its
+ *                 bit, and to who compares their numbers. For blocks of
  *                 whole children, whose bits are set by plain stores, this is
  *                 also what put_row:A and get_row:A are for others.
  *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and

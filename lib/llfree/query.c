@@ -150,7 +150,8 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 		return -EINVAL;
 
 	child = frame_child(llf, frame);
-	free = child_free(READ_ONCE(llf->children[child]));
+	/* Rows must not be older than what was freed and counted: LLF(child_stable:A) */
+	free = child_free(smp_load_acquire(&llf->children[child]));
 	return free == child_clear_bits(llf, child) ? (int)free : -EAGAIN;
 }
 EXPORT_SYMBOL_GPL(llfree_child_stable);

@@ -14,7 +14,7 @@ echo "1..$#"
 for command; do
 	nr=$((nr + 1))
 	name=$(basename "${command%% *}")
-	timeout 600 $command >"$log" 2>&1 </dev/null
+	timeout ${TEST_TIMEOUT:-1800} $command >"$log" 2>&1 </dev/null
 	status=$?
 	sed 's/^/    /' "$log"
 	ok=$(grep -c '^ok ' "$log")

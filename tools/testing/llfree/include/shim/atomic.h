@@ -4,10 +4,15 @@
  * words goes through this file. They are compiler builtins with the memory
  * order that the kernel documents, so that ThreadSanitizer understands them,
  * and shim_step() runs before each: a program built with SHIM_STEP decides
- * there what other threads or interrupts do in between.
+ * there what other threads or interrupts do in between. A program built with
+ * SHIM_MODEL brings its own memory; see shim/model.h.
  */
 #ifndef _SHIM_ATOMIC_H
 #define _SHIM_ATOMIC_H
+
+#ifdef SHIM_MODEL
+#include <shim/model.h>
+#else
 
 #ifdef SHIM_STEP
 void shim_step(const void *word);
@@ -18,41 +23,38 @@ static inline void shim_step(const void *word)
 }
 #endif
 
-#undef READ_ONCE
-#define READ_ONCE(x)							\
-({									\
-	__auto_type __shim_p = &(x);					\
-									\
-	shim_step(__shim_p);						\
-	__atomic_load_n(__shim_p, __ATOMIC_RELAXED);			\
-})
-
-#undef WRITE_ONCE
-#define WRITE_ONCE(x, val)						\
-do {									\
-	__auto_type __shim_p = &(x);					\
-									\
-	shim_step(__shim_p);						\
-	__atomic_store_n(__shim_p, (val), __ATOMIC_RELAXED);		\
-} while (0)
-
-/* Orders the load before all that follows. */
-#define smp_load_acquire(p)						\
+#define shim_load(p, order)						\
 ({									\
 	__auto_type __shim_p = (p);					\
 									\
 	shim_step(__shim_p);						\
-	__atomic_load_n(__shim_p, __ATOMIC_ACQUIRE);			\
+	__atomic_load_n(__shim_p, (order));				\
 })
 
-/* Orders all that went before it before the store. */
-#define smp_store_release(p, val)					\
+#define shim_store(p, val, order)					\
 do {									\
 	__auto_type __shim_p = (p);					\
 									\
 	shim_step(__shim_p);						\
-	__atomic_store_n(__shim_p, (val), __ATOMIC_RELEASE);		\
+	__atomic_store_n(__shim_p, (val), (order));			\
 } while (0)
+
+#define shim_try_cmpxchg(p, oldp, new, order)				\
+({									\
+	__auto_type __shim_p = (p);					\
+									\
+	shim_step(__shim_p);						\
+	__atomic_compare_exchange_n(__shim_p, (oldp), (new), false,	\
+				    (order), __ATOMIC_RELAXED);		\
+})
+
+#define shim_xchg(p, new, order)					\
+({									\
+	__auto_type __shim_p = (p);					\
+									\
+	shim_step(__shim_p);						\
+	__atomic_exchange_n(__shim_p, (new), (order));			\
+})
 
 #ifdef __SANITIZE_THREAD__
 /*
@@ -68,14 +70,17 @@ extern int shim_fence;
 #define smp_mb()	__atomic_thread_fence(__ATOMIC_SEQ_CST)
 #endif
 
-#define shim_try_cmpxchg(p, oldp, new, order)				\
-({									\
-	__auto_type __shim_p = (p);					\
-									\
-	shim_step(__shim_p);						\
-	__atomic_compare_exchange_n(__shim_p, (oldp), (new), false,	\
-				    (order), __ATOMIC_RELAXED);		\
-})
+#endif /* SHIM_MODEL */
+
+#undef READ_ONCE
+#define READ_ONCE(x)		shim_load(&(x), __ATOMIC_RELAXED)
+#undef WRITE_ONCE
+#define WRITE_ONCE(x, val)	shim_store(&(x), (val), __ATOMIC_RELAXED)
+/* Orders the load before all that follows. */
+#define smp_load_acquire(p)	shim_load((p), __ATOMIC_ACQUIRE)
+/* Orders all that went before it before the store. */
+#define smp_store_release(p, val)	shim_store((p), (val), __ATOMIC_RELEASE)
+
 #define try_cmpxchg(p, oldp, new)					\
 	shim_try_cmpxchg(p, oldp, new, __ATOMIC_SEQ_CST)
 #define try_cmpxchg_acquire(p, oldp, new)				\
@@ -85,13 +90,6 @@ extern int shim_fence;
 #define try_cmpxchg_relaxed(p, oldp, new)				\
 	shim_try_cmpxchg(p, oldp, new, __ATOMIC_RELAXED)
 
-#define shim_xchg(p, new, order)					\
-({									\
-	__auto_type __shim_p = (p);					\
-									\
-	shim_step(__shim_p);						\
-	__atomic_exchange_n(__shim_p, (new), (order));			\
-})
 #define xchg(p, new)		shim_xchg(p, new, __ATOMIC_SEQ_CST)
 #define xchg_acquire(p, new)	shim_xchg(p, new, __ATOMIC_ACQUIRE)
 #define xchg_release(p, new)	shim_xchg(p, new, __ATOMIC_RELEASE)

@@ -1,0 +1,1257 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every way in which a few operations of the core can meet.
+ *
+ * Small programs of one or two operations for each of two to four threads start
+ * from states in which they get in each other's way. explore() runs them in all
+ * orders; see there. What must hold in each of them:
+ *
+ *   - no frame is owned twice, and no put of an own frame fails;
+ *   - a get does not fail if a block that fits was free all the while;
+ *   - a get does not return a frame of a child that had another view all the
+ *     while, so nothing of an isolated child once isolating has returned;
+ *   - nobody gets what is free in a child that was isolated and found stable;
+ *   - at the end rows are what owners own, all counters agree, and no hint hides
+ *     a block;
+ *   - with weak memory, who gets a frame sees what its last owner did;
+ *   - if a thread is stopped between any two of its steps, the others come to
+ *     their ends, in a bounded number of steps.
+ *
+ * EFFORT=n in the environment makes the limits n times as high (default 1).
+ * TRACE=1 prints all steps of each run.
+ */
+#include <linux/align.h>
+#include <linux/bitops.h>
+#include <linux/bits.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <shim/atomic.h>
+#include <shim/shim.h>
+
+#include "explore.h"
+#include "internal.h"
+#include "inst.h"
+#include "kselftest_harness.h"
+
+#define CHILD		LLFREE_CHILD_FRAMES
+#define ROW		LLFREE_ROW_FRAMES
+#define NR_TREES	2
+#define BASE		(6 * LLFREE_TREE_FRAMES)
+#define NR		(NR_TREES * LLFREE_TREE_FRAMES)
+#define NR_CHILDREN	(NR / CHILD)
+#define NR_ROWS		(NR / ROW)
+#define NR_SLOTS	3
+
+/* What the children of the first tree are for; the second is free or not. */
+#define FREE_PAIR	BASE
+/* Threads own one frame each in turn, of a word, and halves. */
+#define SHARED_FRAMES	(BASE + 2 * CHILD)
+#define SHARED_HALVES	(BASE + 3 * CHILD)
+#define OWN_CHILD(t)	(BASE + (4 + (t)) * CHILD)
+/* Three threads own something. */
+#define NR_OWNERS	3
+/* Isolated all the time; nobody may have its last frame. */
+#define HIDDEN_CHILD	(BASE + 7 * CHILD)
+#define FREE_FRAME	(BASE + 8 * CHILD - 1)
+
+/* Who owns frames: threads, what interrupts them, and somebody else */
+#define ACTOR_IRQ(t)	(EXPLORE_THREADS + (t))
+#define ACTOR_OTHER	(2 * EXPLORE_THREADS)
+#define NR_ACTORS	(ACTOR_OTHER + 1)
+
+/* ---- The world ---- */
+
+/* All that the core keeps; rows are first, so that 8 bytes keep aligned. */
+static struct world {
+	u64 rows[NR_ROWS];
+	u16 children[ALIGN(NR_CHILDREN, 32)];
+	u32 trees[LLFREE_ALLOC_VIEWS][16];
+	struct llfree_local locals[NR_SLOTS];
+	struct llfree llf;
+} ____cacheline_aligned world, saved_world;
+
+static struct llfree *const llf = &world.llf;
+
+static struct books {
+	u64 owned[NR_ACTORS][NR_ROWS];
+	struct llfree_delta sum;
+} books, saved_books;
+
+static struct llfree_stats start_stats;
+
+/* Gets under way, by actor: what was not free or not to be seen since then */
+static struct get_watch {
+	bool active;
+	u64 used[NR_ROWS];
+	u16 least[NR_CHILDREN];
+	u8 views[NR_CHILDREN];
+} watches[NR_ACTORS];
+
+static struct explore_stamp stamps[NR];
+static unsigned long stamped[1024];
+static unsigned int nr_stamped;
+
+/* Children found isolated and stable, and what was free in them then */
+static bool closed[NR_CHILDREN];
+static u64 closed_rows[NR_ROWS];
+
+static unsigned int slot_of[NR_ACTORS];
+static bool weak;
+/* Do threads note when they begin and return? */
+static bool events;
+
+static const char *word_name(const void *p)
+{
+	static char name[64];
+	size_t at = (char *)p - (char *)&world;
+	unsigned int view;
+
+	if (at < offsetof(struct world, children)) {
+		snprintf(name, sizeof(name), "row %zu", at / sizeof(u64));
+	} else if (at < offsetof(struct world, trees)) {
+		at -= offsetof(struct world, children);
+		snprintf(name, sizeof(name), "child %zu", at / sizeof(u16));
+	} else if (at < offsetof(struct world, locals)) {
+		at = (at - offsetof(struct world, trees)) / sizeof(u32);
+		snprintf(name, sizeof(name), "tree %zu view %zu", at % 16, at / 16);
+	} else if (at < offsetof(struct world, llf)) {
+		at = (at - offsetof(struct world, locals)) / sizeof(u64);
+		snprintf(name, sizeof(name), "slot %zu word %zu", at / 8, at % 8);
+	} else {
+		view = (u32 *)p - llf->hint;
+		snprintf(name, sizeof(name), "hint %u", view);
+	}
+	return name;
+}
+
+static u64 row_bits(unsigned long frame, unsigned long nr)
+{
+	return nr >= ROW ? ~0ULL : ((1ULL << nr) - 1) << (frame % ROW);
+}
+
+static void own(int actor, unsigned long frame, unsigned long nr)
+{
+	unsigned long row = (frame - BASE) / ROW, end, f;
+	u64 bits = row_bits(frame, nr);
+	int a;
+
+	if (frame < BASE || frame + nr > BASE + NR || !IS_ALIGNED(frame, nr)) {
+		explore_fail("got a block that cannot be", frame);
+		return;
+	}
+	for (end = row + max(nr / ROW, 1UL); row < end; row++) {
+		if (closed[row / LLFREE_CHILD_ROWS] && ~closed_rows[row] & bits)
+			explore_fail("got a frame of a stable isolated child",
+				     frame);
+		for (a = 0; a < NR_ACTORS; a++)
+			if (books.owned[a][row] & bits)
+				explore_fail("got a frame that is in use", frame);
+		books.owned[actor][row] |= bits;
+	}
+	if (weak)
+		for (f = frame - BASE; f < frame - BASE + nr; f++)
+			explore_take(&stamps[f], frame);
+}
+
+/* Before a put, since what is put can be got again before the put returns */
+static void disown(int actor, unsigned long frame, unsigned long nr)
+{
+	unsigned long row = (frame - BASE) / ROW, end, f;
+	u64 bits = row_bits(frame, nr);
+
+	for (end = row + max(nr / ROW, 1UL); row < end; row++)
+		books.owned[actor][row] &= ~bits;
+	if (!weak)
+		return;
+	/* The first and the last one stand for a large block. */
+	for (f = frame - BASE; f < frame - BASE + nr; f += max(nr - 1, 1UL)) {
+		if (nr_stamped == ARRAY_SIZE(stamped))
+			abort();
+		stamped[nr_stamped++] = f;
+		explore_give(&stamps[f]);
+	}
+}
+
+static bool owns(int actor, unsigned long frame, unsigned long nr)
+{
+	unsigned long row = (frame - BASE) / ROW, end;
+	u64 bits = row_bits(frame, nr);
+
+	for (end = row + max(nr / ROW, 1UL); row < end; row++)
+		if ((books.owned[actor][row] & bits) != bits)
+			return false;
+	return true;
+}
+
+/* ---- Gets that fail, or see what they should not ---- */
+
+static void watch_start(int actor)
+{
+	struct get_watch *w = &watches[actor];
+	unsigned int c;
+
+	w->active = true;
+	/*
+	 * With weak memory, nothing makes a get see at once what others did. But
+	 * what has been free since the start is free in all it can see.
+	 */
+	if (weak) {
+		*w = watches[ACTOR_OTHER];
+		return;
+	}
+	memcpy(w->used, world.rows, sizeof(w->used));
+	for (c = 0; c < NR_CHILDREN; c++) {
+		w->least[c] = child_free(world.children[c]);
+		w->views[c] = 1U << child_view(world.children[c]);
+	}
+}
+
+static void watch_word(struct get_watch *w, size_t at)
+{
+	if (at < offsetof(struct world, children)) {
+		w->used[at / 8] |= world.rows[at / 8];
+	} else if (at < offsetof(struct world, trees)) {
+		unsigned int c = (at - offsetof(struct world, children)) / 2;
+
+		w->least[c] = min_t(u16, w->least[c],
+				    child_free(world.children[c]));
+		w->views[c] |= 1U << child_view(world.children[c]);
+	}
+}
+
+static void world_wrote(const void *p)
+{
+	size_t at = (char *)p - (char *)&world;
+	int a;
+
+	if (at >= offsetof(struct world, trees))
+		return;
+	for (a = 0; a < NR_ACTORS; a++)
+		if (watches[a].active)
+			watch_word(&watches[a], at);
+}
+
+/* Was a block free all the while, and in that view? */
+static bool watch_found(const struct get_watch *w, unsigned int order,
+			unsigned int view)
+{
+	unsigned int c, r, i, nr;
+	bool found;
+
+	for (c = 0; c < NR_CHILDREN; c++) {
+		if (w->views[c] != 1U << view)
+			continue;
+		if (order >= LLFREE_CHILD_ORDER) {
+			nr = 1U << (order - LLFREE_CHILD_ORDER);
+			for (i = 0, found = !(c % nr); i < nr && found; i++)
+				found = w->views[c + i] == 1U << view &&
+					w->least[c + i] == CHILD;
+			if (found)
+				return true;
+			continue;
+		}
+		if (w->least[c] < 1U << order)
+			continue;
+		nr = order > LLFREE_ROW_ORDER ?
+			1U << (order - LLFREE_ROW_ORDER) : 1;
+		for (r = c * 8; r < c * 8 + 8; r += nr) {
+			if (nr == 1 && row_runs(w->used[r], order))
+				return true;
+			for (i = 0; i < nr && !w->used[r + i]; i++)
+				;
+			if (i == nr)
+				return true;
+		}
+	}
+	return false;
+}
+
+static void begin_get(int actor)
+{
+	if (events)
+		explore_event(false);
+	watch_start(actor);
+}
+
+static void end_get(int actor, const struct llfree_request *req, long frame)
+{
+	struct get_watch *w = &watches[actor];
+
+	w->active = false;
+	if (frame == -ENOMEM) {
+		if (!req->flags && watch_found(w, req->order, req->view))
+			explore_fail("no memory, though a block was free",
+				     req->order);
+	} else if (frame < 0) {
+		explore_fail("get failed in an odd way", -frame);
+	} else if (!(w->views[(frame - BASE) / CHILD] & (1U << req->view))) {
+		explore_fail("got a frame of another view", frame);
+	}
+}
+
+/* ---- Operations ---- */
+
+static void get(int actor, struct llfree_request req)
+{
+	long frame;
+
+	begin_get(actor);
+	frame = llfree_get(llf, &req, &books.sum);
+	end_get(actor, &req, frame);
+	if (frame >= 0)
+		own(actor, frame, 1UL << req.order);
+}
+
+static void op_get(int actor, int order)
+{
+	get(actor, (struct llfree_request){
+		.slot = slot_of[actor], .order = order,
+		.class = LLFREE_CLASS_MOVABLE });
+}
+
+/* Another class than that of partly used trees, and not mixing with it */
+static void op_get_class(int actor, int order)
+{
+	get(actor, (struct llfree_request){
+		.slot = slot_of[actor], .order = order,
+		.class = LLFREE_CLASS_UNMOVABLE,
+		.flags = LLFREE_GET_NOFRAGMENT });
+}
+
+static void op_get_no_slot(int actor, int order)
+{
+	get(actor, (struct llfree_request){
+		.slot = LLFREE_NO_SLOT, .order = order,
+		.class = LLFREE_CLASS_MOVABLE });
+}
+
+static void op_get_cma(int actor, int order)
+{
+	get(actor, (struct llfree_request){
+		.slot = slot_of[actor], .order = order,
+		.class = LLFREE_CLASS_MOVABLE, .view = LLFREE_VIEW_CMA });
+}
+
+static void op_get_bulk(int actor, int order)
+{
+	struct llfree_request req = {
+		.slot = slot_of[actor], .order = order,
+		.class = LLFREE_CLASS_MOVABLE,
+	};
+	unsigned int i;
+	u64 mask = 0;
+	long row;
+
+	begin_get(actor);
+	row = llfree_get_bulk(llf, &req, ROW >> order, &mask, &books.sum);
+	end_get(actor, &req, row);
+	if (row < 0)
+		return;
+	if (!mask || !IS_ALIGNED(row, ROW))
+		explore_fail("bulk get of nothing", row);
+	for (i = 0; i < ROW; i++)
+		if (mask & BIT_ULL(i))
+			own(actor, row + i, 1);
+}
+
+/* The first own block from the shared frames on, if there is one */
+static void op_put(int actor, int order)
+{
+	unsigned long frame, nr = 1UL << order;
+
+	for (frame = order > 5 ? SHARED_HALVES : SHARED_FRAMES;
+	     frame < HIDDEN_CHILD; frame += nr) {
+		if (!owns(actor, frame, nr))
+			continue;
+		disown(actor, frame, nr);
+		if (llfree_put(llf, slot_of[actor], frame, order, &books.sum))
+			explore_fail("cannot put own block", frame);
+		return;
+	}
+}
+
+/* What the thread got before; frees what others may be waiting for. */
+static void op_put_got(int actor, int order)
+{
+	unsigned long frame, nr = 1UL << order;
+
+	for (frame = FREE_PAIR; frame < SHARED_FRAMES; frame += nr) {
+		if (!owns(actor, frame, nr))
+			continue;
+		disown(actor, frame, nr);
+		if (llfree_put(llf, slot_of[actor], frame, order, &books.sum))
+			explore_fail("cannot put what was got", frame);
+		return;
+	}
+}
+
+static void op_put_word(int actor, int unused)
+{
+	unsigned long row = (SHARED_FRAMES - BASE) / ROW;
+	u64 mask = books.owned[actor][row];
+	unsigned int i;
+
+	if (!mask)
+		return;
+	for (i = 0; i < ROW; i++)
+		if (mask & BIT_ULL(i))
+			disown(actor, SHARED_FRAMES + i, 1);
+	if (llfree_put_bulk(llf, slot_of[actor], SHARED_FRAMES, mask, &books.sum))
+		explore_fail("cannot put own frames", SHARED_FRAMES);
+}
+
+/* Blocks with a frame that stays free, since nobody may have it */
+static void op_bad_put(int actor, int order)
+{
+	unsigned long frame = ALIGN_DOWN(FREE_FRAME, 1UL << order);
+
+	if (!llfree_put(llf, slot_of[actor], frame, order, &books.sum))
+		explore_fail("put a block that is partly free", frame);
+}
+
+/* The same where others get frames, if they cannot get all there are */
+static void op_bad_put_free(int actor, int order)
+{
+	if (child_free(saved_world.children[0]) < 2 * EXPLORE_THREADS)
+		return;
+	if (!llfree_put(llf, slot_of[actor], FREE_PAIR, order, &books.sum))
+		explore_fail("put a block that is partly free", FREE_PAIR);
+}
+
+static void op_claim(int actor, int order)
+{
+	if (!llfree_claim(llf, FREE_PAIR, order, 0, &books.sum))
+		own(actor, FREE_PAIR, 1UL << order);
+}
+
+static void op_claim_second_row(int actor, int order)
+{
+	if (!llfree_claim(llf, FREE_PAIR + ROW, order, 0, &books.sum))
+		own(actor, FREE_PAIR + ROW, 1UL << order);
+}
+
+static void op_claim_row(int actor, int flags)
+{
+	unsigned int i;
+	u64 mask;
+
+	if (llfree_claim_row(llf, FREE_PAIR, ~0xf0fULL, flags, &mask,
+			     &books.sum) < 0)
+		return;
+	for (i = 0; i < ROW; i++)
+		if (mask & BIT_ULL(i))
+			own(actor, FREE_PAIR + i, 1);
+}
+
+static void set_view(unsigned long frame, int view)
+{
+	int ret = llfree_set_view(llf, frame, view, &books.sum);
+
+	if (ret < 0 && ret != -EALREADY)
+		explore_fail("set_view", frame);
+}
+
+/* Of where gets go */
+static void op_view(int actor, int view)
+{
+	set_view(FREE_PAIR, view);
+	if (events)
+		explore_event(true);
+}
+
+/* Where gets go, or puts if nothing is free there; then wait for both to end. */
+static void op_isolate_wait(int actor, int unused)
+{
+	unsigned long frame = child_free(saved_world.children[0]) ?
+		FREE_PAIR : SHARED_FRAMES;
+	unsigned int row = (frame - BASE) / ROW;
+
+	set_view(frame, LLFREE_VIEW_ISOLATED);
+	if (llfree_child_stable(llf, frame) < 0)
+		return;
+	closed[row / LLFREE_CHILD_ROWS] = true;
+	memcpy(&closed_rows[row], &world.rows[row], CHILD / 8);
+}
+
+/* Of where puts go */
+static void op_view_put(int actor, int view)
+{
+	set_view(SHARED_FRAMES, view);
+	set_view(SHARED_HALVES, view);
+}
+
+static void op_drain(int actor, int slot)
+{
+	if (llfree_drain(llf, slot))
+		explore_fail("drain", slot);
+}
+
+static void op_set_class(int actor, int class)
+{
+	int ret = llfree_set_class(llf, FREE_PAIR, class);
+
+	if (ret && ret != -EBUSY)
+		explore_fail("set_class", FREE_PAIR);
+}
+
+static void op_set_reported(int actor, int unused)
+{
+	int ret = llfree_set_reported(llf, FREE_PAIR);
+
+	if (ret && ret != -EBUSY)
+		explore_fail("set_reported", FREE_PAIR);
+}
+
+static const struct op {
+	const char *name;
+	void (*fn)(int actor, int arg);
+	int arg;
+} ops[] = {
+	{ "get0", op_get, 0 },
+	{ "get3", op_get, 3 },
+	{ "get6", op_get, 6 },
+	{ "get7", op_get, 7 },
+	{ "get8", op_get, 8 },
+	{ "get9", op_get, 9 },
+	{ "get10", op_get, 10 },
+	{ "get0class", op_get_class, 0 },
+	{ "get9class", op_get_class, 9 },
+	{ "get0noslot", op_get_no_slot, 0 },
+	{ "get7noslot", op_get_no_slot, 7 },
+	{ "get2cma", op_get_cma, 2 },
+	{ "get9cma", op_get_cma, 9 },
+	{ "bulk0", op_get_bulk, 0 },
+	{ "bulk2", op_get_bulk, 2 },
+	{ "put0", op_put, 0 },
+	{ "put6", op_put, 6 },
+	{ "put8", op_put, 8 },
+	{ "put9", op_put, 9 },
+	{ "putword", op_put_word, 0 },
+	{ "badput9", op_bad_put, 9 },
+	{ "badput10", op_bad_put, 10 },
+	{ "claim0", op_claim, 0 },
+	{ "claim6", op_claim, 6 },
+	{ "claim7", op_claim, 7 },
+	{ "claim8", op_claim, 8 },
+	{ "claim9", op_claim, 9 },
+	{ "claim10", op_claim, 10 },
+	{ "claimrow", op_claim_row, LLFREE_CLAIM_HIDDEN },
+	{ "isolate", op_view, LLFREE_VIEW_ISOLATED },
+	{ "tocma", op_view, LLFREE_VIEW_CMA },
+	{ "tonormal", op_view, LLFREE_VIEW_NORMAL },
+	{ "isolateput", op_view_put, LLFREE_VIEW_ISOLATED },
+	{ "tocmaput", op_view_put, LLFREE_VIEW_CMA },
+	{ "isolatewait", op_isolate_wait },
+	{ "drain0", op_drain, 0 },
+	{ "drainall", op_drain, -1 },
+	{ "setclass", op_set_class, LLFREE_CLASS_HUGE },
+	{ "setreported", op_set_reported, 0 },
+	{ "put6got", op_put_got, 6 },
+	/* From here on not in pairs of their own */
+	{ "put0got", op_put_got, 0 },
+	{ "claim0row1", op_claim_second_row, 0 },
+	{ "put9got", op_put_got, 9 },
+	{ "badputfree9", op_bad_put_free, 9 },
+};
+
+#define NR_PAIRED	(ARRAY_SIZE(ops) - 4)
+
+/* ---- States to start from ---- */
+
+static void claim_for(int actor, unsigned long frame, unsigned int order)
+{
+	if (!llfree_claim(llf, frame, order, 0, &books.sum))
+		own(actor, frame, 1UL << order);
+}
+
+static void claim_frames(int actor, unsigned long frame, unsigned long nr)
+{
+	for (; nr--; frame++)
+		claim_for(actor, frame, 0);
+}
+
+static void take_second_tree(void)
+{
+	unsigned long frame;
+
+	for (frame = BASE + LLFREE_TREE_FRAMES; frame < BASE + NR; frame += CHILD)
+		claim_for(ACTOR_OTHER, frame, LLFREE_CHILD_ORDER);
+}
+
+static void leave_only(unsigned long nr)
+{
+	take_second_tree();
+	claim_frames(ACTOR_OTHER, FREE_PAIR + nr, 2 * CHILD - nr);
+}
+
+static void state_fresh(void)
+{
+}
+
+static void state_pair(void)
+{
+	take_second_tree();
+}
+
+static void state_half(void)
+{
+	leave_only(CHILD / 2);
+}
+
+static void state_row(void)
+{
+	leave_only(ROW);
+}
+
+/* The last row of a child, so that searches and bad puts pass the others. */
+static void state_tail(void)
+{
+	take_second_tree();
+	claim_frames(ACTOR_OTHER, FREE_PAIR, CHILD - ROW);
+	claim_for(ACTOR_OTHER, FREE_PAIR + CHILD, LLFREE_CHILD_ORDER);
+}
+
+static void state_two(void)
+{
+	leave_only(2);
+}
+
+/* Only next to what threads own, so that permits are there before it is put */
+static void state_crowded(void)
+{
+	leave_only(0);
+	disown(ACTOR_OTHER, SHARED_FRAMES + 61, 1);
+	llfree_put(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 61, 0, &books.sum);
+	disown(ACTOR_OTHER, SHARED_FRAMES + 63, 1);
+	llfree_put(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 63, 0, &books.sum);
+}
+
+/* The same with rows: 0 and 2 belong to threads, 1, 3, 4 and 5 are free. */
+static void state_rows(void)
+{
+	take_second_tree();
+	claim_for(0, FREE_PAIR, LLFREE_ROW_ORDER);
+	claim_for(1, FREE_PAIR + 2 * ROW, LLFREE_ROW_ORDER);
+	claim_for(ACTOR_OTHER, FREE_PAIR + 6 * ROW, LLFREE_ROW_ORDER + 1);
+	claim_for(ACTOR_OTHER, FREE_PAIR + CHILD, LLFREE_CHILD_ORDER);
+}
+
+/* The same, and nothing is free yet. */
+static void state_rows_full(void)
+{
+	state_rows();
+	claim_for(ACTOR_OTHER, FREE_PAIR + ROW, LLFREE_ROW_ORDER);
+	claim_for(ACTOR_OTHER, FREE_PAIR + 3 * ROW, LLFREE_ROW_ORDER);
+	claim_for(ACTOR_OTHER, FREE_PAIR + 4 * ROW, LLFREE_ROW_ORDER + 1);
+}
+
+static void state_full(void)
+{
+	leave_only(0);
+}
+
+static void state_holes(void)
+{
+	unsigned long f;
+
+	take_second_tree();
+	for (f = FREE_PAIR; f < FREE_PAIR + 2 * CHILD; f += 16)
+		claim_for(ACTOR_OTHER, f, 0);
+}
+
+static void state_views(void)
+{
+	leave_only(2 * CHILD);
+	set_view(FREE_PAIR, LLFREE_VIEW_ISOLATED);
+	set_view(FREE_PAIR + CHILD, LLFREE_VIEW_CMA);
+	set_view(SHARED_FRAMES, LLFREE_VIEW_HIGHATOMIC);
+}
+
+static void get_put_once(int slot, unsigned int order)
+{
+	struct llfree_request req = {
+		.slot = slot, .order = order, .class = LLFREE_CLASS_MOVABLE,
+	};
+	long frame = llfree_get(llf, &req, &books.sum);
+
+	if (frame >= 0)
+		llfree_put(llf, slot, frame, order, &books.sum);
+}
+
+/* The first slot holds the tree that everybody wants to get from. */
+static void state_reserved(void)
+{
+	take_second_tree();
+	get_put_once(0, 0);
+	claim_frames(ACTOR_OTHER, FREE_PAIR + 64, 2 * CHILD - 64);
+}
+
+/* It has used up its permits, and others have put frames to the tree. */
+static void state_lent(void)
+{
+	struct llfree_request req = { .class = LLFREE_CLASS_MOVABLE };
+	unsigned int i;
+	long frame;
+
+	take_second_tree();
+	claim_frames(ACTOR_OTHER, FREE_PAIR + 24, 2 * CHILD - 24);
+	for (i = 0; i < 24; i++) {
+		frame = llfree_get(llf, &req, &books.sum);
+		own(ACTOR_OTHER, frame, 1);
+	}
+	for (frame = FREE_PAIR; frame < FREE_PAIR + 3; frame++) {
+		disown(ACTOR_OTHER, frame, 1);
+		llfree_put(llf, LLFREE_NO_SLOT, frame, 0, &books.sum);
+	}
+}
+
+/* Somebody else's slot does. */
+static void state_foreign(void)
+{
+	take_second_tree();
+	get_put_once(2, 0);
+	claim_frames(ACTOR_OTHER, FREE_PAIR + 192, 2 * CHILD - 192);
+}
+
+/* Many were looked for and not found. */
+static void state_exhausted(void)
+{
+	unsigned int view, order;
+
+	leave_only(6);
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
+		for (order = 8; order > 2; order--) {
+			struct llfree_request req = {
+				.slot = 1, .order = order, .view = view,
+				.class = LLFREE_CLASS_MOVABLE,
+			};
+
+			llfree_get(llf, &req, &books.sum);
+		}
+}
+
+static void world_init(void (*set_up)(void))
+{
+	struct llfree_memory mem = {
+		.rows = world.rows, .rows_size = sizeof(world.rows),
+		.children = world.children,
+		.children_size = sizeof(world.children),
+		.trees = world.trees, .trees_size = sizeof(world.trees),
+	};
+	int i;
+
+	memset(&world, 0, sizeof(world));
+	memset(&books, 0, sizeof(books));
+	if (llfree_init(llf, BASE, NR, &mem, LLFREE_INIT_FREE, NULL) ||
+	    llfree_set_slots(llf, world.locals, NR_SLOTS))
+		abort();
+	llfree_stats_exact(llf, &start_stats);
+
+	for (i = 0; i < ROW; i++)
+		claim_for(i % 2 ? ACTOR_OTHER : i / 2 % NR_OWNERS,
+			  SHARED_FRAMES + i, 0);
+	claim_frames(ACTOR_OTHER, SHARED_FRAMES + ROW, CHILD - ROW);
+	claim_for(0, SHARED_HALVES, LLFREE_CHILD_ORDER - 1);
+	claim_for(1, SHARED_HALVES + CHILD / 2, LLFREE_CHILD_ORDER - 1);
+	for (i = 0; i < NR_OWNERS; i++)
+		claim_for(i, OWN_CHILD(i), LLFREE_CHILD_ORDER);
+	claim_frames(ACTOR_OTHER, HIDDEN_CHILD, CHILD - 1);
+	set_view(HIDDEN_CHILD, LLFREE_VIEW_ISOLATED);
+	set_up();
+
+	saved_world = world;
+	saved_books = books;
+}
+
+static void world_reset(void)
+{
+	int a;
+
+	world = saved_world;
+	books = saved_books;
+	while (nr_stamped)
+		memset(&stamps[stamped[--nr_stamped]], 0, sizeof(stamps[0]));
+	for (a = 0; a < NR_ACTORS; a++)
+		watches[a].active = false;
+	memset(closed, 0, sizeof(closed));
+	if (weak) {
+		weak = false;
+		watch_start(ACTOR_OTHER);
+		weak = true;
+	}
+}
+
+static const char *world_finish(void)
+{
+	unsigned long nr[LLFREE_NR_ORDERS];
+	static char why[128];
+	struct llfree_stats fast, exact;
+	struct llfree_fault fault;
+	unsigned int r, v;
+	bool block;
+	int a, o;
+
+	if (shim_warnings)
+		return "a warning";
+	for (r = 0; r < NR_ROWS; r++) {
+		u64 all = 0;
+
+		for (a = 0; a < NR_ACTORS; a++)
+			all |= books.owned[a][r];
+		if (all != world.rows[r]) {
+			snprintf(why, sizeof(why),
+				 "row %u is %#llx, owned are %#llx", r,
+				 (unsigned long long)world.rows[r],
+				 (unsigned long long)all);
+			return why;
+		}
+	}
+	if (llfree_validate(llf, &fault)) {
+		snprintf(why, sizeof(why),
+			 "%s at frame %#lx: expected %ld, found %ld",
+			 fault.what, fault.frame, fault.expected, fault.found);
+		return why;
+	}
+	llfree_stats_fast(llf, &fast);
+	llfree_stats_exact(llf, &exact);
+	for (v = 0; v < LLFREE_NR_VIEWS; v++) {
+		if (v < LLFREE_ALLOC_VIEWS && fast.frames[v] != exact.frames[v])
+			return "statistics differ";
+		if (start_stats.frames[v] + books.sum.frames[v] != exact.frames[v] ||
+		    start_stats.huge[v] + books.sum.huge[v] != exact.huge[v])
+			return "deltas do not add up";
+	}
+	for (v = 0; v < LLFREE_ALLOC_VIEWS; v++) {
+		if (hint_exhausted(world.llf.hint[v]) == HINT_NONE)
+			continue;
+		llfree_count_orders(llf, v, -1, nr);
+		for (o = LLFREE_MAX_ORDER, block = false; o >= 0; o--) {
+			block |= nr[o];
+			if (block && !llfree_may_have_order(llf, o, v)) {
+				snprintf(why, sizeof(why),
+					 "hint hides a block of order %d", o);
+				return why;
+			}
+		}
+	}
+	return NULL;
+}
+
+/* ---- Programs ---- */
+
+#define MAX_OPS		4
+
+static const struct op *programs[EXPLORE_THREADS][MAX_OPS];
+static const struct op *irqs[EXPLORE_THREADS];
+static bool irq_done[EXPLORE_THREADS];
+
+static void run_op(const struct op *op, int actor)
+{
+	int count = shim_preempt_count;
+
+	op->fn(actor, op->arg);
+	if (shim_preempt_count != count)
+		explore_fail("preemption count changed", actor);
+}
+
+static void run_program(unsigned int tid)
+{
+	int i;
+
+	irq_done[tid] = false;
+	for (i = 0; i < MAX_OPS && programs[tid][i]; i++)
+		run_op(programs[tid][i], tid);
+}
+
+static void maybe_irq(unsigned int tid)
+{
+	if (!irqs[tid] || irq_done[tid] || !explore_choose(2))
+		return;
+	irq_done[tid] = true;
+	run_op(irqs[tid], ACTOR_IRQ(tid));
+}
+
+static const struct op *find_op(const char *name, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(ops); i++)
+		if (strlen(ops[i].name) == len && !strncmp(ops[i].name, name, len))
+			return &ops[i];
+	fprintf(stderr, "no operation '%.*s'\n", (int)len, name);
+	abort();
+}
+
+/*
+ * Threads are separated by |, their operations by blanks, and what may
+ * interrupt a thread at any one step comes after a !.
+ */
+static unsigned int parse_programs(const char *text)
+{
+	unsigned int tid = 0, nr = 0;
+	bool irq = false;
+	size_t len;
+
+	memset(programs, 0, sizeof(programs));
+	memset(irqs, 0, sizeof(irqs));
+	events = false;
+	for (; *text; text += len) {
+		len = 1;
+		if (*text == '|') {
+			tid++;
+			nr = 0;
+			irq = false;
+		} else if (*text == '!') {
+			irq = true;
+		} else if (*text != ' ') {
+			const struct op *op;
+
+			len = strcspn(text, " |!");
+			op = find_op(text, len);
+			if (tid >= EXPLORE_THREADS || nr >= MAX_OPS)
+				abort();
+			if (irq)
+				irqs[tid] = op;
+			else
+				programs[tid][nr++] = op;
+			if (op->fn == op_view)
+				events = true;
+		}
+	}
+	return tid + 1;
+}
+
+static struct totals {
+	unsigned long scenarios;
+	unsigned long incomplete;
+	unsigned long long runs;
+	unsigned long long cut;
+	unsigned long long steps;
+} totals;
+
+static unsigned long effort(void)
+{
+	const char *env = getenv("EFFORT");
+
+	return env ? strtoul(env, NULL, 0) : 1;
+}
+
+enum memory { STRONG, WEAK };
+
+/* One scenario; what is too large to explore wholly goes on at random. */
+static bool check(const char *text, enum memory memory, bool same_slot,
+		  unsigned long limit)
+{
+	struct explore_test test = {
+		.mem = &world, .size = sizeof(world),
+		.reset = world_reset, .thread = run_program,
+		.step = maybe_irq, .wrote = world_wrote, .name = word_name,
+		.finish = world_finish,
+	};
+	struct explore_options opt = {
+		.weak = memory == WEAK, .max_stale = 2, .freeze = -1,
+		.max_runs = limit * effort(), .trace = getenv("TRACE"),
+	};
+	struct explore_result res;
+	int a;
+
+	test.nr_threads = parse_programs(text);
+	for (a = 0; a < NR_ACTORS; a++)
+		slot_of[a] = same_slot ? 0 : a % EXPLORE_THREADS % 2;
+	weak = opt.weak;
+	explore(&test, &opt, &res);
+	totals.scenarios++;
+	totals.runs += res.runs;
+	totals.cut += res.cut;
+	totals.steps += res.steps;
+	if (!res.why && !res.complete) {
+		totals.incomplete++;
+		opt.random = max(opt.max_runs / 4, 1UL);
+		opt.max_runs = 0;
+		opt.seed = rng_seed();
+		explore(&test, &opt, &res);
+		totals.runs += res.runs;
+		totals.steps += res.steps;
+	}
+	weak = false;
+	if (!res.why)
+		return true;
+	fprintf(stderr, "# %s%s%s: %s, %#llx\n", text,
+		memory == WEAK ? ", weak memory" : "",
+		same_slot ? ", same slot" : "", res.why, res.where);
+	return false;
+}
+
+static void log_totals(struct __test_metadata *_metadata)
+{
+	TH_LOG("%lu scenarios, %llu runs, %llu cut short, %llu steps, %lu not complete",
+	       totals.scenarios, totals.runs, totals.cut, totals.steps,
+	       totals.incomplete);
+}
+
+/* ---- Tests ---- */
+
+FIXTURE(state)
+{
+};
+
+FIXTURE_VARIANT(state)
+{
+	void (*set_up)(void);
+};
+
+FIXTURE_VARIANT_ADD(state, fresh) { state_fresh };
+FIXTURE_VARIANT_ADD(state, pair) { state_pair };
+FIXTURE_VARIANT_ADD(state, half) { state_half };
+FIXTURE_VARIANT_ADD(state, row) { state_row };
+FIXTURE_VARIANT_ADD(state, tail) { state_tail };
+FIXTURE_VARIANT_ADD(state, two) { state_two };
+FIXTURE_VARIANT_ADD(state, full) { state_full };
+FIXTURE_VARIANT_ADD(state, crowded) { state_crowded };
+FIXTURE_VARIANT_ADD(state, rows) { state_rows };
+FIXTURE_VARIANT_ADD(state, rows_full) { state_rows_full };
+FIXTURE_VARIANT_ADD(state, holes) { state_holes };
+FIXTURE_VARIANT_ADD(state, views) { state_views };
+FIXTURE_VARIANT_ADD(state, reserved) { state_reserved };
+FIXTURE_VARIANT_ADD(state, lent) { state_lent };
+FIXTURE_VARIANT_ADD(state, foreign) { state_foreign };
+FIXTURE_VARIANT_ADD(state, exhausted) { state_exhausted };
+
+FIXTURE_SETUP(state)
+{
+	world_init(variant->set_up);
+	world_reset();
+	ASSERT_EQ(NULL, world_finish());
+}
+
+FIXTURE_TEARDOWN(state)
+{
+}
+
+#define SECONDS_MAX	36000
+
+/* Every operation against every other one */
+TEST_F_TIMEOUT(state, pairs, SECONDS_MAX)
+{
+	char text[64];
+	int i, j;
+
+	for (i = 0; i < NR_PAIRED; i++) {
+		for (j = i; j < NR_PAIRED; j++) {
+			snprintf(text, sizeof(text), "%s | %s", ops[i].name,
+				 ops[j].name);
+			ASSERT_TRUE(check(text, STRONG, false, 2000));
+			ASSERT_TRUE(check(text, STRONG, true, 500));
+		}
+	}
+	log_totals(_metadata);
+}
+
+/* The same, and loads may return old values. */
+TEST_F_TIMEOUT(state, weak_pairs, SECONDS_MAX)
+{
+	char text[64];
+	int i, j;
+
+	for (i = 0; i < NR_PAIRED; i++) {
+		for (j = i; j < NR_PAIRED; j++) {
+			snprintf(text, sizeof(text), "%s | %s", ops[i].name,
+				 ops[j].name);
+			ASSERT_TRUE(check(text, WEAK, false, 400));
+		}
+	}
+	log_totals(_metadata);
+}
+
+/* Those that stand for all kinds of steps */
+static const char * const kinds[] = {
+	"put0", "put8", "put9", "get0", "get6", "get8", "get9", "get10",
+	"get0noslot", "bulk0", "claim9", "claimrow", "isolate", "tocma",
+	"isolateput", "drainall",
+};
+
+TEST_F_TIMEOUT(state, triples, SECONDS_MAX)
+{
+	char text[96];
+	int i, j, k;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		for (j = i; j < ARRAY_SIZE(kinds); j++)
+			for (k = j; k < ARRAY_SIZE(kinds); k++) {
+				snprintf(text, sizeof(text), "%s | %s | %s",
+					 kinds[i], kinds[j], kinds[k]);
+				ASSERT_TRUE(check(text, STRONG, false, 200));
+			}
+	log_totals(_metadata);
+}
+
+/* An interrupt at any step of the first thread, while the second one runs */
+TEST_F_TIMEOUT(state, interrupted, SECONDS_MAX)
+{
+	char text[96];
+	int i, j, k;
+
+	for (i = 0; i < ARRAY_SIZE(kinds); i++)
+		for (j = 0; j < ARRAY_SIZE(kinds); j++)
+			for (k = 0; k < ARRAY_SIZE(kinds); k++) {
+				snprintf(text, sizeof(text), "%s ! %s | %s",
+					 kinds[i], kinds[j], kinds[k]);
+				ASSERT_TRUE(check(text, STRONG, false, 50));
+			}
+	log_totals(_metadata);
+}
+
+/* Longer programs, chosen for what once went wrong or might */
+static const char * const chosen[] = {
+	/* Frames that are put while others look for them */
+	"put0 | get0 | get0",
+	"put0 put0 | get0 | get0",
+	"put0 | put0 | get9",
+	"putword | putword | bulk0",
+	"put8 | put8 | get9 | get0",
+	"put8 | put8 | get10",
+	"put8 | put8 | get8",
+	"put6got | claim7 | claim0row1 claim0",
+	"put9 | put9 | get10",
+	"put9 | put9 | get0 | get10",
+	/* Pieces of a block that was allocated as a whole, and the other way */
+	"get9 put0got | put0 | get0",
+	"get0 put0got | get9 | get9",
+	"get0 put0got | get10 | get9",
+	"get6 put6got | get8 | get7",
+	"get9 put9got | get9 put9got | get9",
+	"bulk0 put6got | get7 | get6",
+	/* Puts of what is not there */
+	"badputfree9 | get0 | get0",
+	"badputfree9 | badputfree9 | get0",
+	/* Undo: what others did to the block in between */
+	"get10 | get9 | isolate",
+	"get10 | get9 | tocma",
+	"get10 | claim9 | tocma tonormal",
+	"get8 | get0 | isolate tonormal",
+	"get7 | get0 put0got | get6",
+	"get7 | put0 | get6 | get0",
+	"claim10 | get9 | isolate",
+	"claim10 | get0 | tocma",
+	"claim8 | get0 | isolate | tonormal",
+	"claimrow | bulk0 | tocma",
+	/* Views */
+	"isolate tonormal | get0 put0got | get9",
+	"tocma tonormal | get2cma | get0",
+	"put0 | put8 | isolateput | get0",
+	"put0 | put8 | tocmaput | get2cma",
+	"isolate get0 | get0 put0got",
+	"isolate tonormal | isolate tonormal | get0 | get0",
+	/* Reservations that come and go */
+	"get0 put0got get0 | drain0 | get0",
+	"put0 put0 put0 | get0 | drainall",
+	"put0 put0 put0 | put0 put0 put0 | drainall",
+	"put0 put0 put0 put0 | get0 | drainall",
+	"put0 put0 put0 put0 | put0 put0 put0 put0 | get0",
+	"get0class | get0 | setclass",
+	"get0noslot get0noslot | get0 get0 | drainall",
+	/* What is looked for and not found, while it appears */
+	"put9 | put9 | get10 | get9",
+	"put8 | put8 | get9 get9",
+	"put0 | put0 | get6 get6",
+	"get9cma get9cma | tocma",
+	"get9 | isolate tonormal | get9",
+	"get0 | put0 | isolatewait",
+	"get0 put0got | put8 | isolatewait",
+};
+
+TEST_F_TIMEOUT(state, chosen, SECONDS_MAX)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(chosen); i++)
+		ASSERT_TRUE(check(chosen[i], STRONG, false, 4000));
+	log_totals(_metadata);
+}
+
+static const char * const weak_chosen[] = {
+	"put8 | put8 | get8",
+	"put8 | put8 | get9",
+	"put9 | put9 | get10",
+	"put6got | claim7 | claim0row1 claim0",
+	"put6got | get7 | bulk0",
+	"put0 put0 | get0 | get0",
+	"get0 | put0 | isolatewait",
+	"get0 put0got | get9 | get0",
+	"put6got | put6got | get6 | get6",
+	"get9 | get9 | tonormal",
+	"put9 | put9 | get10 | get10",
+	"putword | putword | get6",
+	"get10 | get9 | tocma",
+	"isolate tonormal | get0 put0got | get9",
+	"put0 put0 put0 | get0 | drainall",
+};
+
+TEST_F_TIMEOUT(state, weak_chosen, SECONDS_MAX)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(weak_chosen); i++)
+		ASSERT_TRUE(check(weak_chosen[i], WEAK, false, 12000));
+	log_totals(_metadata);
+}
+
+/* To look into something: what PROGRAM says, with weak memory if WEAK is set */
+TEST_F_TIMEOUT(state, given, SECONDS_MAX)
+{
+	const char *text = getenv("PROGRAM");
+
+	if (!text)
+		SKIP(return, "no PROGRAM");
+	ASSERT_TRUE(check(text, getenv("WEAK") ? WEAK : STRONG, false, 1000000));
+	log_totals(_metadata);
+}
+
+/* More than any search of a zone of this size takes, with all its retries */
+#define MANY_STEPS	3000
+
+/* One thread stops between two of its steps; the others do not notice. */
+TEST_F_TIMEOUT(state, one_stops, SECONDS_MAX)
+{
+	struct explore_test test = {
+		.mem = &world, .size = sizeof(world), .nr_threads = 3,
+		.reset = world_reset, .thread = run_program,
+		.wrote = world_wrote, .name = word_name,
+		.finish = world_finish,
+	};
+	struct explore_options opt = { };
+	unsigned long runs = 0, most = 0;
+	struct explore_result res;
+	char text[96];
+	int a, i, j;
+
+	for (a = 0; a < NR_ACTORS; a++)
+		slot_of[a] = a % EXPLORE_THREADS % 2;
+	for (i = 0; i < NR_PAIRED; i++) {
+		for (j = 0; j < NR_PAIRED; j++) {
+			snprintf(text, sizeof(text), "%s | %s | get0",
+				 ops[i].name, ops[j].name);
+			parse_programs(text);
+			events = false;
+			opt.freeze = 0;
+			do {
+				explore(&test, &opt, &res);
+				EXPECT_EQ(NULL, res.why) {
+					TH_LOG("%s, stopped at step %ld: %s",
+					       text, opt.freeze, res.why);
+				}
+				runs++;
+				most = max(most, res.max_steps[1]);
+				most = max(most, res.max_steps[2]);
+				opt.freeze++;
+			} while (res.frozen && !res.why);
+		}
+	}
+	TH_LOG("%lu runs, at most %lu steps of an operation", runs, most);
+	EXPECT_LT(most, MANY_STEPS);
+}
+
+TEST_HARNESS_MAIN

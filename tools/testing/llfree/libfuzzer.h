@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The interface of libFuzzer, with names that fit here. It comes with clang, but
+ * not as a header.
+ */
+#ifndef _LLFREE_TEST_LIBFUZZER_H
+#define _LLFREE_TEST_LIBFUZZER_H
+
+#include <linux/types.h>
+
+/* Called once, before all inputs */
+int fuzz_init(int *argc, char ***argv) __asm__("LLVMFuzzerInitialize");
+/* Called for each input; must return 0 */
+int fuzz_input(const u8 *data, size_t size) __asm__("LLVMFuzzerTestOneInput");
+/* Called to change an input that may grow to @max_size; returns its new size */
+size_t fuzz_mutate(u8 *data, size_t size, size_t max_size, unsigned int seed)
+	__asm__("LLVMFuzzerCustomMutator");
+/* libFuzzer's own way to do that, to be called */
+size_t fuzz_mutate_bytes(u8 *data, size_t size, size_t max_size)
+	__asm__("LLVMFuzzerMutate");
+
+#endif /* _LLFREE_TEST_LIBFUZZER_H */
