@@ -27,6 +27,7 @@
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/init.h>
+#include <linux/kcsan-checks.h>
 #include <linux/kobject.h>
 #include <linux/llfree.h>
 #include <linux/memblock.h>
@@ -150,6 +151,38 @@ static void zf_account(struct zone *zone, const struct llfree_delta *delta)
 	if (unlikely(huge[LLFREE_VIEW_HIGHATOMIC]))
 		atomic_long_add(huge[LLFREE_VIEW_HIGHATOMIC],
 				&zl->nr_huge[LLFREE_VIEW_HIGHATOMIC]);
+}
+
+/*
+ * Nobody else has a hand on a page that we are about to hand out, or were just
+ * given: KCSAN reports who does, and a page with two owners sooner or later is
+ * on its way in or out for one while the other uses it.
+ *
+ * Owners change page->flags all the time. Who looks for pages to migrate, or
+ * at all pages, reads them, and mapping and compound_head, without a reference,
+ * so there only writes tell. Nobody but the owner touches page->private, which
+ * is what allocation initialises and slabs, page tables and swap use.
+ */
+static void zf_check_exclusive(unsigned long pfn, unsigned long nr)
+{
+	struct page *page;
+
+	/* A bad free may name anything. */
+	if (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE) || !pfn_valid(pfn))
+		return;
+	for (page = pfn_to_page(pfn); nr; nr--, page++) {
+		ASSERT_EXCLUSIVE_WRITER(page->flags);
+		ASSERT_EXCLUSIVE_ACCESS(page->private);
+	}
+}
+
+/* The same for pages of a word */
+static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
+{
+	if (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE))
+		return;
+	for (; mask; mask &= mask - 1)
+		zf_check_exclusive(pfn + __ffs64(mask), 1);
 }
 
 /* ---- Life cycle ---- */
@@ -334,6 +367,7 @@ static struct page *zf_alloc_view(struct zone *zone, unsigned int order,
 		return NULL;
 	}
 
+	zf_check_exclusive(pfn, 1UL << order);
 	page = pfn_to_page(pfn);
 	if (view == LLFREE_VIEW_NORMAL)
 		zf_settle(zone, page, order, migratetype, alloc_flags, &delta);
@@ -436,6 +470,7 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 				mask &= ~(((1ULL << (1U << order)) - 1) << bit);
 			else
 				mask = 0;
+			zf_check_exclusive(pfn + bit, 1UL << order);
 			page = pfn_to_page(pfn + bit);
 			list_add_tail(&page->pcp_list, list);
 			trace_mm_page_alloc_zone_locked(page, order,
@@ -478,6 +513,7 @@ void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_delta delta = { };
 
+	zf_check_exclusive(pfn, 1UL << order);
 	if (unlikely(llfree_put(llf, zf_slot(llf), pfn, order, &delta)))
 		zf_bad_free(zone, pfn, order);
 	zf_account(zone, &delta);
@@ -489,6 +525,7 @@ static void zf_put_word(struct zone *zone, unsigned long pfn, u64 mask,
 	struct llfree *llf = &zone->llfree->core;
 	int slot = zf_slot(llf);
 
+	zf_check_exclusive_mask(pfn, mask);
 	if (likely(!llfree_put_bulk(llf, slot, pfn, mask, delta)))
 		return;
 	/* Find out which one it is. */
@@ -576,6 +613,8 @@ bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
 	ret = llfree_claim(&zone->llfree->core, pfn, order, claim_flags(flags),
 			   &delta);
 	zf_account(zone, &delta);
+	if (!ret)
+		zf_check_exclusive(pfn, 1UL << order);
 	return !ret;
 }
 
@@ -584,6 +623,7 @@ static void claimed_add(unsigned long pfn, unsigned int order,
 {
 	struct page *page = pfn_to_page(pfn);
 
+	zf_check_exclusive(pfn, 1UL << order);
 	set_page_private(page, order);
 	list_add_tail(&page->lru, &lists[order]);
 }
