@@ -143,9 +143,6 @@ static void own(int actor, unsigned long frame, unsigned long nr)
 		return;
 	}
 	for (end = row + max(nr / ROW, 1UL); row < end; row++) {
-		if (closed[row / LLFREE_CHILD_ROWS] && ~closed_rows[row] & bits)
-			explore_fail("got a frame of a stable isolated child",
-				     frame);
 		for (a = 0; a < NR_ACTORS; a++)
 			if (books.owned[a][row] & bits)
 				explore_fail("got a frame that is in use", frame);
@@ -154,6 +151,19 @@ static void own(int actor, unsigned long frame, unsigned long nr)
 	if (weak)
 		for (f = frame - BASE; f < frame - BASE + nr; f++)
 			explore_take(&stamps[f], frame);
+}
+
+/* What was free in an isolated child stays free, but for claims of hidden frames. */
+static void own_visible(int actor, unsigned long frame, unsigned long nr)
+{
+	unsigned long row = (frame - BASE) / ROW, end;
+
+	for (end = row + max(nr / ROW, 1UL); row < end; row++)
+		if (closed[row / LLFREE_CHILD_ROWS] &&
+		    ~closed_rows[row] & row_bits(frame, nr))
+			explore_fail("got a frame of a stable isolated child",
+				     frame);
+	own(actor, frame, nr);
 }
 
 /* Before a put, since what is put can be got again before the put returns */
@@ -229,6 +239,11 @@ static void world_wrote(const void *p)
 
 	if (at >= offsetof(struct world, trees))
 		return;
+	if (at >= offsetof(struct world, children)) {
+		a = (at - offsetof(struct world, children)) / 2;
+		if (child_view(world.children[a]) != LLFREE_VIEW_ISOLATED)
+			closed[a] = false;
+	}
 	for (a = 0; a < NR_ACTORS; a++)
 		if (watches[a].active)
 			watch_word(&watches[a], at);
@@ -302,7 +317,7 @@ static void get(int actor, struct llfree_request req)
 	frame = llfree_get(llf, &req, &books.sum);
 	end_get(actor, &req, frame);
 	if (frame >= 0)
-		own(actor, frame, 1UL << req.order);
+		own_visible(actor, frame, 1UL << req.order);
 }
 
 static void op_get(int actor, int order)
@@ -354,7 +369,7 @@ static void op_get_bulk(int actor, int order)
 		explore_fail("bulk get of nothing", row);
 	for (i = 0; i < ROW; i++)
 		if (mask & BIT_ULL(i))
-			own(actor, row + i, 1);
+			own_visible(actor, row + i, 1);
 }
 
 /* The first own block from the shared frames on, if there is one */
@@ -424,13 +439,13 @@ static void op_bad_put_free(int actor, int order)
 static void op_claim(int actor, int order)
 {
 	if (!llfree_claim(llf, FREE_PAIR, order, 0, &books.sum))
-		own(actor, FREE_PAIR, 1UL << order);
+		own_visible(actor, FREE_PAIR, 1UL << order);
 }
 
 static void op_claim_second_row(int actor, int order)
 {
 	if (!llfree_claim(llf, FREE_PAIR + ROW, order, 0, &books.sum))
-		own(actor, FREE_PAIR + ROW, 1UL << order);
+		own_visible(actor, FREE_PAIR + ROW, 1UL << order);
 }
 
 static void op_claim_row(int actor, int flags)
