@@ -152,6 +152,14 @@ struct core_held {
 	bool used;
 };
 
+/**
+ * struct counts - what an actor has done
+ * @allocs: blocks that it got
+ * @pages: pages, or frames, in them
+ * @failed: blocks that it did not get
+ * @frees: blocks that it freed, also those of others
+ * @max_ns: longest time that an allocation took
+ */
 struct counts {
 	u64 allocs;
 	u64 pages;
@@ -195,6 +203,17 @@ enum actor_index {
 	NR_ACTORS,
 };
 
+/**
+ * struct torture_cpu - a CPU that may be online
+ * @actor: its actors
+ * @task: tasks, parked unless it is online and the test runs
+ * @softirq: timer for that context
+ * @hardirq: the same
+ * @work: queued by @hardirq and by NMIs
+ * @active: may be sent NMIs
+ * @nmi_sent: an NMI was sent and has not been handled yet
+ * @nmi_next: not before then is there another one
+ */
 struct torture_cpu {
 	struct actor actor[NR_ACTORS];
 	struct task_struct *task[NR_TASKS];
@@ -202,7 +221,6 @@ struct torture_cpu {
 	struct hrtimer hardirq;
 	struct irq_work work;
 	bool active;
-	/* An NMI was sent and has not been handled yet. */
 	atomic_t nmi_sent;
 	u64 nmi_next;
 };
