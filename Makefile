@@ -37,6 +37,12 @@ check-model: prepare ## Explore all meetings of operations; faults on purpose (E
 check-fuzz: prepare ## Fuzz the core with clang's libFuzzer (FUZZ_SECONDS=1800)
 	@$(MAKE) -C tools/testing/llfree check-fuzz
 
+check-san: deps ## KUnit and work on kernels with KASAN and UBSAN, and with KCSAN
+	@scripts/test kasan kcsan
+
+check-arm64: deps ## The same on arm64, emulated
+	@scripts/test arm64
+
 soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report in build/soak
 	scripts/soak --hours $(HOURS)
 
@@ -72,7 +78,7 @@ clean: ## Remove build outputs (but not build/linux, which may hold your edits)
 
 help: ## This text
 	@echo "Targets:"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		expand -t 20
 
 .PHONY: run deps prepare kernel debug-kernel test kunit debug boots shell \

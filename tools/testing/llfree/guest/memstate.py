@@ -17,9 +17,10 @@ MADV_POPULATE_WRITE = 23        # not in the mmap module yet
 
 KPF_BUDDY, KPF_NOPAGE, KPF_RESERVED = 10, 20, 32
 
-# Kernel messages that no run may cause. The OOM killer's are fine.
+# Kernel messages that no run may cause. The OOM killer's are fine; scripts/vm
+# knows which races that KCSAN finds matter here.
 TROUBLE = re.compile(
-    r"\bWARNING: |\bBUG: |\bkernel BUG at |\bOops\b|\bBad (page|rss)\b|"
+    r"\bWARNING: |\bBUG: (?!KCSAN: )|\bkernel BUG at |\bOops\b|\bBad (page|rss)\b|"
     r"\bUBSAN: |\bKFENCE: |general protection fault|unable to handle|"
     r"page allocation failure|rcu: INFO: .*(stall|detected)|"
     r"INFO: task .* blocked for more than|list_(add|del) corruption")
