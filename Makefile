@@ -81,5 +81,6 @@ help: ## This text
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
 		expand -t 20
 
-.PHONY: run deps prepare kernel debug-kernel test kunit debug boots shell \
-	patches series text clean help
+.PHONY: run deps prepare kernel debug-kernel test check-model check-fuzz \
+	check-san check-arm64 soak latency kunit debug boots shell patches series \
+	text clean help

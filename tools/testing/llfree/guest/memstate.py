@@ -26,6 +26,10 @@ TROUBLE = re.compile(
     r"INFO: task .* blocked for more than|list_(add|del) corruption")
 
 
+KILLED = re.compile(r"\bKilled process (\d+) ")
+OF_TASK = re.compile(r"\bCPU: \d+ UID: \d+ PID: (\d+) ")
+
+
 class CheckError(Exception):
     """Something is not as it has to be."""
 
@@ -249,10 +253,25 @@ def check_validate():
     return f"validate: {len(lines) - 1} zones walked"
 
 
+def kernel_log():
+    return subprocess.run(["dmesg"], capture_output=True, text=True,
+                          errors="replace", check=True).stdout.splitlines()
+
+
+def is_trouble(lines, i):
+    """A task that the OOM killer has killed may be refused its last page."""
+    if not TROUBLE.search(lines[i]):
+        return False
+    if "page allocation failure" not in lines[i]:
+        return True
+    task = next(filter(None, map(OF_TASK.search, lines[i:i + 3])), None)
+    return not task or not any(m and m[1] == task[1] for m in
+                               map(KILLED.search, lines[:i]))
+
+
 def check_kernel_log():
-    bad = [line for line in subprocess.run(
-        ["dmesg"], capture_output=True, text=True, errors="replace",
-        check=True).stdout.splitlines() if TROUBLE.search(line)]
+    lines = kernel_log()
+    bad = [line for i, line in enumerate(lines) if is_trouble(lines, i)]
     tainted = int(read("/proc/sys/kernel/tainted"))
     if bad or tainted:
         raise CheckError(f"taint {tainted:#x}, " +
