@@ -258,15 +258,17 @@ static bool runs(enum context ctx)
 	return running_contexts & BIT(ctx);
 }
 
-/* Does LLFree keep the zones? Only then there is its file. */
+/* Does LLFree keep the zones? Only then there is a file to validate it. */
 static bool zones_by_llfree(void)
 {
-	struct dentry *dir = debugfs_lookup("page_alloc", NULL);
+	struct dentry *dir = debugfs_lookup("page_alloc", NULL), *file;
 
 	if (!dir)
 		return false;
+	file = debugfs_lookup("validate", dir);
+	dput(file);
 	dput(dir);
-	return true;
+	return file;
 }
 
 /* ---- Owners ---- */
@@ -1425,14 +1427,20 @@ DEFINE_SHOW_ATTRIBUTE(stats);
 #define NEEDS_NO_DEBUG_VM	0x4
 #define NEEDS_OTHER_ZONE	0x8
 #define NEEDS_MANY		0x10
+#define NEEDS_EXCLUSIVE		0x20
+
+/* How long pages are used that are not allocated */
+#define USE_TIME		HZ
 
 /**
- * struct misuse - a way to free what must not be freed
+ * struct misuse - a way to free or to use what must not be
  * @name: its name
  * @order: size of the block that is allocated for it
  * @needs: NEEDS_* flags
  * @freed: how many pages are free after it that were not before
  * @commit: does it, while all CPUs stand still
+ * @use: NULL, or a use of a page that goes on for a while before that, no matter
+ *	whether the page is allocated
  * @done: it was committed
  * @got: how many pages are free after it
  *
@@ -1444,6 +1452,7 @@ struct misuse {
 	unsigned int needs;
 	long freed;
 	void (*commit)(struct misuse *m);
+	void (*use)(struct page *page);
 	bool done;
 	long got;
 };
@@ -1554,6 +1563,29 @@ static void commit_reserved(struct misuse *m)
 	free_direct(victim.page, 0);
 }
 
+/* What was wrong came before. */
+static void commit_free(struct misuse *m)
+{
+	free_direct(victim.page, m->order);
+}
+
+/*
+ * Neither changes anything, for the page may be somebody else's by now. And
+ * neither is a plain access, which KCSAN would also look at for its own sake.
+ */
+static void use_private(struct page *page)
+{
+	READ_ONCE(page->private);
+}
+
+static void use_flags(struct page *page)
+{
+	cmpxchg_relaxed(&page->flags, 0, 0);
+}
+
+/* There are no per-CPU lists of it: each block comes from the zone. */
+#define ZONE_ORDER	(PAGE_ALLOC_COSTLY_ORDER + 1)
+
 static struct misuse misuses[] = {
 	{ "double-0", 0, NEEDS_LLFREE, 1, commit_double },
 	{ "double-3", 3, NEEDS_LLFREE, 8, commit_double },
@@ -1573,6 +1605,10 @@ static struct misuse misuses[] = {
 	{ "foreign", 0, NEEDS_LLFREE | NEEDS_OTHER_ZONE, 1, commit_foreign },
 	{ "mapped", 0, NEEDS_DEBUG_VM, 0, commit_mapped },
 	{ "reserved", 0, NEEDS_DEBUG_VM, 1, commit_reserved },
+	{ "use-private", ZONE_ORDER, NEEDS_EXCLUSIVE, 1L << ZONE_ORDER,
+	  commit_free, use_private },
+	{ "use-flags", ZONE_ORDER, NEEDS_EXCLUSIVE, 1L << ZONE_ORDER,
+	  commit_free, use_flags },
 };
 
 /* Why a misuse is not to be committed; NULL if it can be */
@@ -1588,6 +1624,11 @@ static const char *misuse_refused(const struct misuse *m)
 		return "would not be noticed without CONFIG_DEBUG_VM";
 	if ((m->needs & NEEDS_NO_DEBUG_VM) && IS_ENABLED(CONFIG_DEBUG_VM))
 		return "is a BUG() with CONFIG_DEBUG_VM";
+	if ((m->needs & NEEDS_EXCLUSIVE) &&
+	    (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE) || !zones_by_llfree()))
+		return "takes LLFree with CONFIG_LLFREE_CHECK_EXCLUSIVE to be noticed";
+	if ((m->needs & NEEDS_EXCLUSIVE) && num_online_cpus() < 2)
+		return "takes two CPUs";
 	return NULL;
 }
 
@@ -1649,14 +1690,59 @@ static int misuse_get_many(void)
 	return 0;
 }
 
+static struct page *misuse_alloc(struct misuse *m)
+{
+	return alloc_pages_node(first_online_node, GFP_KERNEL | __GFP_NOWARN |
+				__GFP_NORETRY, m->order);
+}
+
+static int use_task(void *data)
+{
+	struct misuse *m = data;
+	struct page *page;
+	unsigned int i;
+
+	while (!kthread_should_stop()) {
+		page = READ_ONCE(victim.page);
+		for (i = 0; i < 1U << m->order; i++)
+			m->use(page + i);
+		cond_resched();
+	}
+	return 0;
+}
+
+/* One task uses the victim while the other frees it, and is given it again. */
+static int misuse_use(struct misuse *m)
+{
+	unsigned long end = jiffies + USE_TIME;
+	struct page *page = victim.page;
+	struct task_struct *task;
+
+	task = kthread_run(use_task, m, "page_misuse");
+	if (IS_ERR(task))
+		return PTR_ERR(task);
+	do {
+		__free_pages(page, m->order);
+		page = misuse_alloc(m);
+		if (!page)
+			break;
+		WRITE_ONCE(victim.page, page);
+		cond_resched();
+	} while (time_before(jiffies, end));
+	kthread_stop(task);
+	victim.page = page;
+	if (!page)
+		return -ENOMEM;
+	victim.zone = page_zone(page);
+	return 0;
+}
+
 static int misuse_run(struct misuse *m)
 {
 	int ret = 0;
 
 	memset(&victim, 0, sizeof(victim));
-	victim.page = alloc_pages_node(first_online_node,
-				       GFP_KERNEL | __GFP_NOWARN |
-				       __GFP_NORETRY, m->order);
+	victim.page = misuse_alloc(m);
 	if (!victim.page)
 		return -ENOMEM;
 	victim.zone = page_zone(victim.page);
@@ -1667,13 +1753,15 @@ static int misuse_run(struct misuse *m)
 	}
 	if (m->needs & NEEDS_MANY)
 		ret = misuse_get_many();
-	if (!ret) {
+	if (!ret)
 		pr_info("misuse %s of pfn %#lx\n", m->name,
 			page_to_pfn(victim.page));
+	if (!ret && m->use)
+		ret = misuse_use(m);
+	if (!ret)
 		ret = stop_machine(misuse_commit, m, NULL);
-	} else {
+	else if (victim.page)
 		__free_pages(victim.page, m->order);
-	}
 	while (victim.nr--)
 		__free_page(victim.pages[victim.nr]);
 	kvfree(victim.pages);
