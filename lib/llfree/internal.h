@@ -75,6 +75,9 @@ static inline u32 tree_make(s32 free, unsigned int class, bool reserved)
 #define LOCAL_FREE_SHIFT	48
 #define LOCAL_FREE_MASK		0x7fffU
 #define LOCAL_ROW_MASK		(BIT_ULL(LOCAL_FREE_SHIFT) - 1)
+/* What says whose reservation it is */
+#define LOCAL_KEY_MASK		(LOCAL_PRESENT | \
+				 (LOCAL_ROW_MASK & ~(u64)(TREE_ROWS - 1)))
 
 static inline unsigned int local_free(u64 word)
 {
@@ -91,9 +94,14 @@ static inline unsigned long local_tree(u64 word)
 	return local_row(word) >> TREE_ROW_SHIFT;
 }
 
+static inline u64 local_key(unsigned long tree)
+{
+	return LOCAL_PRESENT | ((u64)tree << TREE_ROW_SHIFT);
+}
+
 static inline bool local_holds(u64 word, unsigned long tree)
 {
-	return (word & LOCAL_PRESENT) && local_tree(word) == tree;
+	return (word & LOCAL_KEY_MASK) == local_key(tree);
 }
 
 static inline u64 local_make(unsigned int free, unsigned long row)
@@ -181,7 +189,7 @@ static inline bool block_in_range(const struct llfree *llf, unsigned long frame,
  * row. Halves of a run are joined order by order; what is not aligned drops
  * out at the end.
  */
-static inline u64 row_runs(u64 row, unsigned int order)
+static __always_inline u64 row_runs(u64 row, unsigned int order)
 {
 	static const u64 aligned[LLFREE_ROW_ORDER + 1] = {
 		0xffffffffffffffffULL, 0x5555555555555555ULL,
@@ -190,25 +198,31 @@ static inline u64 row_runs(u64 row, unsigned int order)
 		0x0000000000000001ULL,
 	};
 	u64 free = ~row;
-	unsigned int i;
+	unsigned int run;
 
-	for (i = 0; i < order; i++)
-		free &= free >> (1U << i);
+	for (run = 1; run < 1U << order; run *= 2)
+		free &= free >> run;
 	return free & aligned[order];
 }
 
-/* All bits of the runs of 2^@order that start at @starts */
-static inline u64 runs_mask(u64 starts, unsigned int order)
+/* All bits of the run of 2^@order that starts at @bit */
+static __always_inline u64 run_mask(unsigned int bit, unsigned int order)
 {
-	unsigned int i;
+	return (~0ULL >> (LLFREE_ROW_FRAMES - (1U << order))) << bit;
+}
 
-	for (i = 0; i < order; i++)
-		starts |= starts << (1U << i);
+/* All bits of the runs of 2^@order that start at @starts */
+static __always_inline u64 runs_mask(u64 starts, unsigned int order)
+{
+	unsigned int run;
+
+	for (run = 1; run < 1U << order; run *= 2)
+		starts |= starts << run;
 	return starts;
 }
 
 /* All bits of the lowest @nr runs of 2^@order that start at @starts */
-static inline u64 runs_lowest(u64 starts, unsigned int order, unsigned int nr)
+static __always_inline u64 runs_lowest(u64 starts, unsigned int order, unsigned int nr)
 {
 	u64 rest = starts;
 
@@ -220,6 +234,39 @@ static inline u64 runs_lowest(u64 starts, unsigned int order, unsigned int nr)
 		starts &= ~rest;
 	}
 	return runs_mask(starts, order);
+}
+
+/* Fewer free frames than this are not worth a reservation. */
+#define MIN_RESERVE		16U
+/* With fewer, a search prefers another tree. */
+#define MIN_MATCH		(LLFREE_TREE_FRAMES / 16)
+
+/*
+ * default_rate() - rate() of llfree_default_policy
+ *
+ * Frames of one lifetime stay together: a tree has one class as long as
+ * anything in it is allocated. Another class's tree is taken over when most of
+ * it is free, since then what follows fills it with the new class; else only
+ * the needed frames are taken, so that it can go back to its own class.
+ */
+static inline enum llfree_level
+default_rate(unsigned int class, unsigned int tree, unsigned int free)
+{
+	if (free == LLFREE_TREE_FRAMES)
+		return LLFREE_LEVEL_FREE;
+	if (tree == class) {
+		if (free >= MIN_MATCH)
+			return LLFREE_LEVEL_MATCH;
+		if (free >= MIN_RESERVE)
+			return LLFREE_LEVEL_SPARSE;
+		return LLFREE_LEVEL_STEAL;
+	}
+	/* Huge blocks leave no holes behind and may go anywhere. */
+	if (class == LLFREE_CLASS_HUGE)
+		return LLFREE_LEVEL_STEAL;
+	if (free >= LLFREE_TREE_FRAMES / 2)
+		return LLFREE_LEVEL_DEMOTE;
+	return LLFREE_LEVEL_STEAL;
 }
 
 #endif /* _LIB_LLFREE_INTERNAL_H */

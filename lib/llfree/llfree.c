@@ -23,7 +23,7 @@
  *          signed: claims take from children without asking here, and changes
  *          of a view move what is left, which may leave a debt.
  *   local  one word per slot and class: {present, free, row}. The permits of
- *          a tree that the slot has reserved, and where it last found frames.
+ *          a tree that the slot has reserved, and where it looks next.
  *          What others put into a reserved tree is added to tree.free; the
  *          slot fetches it when its own permits run out.
  *
@@ -119,6 +119,13 @@ static inline struct llfree_delta *delta_or(struct llfree_delta *delta,
 	return unused;
 }
 
+/* How many of @free permits to take: at most @max, in units of @min, a power of 2 */
+static __always_inline unsigned int permits(unsigned int free, unsigned int min,
+					    unsigned int max)
+{
+	return min == max ? min : min(max, ALIGN_DOWN(free, min));
+}
+
 /* ---- Hint: which orders were looked for everywhere and not found ---- */
 
 /*
@@ -175,26 +182,13 @@ static void hint_raise(struct llfree *llf, unsigned int order,
 	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
 }
 
-/*
- * hint_freed() - report the largest block that holds freed frames
- *
- * @mask are the frames of @row that were freed, and @least is the order of the
- * block that they are known to have made: part of it may be allocated again
- * already, but a search that saw it before must not conclude that there was
- * none. To be called after child_give(), which is a full barrier.
- */
-static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
-		       unsigned int least, unsigned int view)
+static noinline void hint_report(struct llfree *llf, unsigned long row,
+				 u64 mask, unsigned int least,
+				 unsigned int view)
 {
 	unsigned int order = LLFREE_ROW_ORDER, want;
-	u32 hint;
+	u32 hint = READ_ONCE(llf->hint[view]);
 	u64 word;
-
-	if (view >= LLFREE_ALLOC_VIEWS)
-		return;
-	hint = READ_ONCE(llf->hint[view]);
-	if (likely(hint_idle(hint)))
-		return;
 
 	/* Mostly it is about blocks much larger than this one. */
 	want = min(hint_armed(hint), hint_exhausted(hint));
@@ -214,6 +208,23 @@ static void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
 		order = max(llfree_free_order(llf, row_frame(llf, row)),
 			    LLFREE_ROW_ORDER);
 	hint_raise(llf, max(order, least), view);
+}
+
+/*
+ * hint_freed() - report the largest block that holds freed frames
+ *
+ * @mask are the frames of @row that were freed, and @least is the order of the
+ * block that they are known to have made: part of it may be allocated again
+ * already, but a search that saw it before must not conclude that there was
+ * none. To be called after child_give(), which is a full barrier.
+ */
+static __always_inline void hint_freed(struct llfree *llf, unsigned long row,
+				       u64 mask, unsigned int least,
+				       unsigned int view)
+{
+	if (view < LLFREE_ALLOC_VIEWS &&
+	    unlikely(!hint_idle(READ_ONCE(llf->hint[view]))))
+		hint_report(llf, row, mask, least, view);
 }
 
 /* ---- Upper level: permits ---- */
@@ -280,7 +291,7 @@ static unsigned int tree_take(struct llfree *llf, unsigned int view,
 	do {
 		if (tree_free(old) < (s32)min)
 			return 0;
-		take = min_t(u32, max, ALIGN_DOWN(tree_free(old), min));
+		take = permits(tree_free(old), min, max);
 		new = tree_word(llf, tree_free(old) - take,
 				class == LLFREE_CLASS_NONE ||
 				tree_reserved(old) ? tree_class(old) : class,
@@ -298,30 +309,36 @@ static void local_release(struct llfree *llf, u64 word)
 }
 
 /*
- * Give permits to the reservation if it is one of @tree. It never holds more
- * than a tree has: the permits of frames that were claimed and put again, whose
- * debt is the tree's, must not pile up here.
+ * Give permits of frames in @row to the reservation if it is one of their tree.
+ * It never holds more than a tree has: the permits of frames that were claimed
+ * and put again, whose debt is the tree's, must not pile up here. What could
+ * serve for the next one of its size is where the slot looks next.
  */
-static bool local_put(u64 *local, unsigned long tree, unsigned int frames)
+static __always_inline bool local_put(u64 *local, unsigned long row,
+				      unsigned int frames)
 {
 	u64 old = READ_ONCE(*local), new;
 
 	do {
-		if (!local_holds(old, tree) ||
+		if (!local_holds(old, row >> TREE_ROW_SHIFT) ||
 		    local_free(old) + frames > LLFREE_TREE_FRAMES)
 			return false;
 		new = old + ((u64)frames << LOCAL_FREE_SHIFT);
+		if (frames >= LLFREE_ROW_FRAMES)
+			new = (new & ~LOCAL_ROW_MASK) | row;
 	} while (!try_cmpxchg_release(local, &old, new)); /* LLF(local_put:A) */
 	return true;
 }
 
 /*
  * local_sync() - fetch what others put into the tree that a slot has reserved
+ * @row: where the slot looks, in that tree
  * @need: permits without which it is not worth the while
  */
-static bool local_sync(struct llfree *llf, u64 *local, unsigned long tree,
+static bool local_sync(struct llfree *llf, u64 *local, unsigned long row,
 		       unsigned int need)
 {
+	unsigned long tree = row >> TREE_ROW_SHIFT;
 	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
 	u32 old = READ_ONCE(*word), new;
 
@@ -332,21 +349,32 @@ static bool local_sync(struct llfree *llf, u64 *local, unsigned long tree,
 	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(local_sync:A) */
 
 	/* The reservation may be gone by now. */
-	if (!local_put(local, tree, tree_free(old)))
+	if (!local_put(local, row, tree_free(old)))
 		tree_put(llf, LLFREE_VIEW_NORMAL, tree, tree_free(old));
 	return true;
+}
+
+/* The row after @frames from the start of @row, going round in its tree */
+static inline unsigned long row_after(unsigned long row, unsigned int frames)
+{
+	return (row & ~(TREE_ROWS - 1)) |
+	       ((row + (frames >> LLFREE_ROW_ORDER)) & (TREE_ROWS - 1));
 }
 
 /*
  * local_take() - take permits from a reservation
  * @min: least number, and unit
  * @max: most
- * @row: where the slot last found frames
+ * @row: where the slot is to look
+ *
+ * If the permits are for all of that row or more, it looks next at what comes
+ * after.
  *
  * Return: number of permits, a multiple of @min; 0 if there are less than that
  */
-static unsigned int local_take(u64 *local, unsigned int min, unsigned int max,
-			       unsigned long *row)
+static __always_inline unsigned int local_take(u64 *local, unsigned int min,
+					       unsigned int max,
+					       unsigned long *row)
 {
 	u64 old = READ_ONCE(*local), new;
 	unsigned int take;
@@ -354,15 +382,17 @@ static unsigned int local_take(u64 *local, unsigned int min, unsigned int max,
 	do {
 		if (!(old & LOCAL_PRESENT) || local_free(old) < min)
 			return 0;
-		take = min_t(unsigned int, max,
-			     ALIGN_DOWN(local_free(old), min));
+		take = permits(local_free(old), min, max);
 		new = old - ((u64)take << LOCAL_FREE_SHIFT);
+		if (take >= LLFREE_ROW_FRAMES)
+			new = (new & ~LOCAL_ROW_MASK) |
+			      row_after(local_row(old), take);
 	} while (!try_cmpxchg_acquire(local, &old, new)); /* LLF(local_take:A) */
 	*row = local_row(old);
 	return take;
 }
 
-/* Remember where frames were found. Losing the race loses only the hint. */
+/* Remember where to look. Losing the race loses only the hint. */
 static void local_set_row(u64 *local, unsigned long row)
 {
 	u64 old = READ_ONCE(*local);
@@ -372,24 +402,23 @@ static void local_set_row(u64 *local, unsigned long row)
 				    (old & ~LOCAL_ROW_MASK) | row);
 }
 
-/* Give permits of the normal view to a slot that has the tree, or the tree. */
-static void permits_put(struct llfree *llf, int slot, unsigned long tree,
-			unsigned int frames)
+/*
+ * Give permits of the normal view to the tree of @row, or reserve it for a slot
+ * that has given much to it: who frees much to a tree had better own it.
+ */
+static noinline void permits_put_tree(struct llfree *llf, int slot,
+				      unsigned long row, unsigned int frames)
 {
+	unsigned long tree = row >> TREE_ROW_SHIFT;
 	struct llfree_local *locals;
 	unsigned int class;
 	u64 last, count;
 	u32 old, new;
 
-	if (slot < 0 || !llf->nr_slots)
+	if (slot < 0)
 		goto out;
 
 	locals = &llf->locals[slot];
-	for (class = 0; class < llf->policy->nr_classes; class++)
-		if (local_put(&locals->reserved[class], tree, frames))
-			return;
-
-	/* Who frees much to a tree had better own it. */
 	last = READ_ONCE(locals->last_put);
 	count = (last >> 8) == tree ? (last & 0xff) + 1 : 1;
 	if (count < PUTS_TO_RESERVE) {
@@ -408,11 +437,29 @@ static void permits_put(struct llfree *llf, int slot, unsigned long tree,
 	} while (!try_cmpxchg_acquire(&llf->trees[LLFREE_VIEW_NORMAL][tree],
 				      &old, new)); /* LLF(tree_reserve:A) */
 	local_release(llf, xchg(&locals->reserved[class],
-				local_make(tree_free(old) + frames,
-					   tree << TREE_ROW_SHIFT)));
+				local_make(tree_free(old) + frames, row)));
 	return;
 out:
 	tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames);
+}
+
+/*
+ * Give permits of the normal view, of frames in @row and after, to a slot that
+ * has the tree, or to the tree.
+ */
+static __always_inline void permits_put(struct llfree *llf, int slot,
+					unsigned long row, unsigned int frames)
+{
+	u64 *local, *end;
+
+	if (likely(slot >= 0)) {
+		local = llf->locals[slot].reserved;
+		end = local + llf->policy->nr_classes;
+		for (; local < end; local++)
+			if (local_put(local, row, frames))
+				return;
+	}
+	permits_put_tree(llf, slot, row, frames);
 }
 
 /* ---- Lower level: children and rows ---- */
@@ -427,10 +474,10 @@ out:
  * Return: number of permits, a multiple of @min; 0 if there are less than that
  *	or the child has another view
  */
-static unsigned int child_take(struct llfree *llf, unsigned long child,
-			       unsigned int views, unsigned int min,
-			       unsigned int max, unsigned int *view,
-			       struct llfree_delta *delta)
+static __always_inline unsigned int
+child_take(struct llfree *llf, unsigned long child, unsigned int views,
+	   unsigned int min, unsigned int max, unsigned int *view,
+	   struct llfree_delta *delta)
 {
 	u16 *word = &llf->children[child];
 	u16 old = READ_ONCE(*word), new;
@@ -439,8 +486,7 @@ static unsigned int child_take(struct llfree *llf, unsigned long child,
 	do {
 		if (child_free(old) < min || !(views & BIT(child_view(old))))
 			return 0;
-		take = min_t(unsigned int, max,
-			     ALIGN_DOWN(child_free(old), min));
+		take = permits(child_free(old), min, max);
 		new = (old - take) & ~CHILD_REPORTED;
 	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(child_take:A) */
 
@@ -458,8 +504,9 @@ static unsigned int child_take(struct llfree *llf, unsigned long child,
  *	counted as many free frames already that something must be wrong, and
  *	the frames are leaked
  */
-static unsigned int child_give(struct llfree *llf, unsigned long child,
-			       unsigned int frames, struct llfree_delta *delta)
+static __always_inline unsigned int
+child_give(struct llfree *llf, unsigned long child, unsigned int frames,
+	   struct llfree_delta *delta)
 {
 	u16 *word = &llf->children[child];
 	u16 old = READ_ONCE(*word), new;
@@ -535,27 +582,42 @@ undo:
 	return false;
 }
 
+/* Are these rows free? @nr is a power of 2. */
+static __always_inline bool rows_free(const struct llfree *llf,
+				      unsigned long row, unsigned int nr)
+{
+	u64 bits = 0;
+
+	while (nr--)
+		bits |= READ_ONCE(llf->rows[row + nr]);
+	return !bits;
+}
+
+static __always_inline bool rows_allocated(const struct llfree *llf,
+					   unsigned long row, unsigned long nr)
+{
+	u64 bits = ~0ULL;
+
+	while (nr--)
+		bits &= READ_ONCE(llf->rows[row + nr]);
+	return bits == ~0ULL;
+}
+
 /*
  * Set all bits of a child of which the caller has all permits. Nobody else can
  * set one then, so there is nothing to compare with.
  */
-static bool rows_fill_child(struct llfree *llf, unsigned long child)
+static __always_inline bool rows_fill_child(struct llfree *llf, unsigned long child)
 {
-	u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	unsigned long row = child << CHILD_ROW_SHIFT;
 	unsigned int i;
 
-	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
-		if (WARN_ONCE(READ_ONCE(rows[i]),
-			      "llfree: free child %lu has allocated frames\n",
-			      child))
-			goto undo;
-		WRITE_ONCE(rows[i], ~0ULL);
-	}
+	if (WARN_ONCE(!rows_free(llf, row, LLFREE_CHILD_ROWS),
+		      "llfree: free child %lu has allocated frames\n", child))
+		return false;
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		WRITE_ONCE(llf->rows[row + i], ~0ULL);
 	return true;
-undo:
-	while (i--)
-		WRITE_ONCE(rows[i], 0);
-	return false;
 }
 
 /* Clear @mask in a row, if all of it is set. */
@@ -635,17 +697,6 @@ next:
 	return -1;
 }
 
-/* Are these rows free? @nr is a power of 2. */
-static bool rows_free(const struct llfree *llf, unsigned long row,
-		      unsigned int nr)
-{
-	u64 bits = 0;
-
-	while (nr--)
-		bits |= READ_ONCE(llf->rows[row + nr]);
-	return !bits;
-}
-
 /* The same for orders of more than a row and less than a child */
 static long child_get_rows(struct llfree *llf, struct get *g,
 			   unsigned long child, unsigned int max)
@@ -679,38 +730,51 @@ static long child_get_rows(struct llfree *llf, struct get *g,
 	return -1;
 }
 
-/* The same for one or more whole children */
-static long child_get_huge(struct llfree *llf, struct get *g,
-			   unsigned long child)
+/*
+ * child_get_huge() - get one or two whole children
+ * @lost: permits that the caller no longer has are added here
+ */
+static __always_inline bool child_get_huge(struct llfree *llf,
+					   unsigned long child, unsigned int nr,
+					   unsigned int views,
+					   unsigned int *lost,
+					   struct llfree_delta *delta)
 {
-	unsigned int nr = 1U << (g->order - LLFREE_CHILD_ORDER);
 	unsigned int view[2], i;
 
 	preempt_disable();
 	for (i = 0; i < nr; i++) {
-		if (!child_take(llf, child + i, BIT(g->view),
-				LLFREE_CHILD_FRAMES, LLFREE_CHILD_FRAMES,
-				&view[i], g->delta))
+		if (!child_take(llf, child + i, views, LLFREE_CHILD_FRAMES,
+				LLFREE_CHILD_FRAMES, &view[i], delta))
 			goto undo;
 	}
 	for (i = 0; i < nr; i++) {
 		if (!rows_fill_child(llf, child + i)) {
 			/* Corrupt; leak all of it, it must not be used. */
 			preempt_enable();
-			g->lost += get_frames(g);
-			return -1;
+			*lost += nr * LLFREE_CHILD_FRAMES;
+			return false;
 		}
 	}
 	preempt_enable();
+	return true;
+undo:
+	while (i--)
+		*lost += child_undo(llf, child + i, LLFREE_CHILD_FRAMES,
+				    view[i], delta);
+	preempt_enable();
+	return false;
+}
+
+/* The same for a search */
+static long child_get_children(struct llfree *llf, struct get *g,
+			       unsigned long child)
+{
+	if (!child_get_huge(llf, child, get_frames(g) >> LLFREE_CHILD_ORDER,
+			    BIT(g->view), &g->lost, g->delta))
+		return -1;
 	g->taken = get_frames(g);
 	return child << CHILD_ROW_SHIFT;
-undo:
-	while (i--) {
-		g->lost += child_undo(llf, child + i, LLFREE_CHILD_FRAMES,
-				      view[i], g->delta);
-	}
-	preempt_enable();
-	return -1;
 }
 
 /*
@@ -745,7 +809,7 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 		else if (g->order < LLFREE_CHILD_ORDER)
 			ret = child_get_rows(llf, g, child, held);
 		else
-			ret = child_get_huge(llf, g, child);
+			ret = child_get_children(llf, g, child);
 		if (ret >= 0)
 			return ret;
 		if (unlikely(max < g->lost + frames))
@@ -848,37 +912,97 @@ static inline unsigned int get_settle(struct get *g, unsigned int held,
 	return held;
 }
 
-/* From the tree that the slot has reserved. */
+/*
+ * get_quick() - from where the slot last found something, at the first attempt
+ * @held: permits that the caller has got for it, if it fails
+ * @row: where to go on with them
+ * @lost: how many of them went to another view, see struct get
+ *
+ * This is where nearly all blocks of up to a row come from. What does not go
+ * straight is left to who knows all the cases.
+ *
+ * Return: first frame, or negative
+ */
+static __always_inline long get_quick(struct llfree *llf, u64 *local,
+				      unsigned int order, unsigned int *held,
+				      unsigned long *row, unsigned int *lost,
+				      struct llfree_delta *delta)
+{
+	const unsigned int frames = 1U << order;
+	unsigned int view, bit;
+	unsigned long child, at;
+	u64 word, mask;
+	bool ok;
+
+	*held = local_take(local, frames, frames, row);
+	if (unlikely(!*held))
+		return -1;
+	child = *row >> CHILD_ROW_SHIFT;
+
+	at = *row;
+	for (;;) {
+		word = READ_ONCE(llf->rows[at]);
+		mask = row_runs(word, order);
+		if (likely(mask))
+			break;
+		if (!(++at & (LLFREE_CHILD_ROWS - 1)))
+			return -1;
+	}
+	bit = __ffs64(mask);
+
+	preempt_disable();
+	if (unlikely(!child_take(llf, child, BIT(LLFREE_VIEW_NORMAL), frames,
+				 frames, &view, delta))) {
+		preempt_enable();
+		return -1;
+	}
+	ok = row_set(llf, at, &word, run_mask(bit, order));
+	preempt_enable();
+	if (unlikely(!ok)) {
+		*lost = child_undo(llf, child, frames, view, delta);
+		return -1;
+	}
+	if (at != *row)
+		local_set_row(local, row_after(at, frames));
+	return row_frame(llf, at) + bit;
+}
+
+/*
+ * From the tree that the slot has reserved. Starts with @held permits of the
+ * tree of @row, if there are any.
+ */
 static __always_inline long get_reserved(struct llfree *llf, struct get *g,
-					 u64 *local)
+					 u64 *local, unsigned int held,
+					 unsigned long row)
 {
 	const unsigned int frames = get_frames(g);
-	unsigned int held, left;
-	unsigned long row;
+	unsigned int left;
 	u64 word;
 	long ret;
 
-	held = local_take(local, frames, g->nr * frames, &row);
+	if (!held)
+		held = local_take(local, frames, g->nr * frames, &row);
 	while (unlikely(!held)) {
 		word = READ_ONCE(*local);
 		if (!(word & LOCAL_PRESENT))
 			return -1;
 		if (local_free(word) < frames &&
-		    !local_sync(llf, local, local_tree(word),
+		    !local_sync(llf, local, local_row(word),
 				frames - local_free(word)))
 			return -1;
 		held = local_take(local, frames, g->nr * frames, &row);
 	}
 
-	ret = tree_get(llf, g, row, held);
+	ret = -1;
+	if (likely(held >= g->lost + frames))
+		ret = tree_get(llf, g, row, held);
 	left = get_settle(g, held, ret >= 0);
 	if (likely(ret >= 0)) {
-		if (unlikely(left) &&
-		    !local_put(local, ret >> TREE_ROW_SHIFT, left))
+		if (unlikely(left) && !local_put(local, ret, left))
 			tree_put(llf, LLFREE_VIEW_NORMAL,
 				 ret >> TREE_ROW_SHIFT, left);
 		if (ret != row)
-			local_set_row(local, ret);
+			local_set_row(local, row_after(ret, g->taken));
 		return ret;
 	}
 	/* To the tree, lest we take the same ones again. */
@@ -905,6 +1029,22 @@ static void get_note_class(const struct llfree *llf, struct get *g,
 	g->delta->old_class = class;
 }
 
+/*
+ * How well a tree with some free frames suits. That of the default policy is
+ * called in a way that needs no indirect call, which is dear on many CPUs.
+ */
+static __always_inline enum llfree_level
+tree_level(const struct llfree *llf, const struct get *g, u32 word)
+{
+	unsigned int free = min_t(u32, tree_free(word), LLFREE_TREE_FRAMES);
+
+	if (g->view != LLFREE_VIEW_NORMAL)
+		return LLFREE_LEVEL_STEAL;
+	if (likely(llf->policy == &llfree_default_policy))
+		return default_rate(g->class, tree_class(word), free);
+	return llf->policy->rate(g->class, tree_class(word), free);
+}
+
 /* Reserve a tree of @level, get from it, and make it the slot's tree. */
 static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 			unsigned long tree, unsigned long row,
@@ -917,8 +1057,7 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 
 	do {
 		if (tree_reserved(old) || tree_free(old) < (s32)get_frames(g) ||
-		    llf->policy->rate(g->class, tree_class(old),
-				      tree_free(old)) != level)
+		    tree_level(llf, g, old) != level)
 			return -1;
 	} while (!try_cmpxchg_acquire(word, &old,
 				      tree_make(0, g->class, true)));
@@ -982,12 +1121,7 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 
 	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g))
 		return -1;
-	if (g->view == LLFREE_VIEW_NORMAL)
-		level = llf->policy->rate(g->class, class,
-					  min_t(u32, tree_free(word),
-						LLFREE_TREE_FRAMES));
-	else
-		level = LLFREE_LEVEL_STEAL;
+	level = tree_level(llf, g, word);
 	if (level < first || level > last)
 		return -1;
 
@@ -1121,7 +1255,7 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 				row = child_get_rows(llf, g, child,
 						     get_frames(g));
 			else
-				row = child_get_huge(llf, g, child);
+				row = child_get_children(llf, g, child);
 			tree = child >> TREE_CHILD_SHIFT;
 			lost = g->lost;
 			g->lost = 0;
@@ -1143,6 +1277,53 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 		}
 		if (stuck && ++stuck_passes == MAX_STUCK_PASSES)
 			break;
+	}
+	return -1;
+}
+
+/*
+ * get_range() - from the tree of [@low, @high) that suits best
+ *
+ * Looks at each tree once, from @start on. Takes the first that is at least
+ * @good, else tries the worse levels up to @last, as far as it saw them, one
+ * after the other.
+ */
+static long get_range(struct llfree *llf, struct get *g, unsigned long start,
+		      unsigned long low, unsigned long high,
+		      enum llfree_level good, enum llfree_level last)
+{
+	unsigned long first[LLFREE_LEVEL_REJECT], tree = start, i;
+	const s32 frames = get_frames(g);
+	unsigned int seen = 0, level;
+	/* Of a tree that was not good enough; 0 has too few frames anyway. */
+	u32 word, worse = 0;
+	long ret;
+
+	for (i = low; i < high; i++, tree = tree + 1 == high ? low : tree + 1) {
+		word = READ_ONCE(llf->trees[g->view][tree]);
+		if (word == worse || tree_free(word) < frames ||
+		    tree_reserved(word))
+			continue;
+		level = tree_level(llf, g, word);
+		if (level <= good) {
+			ret = get_tree(llf, g, tree, LLFREE_LEVEL_MATCH, good);
+			if (ret >= 0)
+				return ret;
+			continue;
+		}
+		worse = word;
+		if (level <= last && !(seen & BIT(level))) {
+			seen |= BIT(level);
+			first[level] = tree;
+		}
+	}
+
+	for (level = good + 1; level <= last; level++) {
+		if (!(seen & BIT(level)))
+			continue;
+		ret = get_trees(llf, g, first[level], low, high, level, level);
+		if (ret >= 0)
+			return ret;
 	}
 	return -1;
 }
@@ -1169,36 +1350,22 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 		start = llf->nr_trees * g->slot / llf->nr_slots;
 	else
 		start = 0;
-	low = ALIGN_DOWN(start, near);
-	high = min(low + near, llf->nr_trees);
 
 	if (llf->nr_trees > near) {
-		ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_MATCH,
-				LLFREE_LEVEL_SPARSE);
-		if (ret >= 0)
-			return ret;
-		ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_FREE,
+		low = ALIGN_DOWN(start, near);
+		high = min(low + near, llf->nr_trees);
+		ret = get_range(llf, g, start, low, high, LLFREE_LEVEL_SPARSE,
 				LLFREE_LEVEL_FREE);
-		if (ret >= 0)
-			return ret;
+		if (ret < 0)
+			ret = get_range(llf, g, start, 0, llf->nr_trees,
+					LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
 	} else {
-		ret = get_trees(llf, g, start, 0, llf->nr_trees,
-				LLFREE_LEVEL_MATCH, LLFREE_LEVEL_SPARSE);
-		if (ret >= 0)
-			return ret;
+		ret = get_range(llf, g, start, 0, llf->nr_trees,
+				LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_STEAL);
 	}
-	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_MATCH,
-			LLFREE_LEVEL_FREE);
 	if (ret >= 0)
 		return ret;
-	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_DEMOTE,
-			LLFREE_LEVEL_DEMOTE);
-	if (ret >= 0)
-		return ret;
-	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_STEAL,
-			LLFREE_LEVEL_STEAL);
-	if (ret >= 0)
-		return ret;
+
 	ret = get_steal(llf, g, true);
 	if (ret >= 0 || (g->flags & LLFREE_GET_NOFRAGMENT))
 		return ret;
@@ -1206,15 +1373,17 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	return ret >= 0 ? ret : get_anywhere(llf, g);
 }
 
-static __always_inline long get_any(struct llfree *llf, struct get *g)
+/* With @held permits of the tree of @row to start with, see get_quick() */
+static __always_inline long get_any(struct llfree *llf, struct get *g,
+				    unsigned int held, unsigned long row)
 {
 	u64 *local = get_local(llf, g);
-	long row;
+	long ret;
 
 	if (local) {
-		row = get_reserved(llf, g, local);
-		if (likely(row >= 0))
-			return row;
+		ret = get_reserved(llf, g, local, held, row);
+		if (likely(ret >= 0))
+			return ret;
 	}
 	if (g->flags & LLFREE_GET_RESERVED)
 		return -1;
@@ -1244,6 +1413,44 @@ static void get_init(struct get *g, const struct llfree_request *req,
 	g->delta = delta;
 }
 
+/* A block from anywhere, with what get_quick() has left */
+static noinline long get_one(struct llfree *llf,
+			     const struct llfree_request *req,
+			     unsigned int held, unsigned long start,
+			     unsigned int lost, struct llfree_delta *delta)
+{
+	struct get g;
+	long row;
+
+	get_init(&g, req, 1, delta);
+	g.lost = lost;
+	row = get_any(llf, &g, held, start);
+	if (unlikely(row < 0))
+		return -ENOMEM;
+	if (g.order <= LLFREE_ROW_ORDER)
+		return row_frame(llf, row) + __ffs64(g.mask);
+	return row_frame(llf, row);
+}
+
+/* Like get_quick(), for larger blocks, and with get_one() behind it */
+static noinline long get_large(struct llfree *llf,
+			       const struct llfree_request *req, u64 *local,
+			       struct llfree_delta *delta)
+{
+	const unsigned int frames = 1U << req->order;
+	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
+	unsigned int held, lost = 0;
+	unsigned long row = 0, child;
+
+	held = local_take(local, frames, frames, &row);
+	child = row >> CHILD_ROW_SHIFT;
+	if (likely(held) && nr && !(child & (nr - 1)) &&
+	    child_get_huge(llf, child, nr, BIT(LLFREE_VIEW_NORMAL), &lost,
+			   delta))
+		return child_frame(llf, child);
+	return get_one(llf, req, held, row, lost, delta);
+}
+
 /**
  * llfree_get() - allocate a block
  * @llf: the instance
@@ -1264,20 +1471,25 @@ static void get_init(struct get *g, const struct llfree_request *req,
 long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta)
 {
+	unsigned int held = 0, lost = 0;
 	struct llfree_delta unused;
-	struct get g;
-	long row;
+	unsigned long row = 0;
+	long frame;
+	u64 *local;
 
 	if (unlikely(!request_valid(llf, req)))
 		return -EINVAL;
-
-	get_init(&g, req, 1, delta_or(delta, &unused));
-	row = get_any(llf, &g);
-	if (unlikely(row < 0))
-		return -ENOMEM;
-	if (g.order <= LLFREE_ROW_ORDER)
-		return row_frame(llf, row) + __ffs64(g.mask);
-	return row_frame(llf, row);
+	delta = delta_or(delta, &unused);
+	if (req->slot >= 0 && req->view == LLFREE_VIEW_NORMAL) {
+		local = &llf->locals[req->slot].reserved[req->class];
+		if (unlikely(req->order > LLFREE_ROW_ORDER))
+			return get_large(llf, req, local, delta);
+		frame = get_quick(llf, local, req->order, &held, &row, &lost,
+				  delta);
+		if (likely(frame >= 0))
+			return frame;
+	}
+	return get_one(llf, req, held, row, lost, delta);
 }
 EXPORT_SYMBOL_GPL(llfree_get);
 
@@ -1311,7 +1523,7 @@ long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 
 	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
 	get_init(&g, req, nr, delta_or(delta, &unused));
-	row = get_any(llf, &g);
+	row = get_any(llf, &g, 0, 0);
 	if (unlikely(row < 0))
 		return -ENOMEM;
 	*mask = g.mask;
@@ -1335,20 +1547,11 @@ static __always_inline void put_frames(struct llfree *llf, int slot,
 
 	preempt_enable();
 	if (likely(view == LLFREE_VIEW_NORMAL))
-		permits_put(llf, slot, child >> TREE_CHILD_SHIFT, frames);
+		permits_put(llf, slot, row, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
 		tree_put(llf, view, child >> TREE_CHILD_SHIFT, frames);
 	hint_freed(llf, row, mask,
 		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
-}
-
-static bool rows_allocated(const struct llfree *llf, unsigned long row,
-			   unsigned long nr)
-{
-	while (nr--)
-		if (READ_ONCE(llf->rows[row + nr]) != ~0ULL)
-			return false;
-	return true;
 }
 
 /*
@@ -1381,9 +1584,70 @@ undo:
 	return false;
 }
 
+/* Put whole children, one after the other. */
+static int put_children(struct llfree *llf, int slot, unsigned long child,
+			unsigned long nr, struct llfree_delta *delta)
+{
+	unsigned long end = child + nr, first = child;
+	unsigned int view, frames = 0;
+	int ret = 0;
+
+	for (; child < end; child++) {
+		/* Those of the normal view go together, tree by tree. */
+		if (unlikely(frames && !(child & (LLFREE_TREE_CHILDREN - 1)))) {
+			permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
+			frames = 0;
+		}
+		preempt_disable();
+		if (unlikely(!rows_clear(llf, child << CHILD_ROW_SHIFT,
+					 LLFREE_CHILD_ROWS))) {
+			preempt_enable();
+			ret = -EINVAL;
+			break;
+		}
+		view = child_give(llf, child, LLFREE_CHILD_FRAMES, delta);
+		preempt_enable();
+		if (likely(view == LLFREE_VIEW_NORMAL)) {
+			if (!frames)
+				first = child;
+			frames += LLFREE_CHILD_FRAMES;
+		} else if (view < LLFREE_ALLOC_VIEWS) {
+			tree_put(llf, view, child >> TREE_CHILD_SHIFT,
+				 LLFREE_CHILD_FRAMES);
+		}
+		hint_freed(llf, child << CHILD_ROW_SHIFT, ~0ULL,
+			   LLFREE_CHILD_ORDER, view);
+	}
+	if (likely(frames))
+		permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
+	return ret;
+}
+
 static bool slot_valid(const struct llfree *llf, int slot)
 {
 	return slot >= LLFREE_NO_SLOT && slot < (int)llf->nr_slots;
+}
+
+/* A block of more than a row */
+static noinline int put_large(struct llfree *llf, int slot, unsigned long row,
+			      unsigned int order, struct llfree_delta *delta)
+{
+	unsigned long nr = 1UL << (order - LLFREE_ROW_ORDER);
+
+	if (order >= LLFREE_CHILD_ORDER) {
+		if (order > LLFREE_CHILD_ORDER && !rows_allocated(llf, row, nr))
+			return -EINVAL;
+		return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
+				    nr >> CHILD_ROW_SHIFT, delta);
+	}
+
+	preempt_disable();
+	if (!rows_clear(llf, row, nr)) {
+		preempt_enable();
+		return -EINVAL;
+	}
+	put_frames(llf, slot, row, ~0ULL, 1U << order, delta);
+	return 0;
 }
 
 /**
@@ -1405,8 +1669,8 @@ static bool slot_valid(const struct llfree *llf, int slot)
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta)
 {
-	unsigned long row, end, nr;
 	struct llfree_delta unused;
+	unsigned long row;
 
 	if (unlikely(order >= BITS_PER_LONG - 1 || !slot_valid(llf, slot) ||
 		     !IS_ALIGNED(frame, 1UL << order) ||
@@ -1415,10 +1679,8 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	delta = delta_or(delta, &unused);
 
 	row = frame_row(llf, frame);
-	if (order <= LLFREE_ROW_ORDER) {
-		u64 mask = order == LLFREE_ROW_ORDER ? ~0ULL :
-			((1ULL << (1U << order)) - 1) <<
-			(frame & (LLFREE_ROW_FRAMES - 1));
+	if (likely(order <= LLFREE_ROW_ORDER)) {
+		u64 mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
 
 		preempt_disable();
 		if (unlikely(!row_clear(llf, row, mask))) {
@@ -1429,20 +1691,7 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 		return 0;
 	}
 
-	end = row + (1UL << (order - LLFREE_ROW_ORDER));
-	if (order > LLFREE_CHILD_ORDER && !rows_allocated(llf, row, end - row))
-		return -EINVAL;
-	nr = min(end - row, LLFREE_CHILD_ROWS);
-	for (; row < end; row += nr) {
-		preempt_disable();
-		if (!rows_clear(llf, row, nr)) {
-			preempt_enable();
-			return -EINVAL;
-		}
-		put_frames(llf, slot, row, ~0ULL, nr << LLFREE_ROW_ORDER,
-			   delta);
-	}
-	return 0;
+	return put_large(llf, slot, row, order, delta);
 }
 EXPORT_SYMBOL_GPL(llfree_put);
 
@@ -1558,31 +1807,25 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
-	row = frame_row(llf, frame);
 	child = frame_child(llf, frame);
 	if (order > LLFREE_CHILD_ORDER) {
 		if (!claim_child(llf, child, views, delta))
 			return -EBUSY;
 		if (claim_child(llf, child + 1, views, delta))
 			return 0;
-		/* Without a slot: it is the tree that owes the permits. */
-		preempt_disable();
-		if (!rows_clear(llf, row, LLFREE_CHILD_ROWS)) {
-			/* Freed by who does not own it, and reported there */
-			preempt_enable();
-			return -EBUSY;
-		}
-		put_frames(llf, LLFREE_NO_SLOT, row, ~0ULL,
-			   LLFREE_CHILD_FRAMES, delta);
+		/*
+		 * Without a slot: it is the tree that owes the permits. It does
+		 * not fail but for who frees what is not theirs.
+		 */
+		put_children(llf, LLFREE_NO_SLOT, child, 1, delta);
 		return -EBUSY;
 	}
 	if (order == LLFREE_CHILD_ORDER)
 		return claim_child(llf, child, views, delta) ? 0 : -EBUSY;
 
+	row = frame_row(llf, frame);
 	if (order <= LLFREE_ROW_ORDER) {
-		u64 mask = order == LLFREE_ROW_ORDER ? ~0ULL :
-			((1ULL << (1U << order)) - 1) <<
-			(frame & (LLFREE_ROW_FRAMES - 1));
+		u64 mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
 		u64 word = READ_ONCE(llf->rows[row]);
 
 		if (word & mask)
@@ -1714,8 +1957,7 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 	do {
 		if (child_view(old) == view)
 			return -EALREADY;
-		new = child_make(child_free(old), view) |
-		      (old & CHILD_REPORTED);
+		new = (old & ~CHILD_VIEW_MASK) | (view << CHILD_VIEW_SHIFT);
 	} while (!try_cmpxchg(word, &old, new)); /* LLF(set_view:A) */
 
 	from = child_view(old);

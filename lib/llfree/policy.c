@@ -1,40 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which tree suits which request: the default policy for a kernel.
- *
- * Frames of one lifetime stay together: a tree has one class as long as
- * anything in it is allocated. Another class's tree is taken over when most of
- * it is free, since then what follows fills it with the new class; else only
- * the needed frames are taken, so that it can go back to its own class.
+ * Which tree suits which request: the default policy for a kernel. See
+ * default_rate() for what it does.
  */
 #include <linux/export.h>
 
 #include "internal.h"
-
-/* Fewer free frames than this are not worth a reservation. */
-#define MIN_RESERVE		16U
-/* With fewer, a search prefers another tree. */
-#define MIN_MATCH		(LLFREE_TREE_FRAMES / 16)
-
-static enum llfree_level default_rate(unsigned int class, unsigned int tree,
-				      unsigned int free)
-{
-	if (free == LLFREE_TREE_FRAMES)
-		return LLFREE_LEVEL_FREE;
-	if (tree == class) {
-		if (free >= MIN_MATCH)
-			return LLFREE_LEVEL_MATCH;
-		if (free >= MIN_RESERVE)
-			return LLFREE_LEVEL_SPARSE;
-		return LLFREE_LEVEL_STEAL;
-	}
-	/* Huge blocks leave no holes behind and may go anywhere. */
-	if (class == LLFREE_CLASS_HUGE)
-		return LLFREE_LEVEL_STEAL;
-	if (free >= LLFREE_TREE_FRAMES / 2)
-		return LLFREE_LEVEL_DEMOTE;
-	return LLFREE_LEVEL_STEAL;
-}
 
 /* Trees start as movable: that is what most of their frames will be. */
 const struct llfree_policy llfree_default_policy = {

@@ -3,12 +3,23 @@
  * Nanoseconds per operation of the core, on this machine, without a kernel
  * around it. Each thread is pinned to a CPU and has a slot of its own.
  *
+ *   prim    what the machine needs for a load and a compare-and-swap on one
+ *           private cache line (cas), on each of three (floor), and on one that
+ *           all threads share (shared). With three levels nothing can be faster
+ *           than the floor, so all results are given in multiples of it, too.
  *   bulk    every thread gets blocks, waits for the others, puts all in order
  *   words   the same, 64 frames (or what a row has) with each operation; per
  *           block
- *   repeat  put and get of one block; per pair
- *   floor   what the machine needs for a load and a compare-and-swap on each of
- *           three private cache lines: nothing with three levels can be faster
+ *   repeat  put and get of one block
+ *   rand    every thread gets blocks; they are shuffled across all threads, and
+ *           put: mostly what others got
+ *   remote  what all threads got is put by one; by two of more than four
+ *   exit    every thread puts what it got, in random order, all at once
+ *   mixed   random gets and puts, orders as a kernel asks for them
+ *   fill    gets and puts while part of the memory is in use, scattered
+ *
+ * The CSV has a row for each round, in the form that the kernel's benchmark
+ * module has.
  */
 #include <linux/align.h>
 #include <linux/bitops.h>
@@ -31,22 +42,22 @@
 #define MAX_THREADS	256
 #define MAX_ROUNDS	101
 #define MAX_ORDERS	LLFREE_NR_ORDERS
-/* Blocks that a thread gets in a round, if memory is large enough */
-#define MAX_BLOCKS	524288UL
-#define REPEATS		1000000UL
+/* Blocks that fill gets and puts at a time, and that mixed holds at most */
+#define BATCH		256U
+#define MIXED_HELD	1024U
 
 enum measure {
+	CAS,
 	FLOOR,
-	BULK_GET,
-	BULK_PUT,
-	WORDS_GET,
-	WORDS_PUT,
-	REPEAT,
+	SHARED,
+	ALLOC,
+	FREE,
+	PAIR,
 	NR_MEASURES,
 };
 
 static const char *const measure_names[] = {
-	"floor", "bulk get", "bulk put", "words get", "words put", "repeat",
+	"cas_ns", "floor_ns", "shared_ns", "alloc_ns", "free_ns", "pair_ns",
 };
 
 static struct {
@@ -54,28 +65,41 @@ static struct {
 	unsigned int nr_threads;
 	unsigned int orders[MAX_ORDERS];
 	unsigned int nr_orders;
+	unsigned int levels[16];
+	unsigned int nr_levels;
+	unsigned int benches;
 	unsigned int rounds;
+	unsigned int ops;
 	unsigned long gib;
 	bool csv;
 } opt = {
-	.orders = { 0, 3, 9, 10 }, .nr_orders = 4, .rounds = 7, .gib = 8,
+	.orders = { 0, 3, 9, 10 }, .nr_orders = 4,
+	.levels = { 0, 50, 90, 99 }, .nr_levels = 4,
+	.rounds = 7, .ops = 500000, .gib = 8,
 };
-
-/* One run: some threads, one order */
-static struct inst in;
-static unsigned int nr_threads, order;
-static unsigned long blocks;
-static pthread_barrier_t barrier;
 
 struct worker {
 	pthread_t pthread;
 	unsigned int nr;
+	/* Blocks that it holds, and for words the bits of each */
 	unsigned long *frames;
 	u64 *masks;
+	unsigned long n;
+	struct rng rng;
+	struct llfree_delta delta;
 	double ns[NR_MEASURES];
+	unsigned long ops[NR_MEASURES];
 };
 
+/* One round: a bench with some threads, one order and level */
+static struct inst in;
+static unsigned int nr_threads, order, level;
+static unsigned long blocks;
+static pthread_barrier_t barrier;
 static struct worker workers[MAX_THREADS];
+static struct {
+	u64 word;
+} __aligned(256) shared_line;
 
 /* CPU time of the thread: what else runs on the machine does not count. */
 static double now(void)
@@ -103,113 +127,309 @@ static void pin(unsigned int nr)
 		die("no affinity");
 }
 
-static double run_floor(void)
+static void meet(void)
+{
+	pthread_barrier_wait(&barrier);
+}
+
+static void count(struct worker *w, enum measure m, double start,
+		  unsigned long ops)
+{
+	w->ns[m] += now() - start;
+	w->ops[m] += ops;
+}
+
+static long get(struct worker *w, unsigned int o)
+{
+	struct llfree_request req = { .slot = w->nr, .order = o };
+
+	return llfree_get(&in.llf, &req, &w->delta);
+}
+
+static void put(struct worker *w, unsigned long frame, unsigned int o)
+{
+	if (llfree_put(&in.llf, w->nr, frame, o, &w->delta))
+		die("what was got cannot be put");
+}
+
+static void run_prim(struct worker *w)
 {
 	struct {
 		u64 word;
 	} __aligned(256) lines[3] = {};
-	unsigned long i;
-	double start = now();
-	int j;
+	unsigned int i, j, m;
+	double start;
+	u64 old;
 
-	for (i = 0; i < REPEATS; i++) {
-		for (j = 0; j < 3; j++) {
-			u64 old = READ_ONCE(lines[j].word);
-
-			try_cmpxchg(&lines[j].word, &old, old + 1);
+	for (m = CAS; m <= FLOOR; m++) {
+		start = now();
+		for (i = 0; i < opt.ops; i++) {
+			for (j = 0; j < (m == CAS ? 1 : 3); j++) {
+				old = READ_ONCE(lines[j].word);
+				try_cmpxchg(&lines[j].word, &old, old + 1);
+			}
 		}
+		count(w, m, start, opt.ops);
 	}
-	return (now() - start) / REPEATS;
+	meet();
+	start = now();
+	for (i = 0; i < opt.ops / 10; i++) {
+		old = READ_ONCE(shared_line.word);
+		while (!try_cmpxchg(&shared_line.word, &old, old + 1))
+			;
+	}
+	count(w, SHARED, start, opt.ops / 10);
+}
+
+static void get_blocks(struct worker *w)
+{
+	double start;
+	long frame;
+
+	meet();
+	start = now();
+	for (w->n = 0; w->n < blocks; w->n++) {
+		frame = get(w, order);
+		if (frame < 0)
+			die("out of memory");
+		w->frames[w->n] = frame;
+	}
+	count(w, ALLOC, start, w->n);
+	meet();
+}
+
+static void put_blocks(struct worker *w, unsigned long n)
+{
+	double start = now();
+	unsigned long i;
+
+	for (i = 0; i < n; i++)
+		put(w, w->frames[i], order);
+	count(w, FREE, start, n);
 }
 
 static void run_bulk(struct worker *w)
 {
-	struct llfree_request req = { .slot = w->nr, .order = order };
-	struct llfree_delta delta = {};
-	unsigned long i, n;
-	double start;
-
-	pthread_barrier_wait(&barrier);
-	start = now();
-	for (n = 0; n < blocks; n++) {
-		long frame = llfree_get(&in.llf, &req, &delta);
-
-		if (frame < 0)
-			break;
-		w->frames[n] = frame;
-	}
-	w->ns[BULK_GET] = (now() - start) / n;
-	if (n < blocks)
-		die("out of memory");
-
-	pthread_barrier_wait(&barrier);
-	start = now();
-	for (i = 0; i < n; i++)
-		if (llfree_put(&in.llf, w->nr, w->frames[i], order, &delta))
-			die("put failed");
-	w->ns[BULK_PUT] = (now() - start) / n;
+	get_blocks(w);
+	put_blocks(w, w->n);
 }
 
 static void run_words(struct worker *w)
 {
 	struct llfree_request req = { .slot = w->nr, .order = order };
-	struct llfree_delta delta = {};
 	unsigned long i, n = 0, words;
 	double start;
+	long frame;
 
-	pthread_barrier_wait(&barrier);
-	if (order > LLFREE_ROW_ORDER)
-		return;
+	meet();
 	start = now();
 	for (words = 0; n < blocks; words++) {
-		long frame = llfree_get_bulk(&in.llf, &req,
-					     LLFREE_ROW_FRAMES >> order,
-					     &w->masks[words], &delta);
-
+		frame = llfree_get_bulk(&in.llf, &req,
+					LLFREE_ROW_FRAMES >> order,
+					&w->masks[words], &w->delta);
 		if (frame < 0)
 			die("out of memory");
 		w->frames[words] = frame;
 		n += hweight64(w->masks[words]) >> order;
 	}
-	w->ns[WORDS_GET] = (now() - start) / n;
+	count(w, ALLOC, start, n);
+	meet();
 	start = now();
 	for (i = 0; i < words; i++)
 		if (llfree_put_bulk(&in.llf, w->nr, w->frames[i], w->masks[i],
-				    &delta))
-			die("put failed");
-	w->ns[WORDS_PUT] = (now() - start) / n;
+				    &w->delta))
+			die("what was got cannot be put");
+	count(w, FREE, start, n);
 }
 
 static void run_repeat(struct worker *w)
 {
-	struct llfree_request req = { .slot = w->nr, .order = order };
-	struct llfree_delta delta = {};
-	unsigned long i;
+	unsigned int i;
 	double start;
 	long frame;
 
-	pthread_barrier_wait(&barrier);
-	frame = llfree_get(&in.llf, &req, &delta);
+	meet();
+	frame = get(w, order);
 	start = now();
-	for (i = 0; i < REPEATS; i++) {
-		if (frame < 0 || llfree_put(&in.llf, w->nr, frame, order, &delta))
-			die("repeat failed");
-		frame = llfree_get(&in.llf, &req, &delta);
+	for (i = 0; i < opt.ops; i++) {
+		if (frame < 0)
+			die("out of memory");
+		put(w, frame, order);
+		frame = get(w, order);
 	}
-	w->ns[REPEAT] = (now() - start) / REPEATS;
-	llfree_put(&in.llf, w->nr, frame, order, &delta);
+	count(w, PAIR, start, opt.ops);
+	put(w, frame, order);
 }
+
+static void swap_frames(unsigned long *a, unsigned long *b)
+{
+	unsigned long c = *a;
+
+	*a = *b;
+	*b = c;
+}
+
+static void run_rand(struct worker *w)
+{
+	unsigned long i, j;
+
+	get_blocks(w);
+	if (!w->nr) {
+		for (i = blocks * nr_threads; i-- > 1; ) {
+			j = rng_below(&w->rng, i + 1);
+			swap_frames(&workers[i % nr_threads].frames[i / nr_threads],
+				    &workers[j % nr_threads].frames[j / nr_threads]);
+		}
+	}
+	meet();
+	put_blocks(w, w->n);
+}
+
+static void run_remote(struct worker *w)
+{
+	unsigned int i, freeing = nr_threads > 4 ? 2 : 1;
+	unsigned long j;
+	double start;
+
+	get_blocks(w);
+	if (w->nr >= freeing)
+		return;
+	start = now();
+	for (i = w->nr; i < nr_threads; i += freeing)
+		for (j = 0; j < blocks; j++)
+			put(w, workers[i].frames[j], order);
+	count(w, FREE, start, blocks * DIV_ROUND_UP(nr_threads - w->nr, freeing));
+}
+
+static void run_exit(struct worker *w)
+{
+	unsigned long i;
+
+	get_blocks(w);
+	for (i = w->n; i-- > 1; )
+		swap_frames(&w->frames[i], &w->frames[rng_below(&w->rng, i + 1)]);
+	meet();
+	put_blocks(w, w->n);
+}
+
+/* Mostly single pages, then slabs, stacks and buffers, some huge pages */
+static unsigned int mixed_order(struct rng *rng)
+{
+	static const struct {
+		unsigned int order, percent;
+	} share[] = {
+		{ 0, 80 }, { 1, 5 }, { 2, 5 }, { 3, 6 }, { 4, 1 }, { 5, 1 },
+		{ 9, 2 },
+	};
+	unsigned int i, n = rng_below(rng, 100);
+
+	for (i = 0; n >= share[i].percent; i++)
+		n -= share[i].percent;
+	return share[i].order;
+}
+
+static void run_mixed(struct worker *w)
+{
+	unsigned int i, held = min_t(unsigned long, MIXED_HELD, blocks);
+	u64 *sizes = w->masks;
+	unsigned long at;
+	double start;
+	long frame;
+
+	memset(sizes, 0xff, held * sizeof(*sizes));
+	meet();
+	start = now();
+	for (i = 0; i < opt.ops; i++) {
+		at = rng_below(&w->rng, held);
+		if (~sizes[at]) {
+			put(w, w->frames[at], sizes[at]);
+			sizes[at] = ~0ULL;
+			continue;
+		}
+		sizes[at] = mixed_order(&w->rng);
+		frame = get(w, sizes[at]);
+		if (frame < 0)
+			die("out of memory");
+		w->frames[at] = frame;
+	}
+	/* A get and a put */
+	count(w, PAIR, start, opt.ops / 2);
+	for (at = 0; at < held; at++)
+		if (~sizes[at])
+			put(w, w->frames[at], sizes[at]);
+}
+
+static void run_fill(struct worker *w)
+{
+	unsigned long keep, at, i, done;
+	double start;
+	long frame;
+
+	for (w->n = 0; w->n < blocks; w->n++) {
+		frame = get(w, order);
+		if (frame < 0)
+			break;
+		w->frames[w->n] = frame;
+	}
+	meet();
+	/* What is put is anywhere. */
+	keep = w->n * level / 100;
+	for (i = w->n; i > keep; i--) {
+		at = rng_below(&w->rng, i);
+		put(w, w->frames[at], order);
+		w->frames[at] = w->frames[i - 1];
+	}
+	for (done = 0; done < opt.ops; done += BATCH) {
+		meet();
+		start = now();
+		for (i = 0; i < BATCH && keep + i < w->n; i++) {
+			frame = get(w, order);
+			if (frame < 0)
+				break;
+			w->frames[keep + i] = frame;
+		}
+		count(w, ALLOC, start, i);
+		if (!i)
+			die("out of memory");
+		start = now();
+		for (at = keep; at < keep + i; at++)
+			put(w, w->frames[at], order);
+		count(w, FREE, start, i);
+	}
+	for (i = 0; i < keep; i++)
+		put(w, w->frames[i], order);
+}
+
+static const struct bench {
+	const char *name;
+	void (*run)(struct worker *w);
+	/* Share of the memory that it gets at most, in percent */
+	unsigned int memory;
+	unsigned int max_order;
+	bool levels;
+	/* Has nothing to do with orders */
+	bool once;
+} benches[] = {
+	{ "prim", run_prim, 50, LLFREE_MAX_ORDER, .once = true },
+	{ "bulk", run_bulk, 50, LLFREE_MAX_ORDER },
+	{ "words", run_words, 50, LLFREE_ROW_ORDER },
+	{ "repeat", run_repeat, 50, LLFREE_MAX_ORDER },
+	{ "rand", run_rand, 50, LLFREE_MAX_ORDER },
+	{ "remote", run_remote, 50, LLFREE_MAX_ORDER },
+	{ "exit", run_exit, 50, LLFREE_MAX_ORDER },
+	{ "mixed", run_mixed, 50, LLFREE_MAX_ORDER, .once = true },
+	{ "fill", run_fill, 100, LLFREE_MAX_ORDER, .levels = true },
+};
+
+static const struct bench *bench;
 
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
 	pin(w->nr);
-	pthread_barrier_wait(&barrier);
-	w->ns[FLOOR] = run_floor();
-	run_bulk(w);
-	run_words(w);
-	run_repeat(w);
+	meet();
+	bench->run(w);
 	return NULL;
 }
 
@@ -220,38 +440,47 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* One round: all threads do all measures; the mean over threads counts. */
-static void run_round(double *ns)
+/* Sums over threads, of nanoseconds and of operations */
+static void run_round(double *ns, unsigned long *ops, unsigned int round)
 {
+	unsigned long room = opt.gib << 18 >> order;
 	unsigned int i, m;
 
-	/* Room for what all threads hold at once, and as much again */
-	blocks = min(MAX_BLOCKS, (opt.gib << 18 >> order) / nr_threads / 2);
+	blocks = room * bench->memory / 100 / nr_threads;
+	if (bench->memory < 100)
+		blocks = min(blocks, opt.ops);
 	if (!blocks)
 		die("not enough memory for so many threads");
 	if (inst_init(&in, 0, opt.gib << 18, LLFREE_INIT_FREE, NULL, nr_threads))
 		die("init failed");
 	pthread_barrier_init(&barrier, NULL, nr_threads);
 	for (i = 0; i < nr_threads; i++) {
-		memset(&workers[i], 0, sizeof(workers[i]));
-		workers[i].nr = i;
-		workers[i].frames = calloc(blocks, sizeof(*workers[i].frames));
-		workers[i].masks = calloc(blocks, sizeof(*workers[i].masks));
-		if (!workers[i].frames || !workers[i].masks)
+		struct worker *w = &workers[i];
+
+		memset(w, 0, sizeof(*w));
+		w->nr = i;
+		w->rng.state = round * MAX_THREADS + i;
+		w->frames = calloc(blocks + LLFREE_ROW_FRAMES, sizeof(*w->frames));
+		w->masks = calloc(blocks + LLFREE_ROW_FRAMES, sizeof(*w->masks));
+		if (!w->frames || !w->masks)
 			die("no memory");
 		/* First use of a page is not what is measured. */
-		memset(workers[i].frames, 1, blocks * sizeof(*workers[i].frames));
-		memset(workers[i].masks, 1, blocks * sizeof(*workers[i].masks));
+		memset(w->frames, 1, blocks * sizeof(*w->frames));
+		memset(w->masks, 1, blocks * sizeof(*w->masks));
 	}
 	for (i = 0; i < nr_threads; i++)
 		if (pthread_create(&workers[i].pthread, NULL, worker_main,
 				   &workers[i]))
 			die("no threads");
 	memset(ns, 0, NR_MEASURES * sizeof(*ns));
-	for (i = 0; i < nr_threads; i++) {
+	memset(ops, 0, NR_MEASURES * sizeof(*ops));
+	for (i = 0; i < nr_threads; i++)
 		pthread_join(workers[i].pthread, NULL);
-		for (m = 0; m < NR_MEASURES; m++)
-			ns[m] += workers[i].ns[m] / nr_threads;
+	for (i = 0; i < nr_threads; i++) {
+		for (m = 0; m < NR_MEASURES; m++) {
+			ns[m] += workers[i].ns[m];
+			ops[m] += workers[i].ops[m];
+		}
 		free(workers[i].frames);
 		free(workers[i].masks);
 	}
@@ -266,32 +495,66 @@ static void run_round(double *ns)
 static void run_and_print(void)
 {
 	static double ns[MAX_ROUNDS][NR_MEASURES];
+	static unsigned long ops[MAX_ROUNDS][NR_MEASURES];
+	static double floor_ns;
 	double sorted[MAX_ROUNDS], median;
 	unsigned int r, m;
 
 	for (r = 0; r < opt.rounds; r++)
-		run_round(ns[r]);
+		run_round(ns[r], ops[r], r);
 	for (m = 0; m < NR_MEASURES; m++) {
-		for (r = 0; r < opt.rounds; r++)
-			sorted[r] = ns[r][m];
+		for (r = 0; r < opt.rounds; r++) {
+			if (!ops[r][m])
+				break;
+			sorted[r] = ns[r][m] / ops[r][m];
+			if (opt.csv)
+				printf("%s,%u,%u,%s,%u,%u,%s,%lu,%.2f\n",
+				       bench->name, order, nr_threads,
+				       bench->run == run_words ? "bulk" : "single",
+				       level, r, measure_names[m], ops[r][m],
+				       sorted[r]);
+		}
+		if (r < opt.rounds || opt.csv)
+			continue;
 		qsort(sorted, opt.rounds, sizeof(*sorted), compare);
 		median = sorted[opt.rounds / 2];
-		if (!median)
-			continue;
-		printf(opt.csv ? "%u,%u,%s,%.1f,%.1f,%.1f\n" :
-				 "%7u %5u  %-10s %8.1f %8.1f %8.1f\n",
-		       nr_threads, order, measure_names[m], median, sorted[0],
-		       sorted[opt.rounds - 1]);
+		if (m == FLOOR)
+			floor_ns = median;
+		printf("%-7s %5u %7u %5u %% %-9s %8.1f %8.1f %8.1f", bench->name,
+		       order, nr_threads, level, measure_names[m], median,
+		       sorted[0], sorted[opt.rounds - 1]);
+		if (floor_ns)
+			printf(" %6.2f f", median / floor_ns);
+		puts("");
 	}
 	fflush(stdout);
 }
 
+static void run_bench(void)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < (bench->once ? 1 : opt.nr_orders); i++) {
+		order = bench->once ? 0 : opt.orders[i];
+		if (order > bench->max_order)
+			continue;
+		for (j = 0; j < (bench->levels ? opt.nr_levels : 1); j++) {
+			level = bench->levels ? opt.levels[j] : 0;
+			run_and_print();
+		}
+	}
+}
+
 static const struct argp_option argp_options[] = {
+	{ "bench", 'b', "NAME,..", 0,
+	  "prim,bulk,words,repeat,rand,remote,exit,mixed,fill (all)", 0 },
 	{ "threads", 't', "N,..", 0, "numbers of threads (1 to all CPUs, doubling)", 0 },
 	{ "orders", 'o', "N,..", 0, "orders (0,3,9,10)", 0 },
-	{ "rounds", 'r', "N", 0, "rounds, at least 5 (7)", 0 },
+	{ "levels", 'l', "N,..", 0, "percent of memory in use for fill (0,50,90,99)", 0 },
+	{ "rounds", 'r', "N", 0, "rounds (7); 5 or more to say anything", 0 },
+	{ "ops", 'n', "N", 0, "operations of a thread in a round, at most (500000)", 0 },
 	{ "gib", 'g', "N", 0, "GiB of frames (8)", 0 },
-	{ "csv", 'c', NULL, 0, "print CSV", 0 },
+	{ "csv", 'c', NULL, 0, "print CSV, a row for each round", 0 },
 	{}
 };
 
@@ -315,11 +578,30 @@ static unsigned int parse_list(struct argp_state *state, char *arg,
 	return nr;
 }
 
+static void parse_benches(struct argp_state *state, char *arg)
+{
+	unsigned int i;
+	char *word;
+
+	opt.benches = 0;
+	for (word = strtok(arg, ","); word; word = strtok(NULL, ",")) {
+		for (i = 0; i < ARRAY_SIZE(benches); i++)
+			if (!strcmp(word, benches[i].name))
+				break;
+		if (i == ARRAY_SIZE(benches))
+			argp_error(state, "no bench is called %s", word);
+		opt.benches |= BIT(i);
+	}
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	unsigned int n;
 
 	switch (key) {
+	case 'b':
+		parse_benches(state, arg);
+		return 0;
 	case 't':
 		opt.nr_threads = parse_list(state, arg, opt.threads,
 					    ARRAY_SIZE(opt.threads), 1,
@@ -329,8 +611,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		opt.nr_orders = parse_list(state, arg, opt.orders, MAX_ORDERS,
 					   0, LLFREE_MAX_ORDER);
 		return 0;
+	case 'l':
+		opt.nr_levels = parse_list(state, arg, opt.levels,
+					   ARRAY_SIZE(opt.levels), 0, 99);
+		return 0;
 	case 'r':
-		parse_list(state, arg, &opt.rounds, 1, 5, MAX_ROUNDS);
+		parse_list(state, arg, &opt.rounds, 1, 1, MAX_ROUNDS);
+		return 0;
+	case 'n':
+		parse_list(state, arg, &opt.ops, 1, 64, 1U << 30);
 		return 0;
 	case 'g':
 		parse_list(state, arg, &n, 1, 1, 4096);
@@ -353,6 +642,7 @@ int main(int argc, char **argv)
 	};
 	unsigned int cpus = sysconf(_SC_NPROCESSORS_ONLN), i, j;
 
+	opt.benches = BIT(ARRAY_SIZE(benches)) - 1;
 	argp_parse(&argp, argc, argv, 0, NULL, &opt);
 	if (!opt.nr_threads) {
 		for (i = 1; i < cpus && opt.nr_threads < ARRAY_SIZE(opt.threads) - 1;
@@ -360,13 +650,18 @@ int main(int argc, char **argv)
 			opt.threads[opt.nr_threads++] = i;
 		opt.threads[opt.nr_threads++] = min_t(unsigned int, cpus, MAX_THREADS);
 	}
-	puts(opt.csv ? "threads,order,measure,median_ns,min_ns,max_ns" :
-		       "threads order  measure      median      min      max  [ns]");
+	if (opt.csv)
+		puts("bench,order,cpus,api,level,round,measure,ops,value");
+	else
+		printf("%-7s %5s %7s %7s %-9s %8s %8s %8s %8s\n", "bench", "order",
+		       "threads", "in use", "measure", "median", "min", "max",
+		       "floors");
 	for (i = 0; i < opt.nr_threads; i++) {
 		nr_threads = opt.threads[i];
-		for (j = 0; j < opt.nr_orders; j++) {
-			order = opt.orders[j];
-			run_and_print();
+		for (j = 0; j < ARRAY_SIZE(benches); j++) {
+			bench = &benches[j];
+			if (opt.benches & BIT(j))
+				run_bench();
 		}
 	}
 	return 0;

@@ -560,6 +560,36 @@ TEST(fault6_bad_put_hands_nothing_out)
 	inst_free(&in);
 }
 
+/* Somebody frees a frame that is not theirs. */
+static void put_stray(struct inst *in)
+{
+	inst_put(in, -1, BASE + 3 * ROW, 0);
+}
+
+/*
+ * A frame of a huge block is freed by somebody else while the block is. One of
+ * the two is refused or both: no frame is counted twice.
+ */
+TEST(put_huge_and_stray_put)
+{
+	bool more = true, refused = false;
+	struct inst in;
+	long steps;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, CHILD, LLFREE_INIT_ALLOC,
+				       NULL, 0));
+		interrupt_after(steps, put_stray, &in);
+		refused |= inst_put(&in, -1, BASE, 9);
+		more = interrupt_done();
+		ASSERT_STREQ("", inst_check(&in)) {
+			TH_LOG("step %ld", steps);
+		}
+		inst_free(&in);
+	}
+	EXPECT_TRUE(refused);
+}
+
 TEST_F(core, put_above_max_order)
 {
 	EXPECT_EQ(NR >> 10, get_all(&self->in, -1, 10, 0));
