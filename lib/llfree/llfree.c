@@ -697,33 +697,56 @@ next:
 	return -1;
 }
 
+/*
+ * child_get_row_run() - get @nr rows of a child
+ * @lost: permits that the caller no longer has are added here
+ */
+static __always_inline bool child_get_row_run(struct llfree *llf,
+					      unsigned long row,
+					      unsigned int nr,
+					      unsigned int views, bool *taken,
+					      unsigned int *lost,
+					      struct llfree_delta *delta)
+{
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	unsigned int frames = nr << LLFREE_ROW_ORDER, view;
+	bool ok;
+
+	preempt_disable();
+	*taken = child_take(llf, child, views, frames, frames, &view, delta);
+	if (!*taken) {
+		preempt_enable();
+		return false;
+	}
+	ok = rows_fill(llf, row, nr);
+	preempt_enable();
+	if (unlikely(!ok))
+		*lost += child_undo(llf, child, frames, view, delta);
+	return ok;
+}
+
 /* The same for orders of more than a row and less than a child */
 static long child_get_rows(struct llfree *llf, struct get *g,
 			   unsigned long child, unsigned int max)
 {
 	unsigned long first = child << CHILD_ROW_SHIFT, row;
 	unsigned int nr = 1U << (g->order - LLFREE_ROW_ORDER);
-	unsigned int frames = get_frames(g), view, lost;
-	bool ok;
+	unsigned int frames = get_frames(g), lost = 0;
+	bool taken;
 
 	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
 		if (!rows_free(llf, row, nr))
 			continue;
-		preempt_disable();
-		if (!child_take(llf, child, BIT(g->view), frames, frames, &view,
-				g->delta)) {
-			preempt_enable();
-			return -1;
-		}
-		ok = rows_fill(llf, row, nr);
-		preempt_enable();
-		if (ok) {
+		if (child_get_row_run(llf, row, nr, BIT(g->view), &taken,
+				      &lost, g->delta)) {
 			g->taken = frames;
 			return row;
 		}
-		lost = child_undo(llf, child, frames, view, g->delta);
+		if (!taken)
+			return -1;
 		g->lost += lost;
 		max -= lost;
+		lost = 0;
 		if (max < frames)
 			return -1;
 	}
@@ -1328,10 +1351,29 @@ static long get_range(struct llfree *llf, struct get *g, unsigned long start,
 	return -1;
 }
 
+/*
+ * Where a slot starts to look for trees: slots spread over memory, and each of
+ * them takes what it gave back last before what it has never used.
+ */
+static unsigned long slot_home(const struct llfree *llf, int slot)
+{
+	return slot < 0 ? 0 : llf->nr_trees * slot / llf->nr_slots;
+}
+
+/* From the trees near @start */
+static long get_near(struct llfree *llf, struct get *g, unsigned long start)
+{
+	unsigned long near = llf->policy->near;
+	unsigned long low = ALIGN_DOWN(start, near);
+
+	return get_range(llf, g, start, low, min(low + near, llf->nr_trees),
+			 LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_FREE);
+}
+
 /* Everything beyond the own reservation */
 static noinline long get_slow(struct llfree *llf, struct get *g)
 {
-	unsigned long near = llf->policy->near, start, low, high;
+	unsigned long near = llf->policy->near, start, home;
 	u64 *local = get_local(llf, g);
 	u64 word;
 	long ret;
@@ -1342,25 +1384,23 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 		return ret >= 0 ? ret : get_anywhere(llf, g);
 	}
 
-	/* Spread slots over memory; then stay close to where they have been. */
-	word = local ? READ_ONCE(*local) : 0;
-	if (word & LOCAL_PRESENT)
-		start = local_tree(word);
-	else if (local)
-		start = llf->nr_trees * g->slot / llf->nr_slots;
-	else
-		start = 0;
-
+	home = slot_home(llf, g->slot);
 	if (llf->nr_trees > near) {
-		low = ALIGN_DOWN(start, near);
-		high = min(low + near, llf->nr_trees);
-		ret = get_range(llf, g, start, low, high, LLFREE_LEVEL_SPARSE,
-				LLFREE_LEVEL_FREE);
-		if (ret < 0)
-			ret = get_range(llf, g, start, 0, llf->nr_trees,
-					LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
-	} else {
+		ret = get_near(llf, g, home);
+		if (ret >= 0)
+			return ret;
+		/* Used up; stay where the slot has gone. */
+		word = local ? READ_ONCE(*local) : 0;
+		start = word & LOCAL_PRESENT ? local_tree(word) : home;
+		if (ALIGN_DOWN(start, near) != ALIGN_DOWN(home, near)) {
+			ret = get_near(llf, g, start);
+			if (ret >= 0)
+				return ret;
+		}
 		ret = get_range(llf, g, start, 0, llf->nr_trees,
+				LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
+	} else {
+		ret = get_range(llf, g, home, 0, llf->nr_trees,
 				LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_STEAL);
 	}
 	if (ret >= 0)
@@ -1438,16 +1478,25 @@ static noinline long get_large(struct llfree *llf,
 			       struct llfree_delta *delta)
 {
 	const unsigned int frames = 1U << req->order;
-	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
+	const unsigned int views = BIT(LLFREE_VIEW_NORMAL);
+	const unsigned int rows = frames >> LLFREE_ROW_ORDER;
 	unsigned int held, lost = 0;
-	unsigned long row = 0, child;
+	unsigned long row = 0;
+	bool ok = false, taken;
 
 	held = local_take(local, frames, frames, &row);
-	child = row >> CHILD_ROW_SHIFT;
-	if (likely(held) && nr && !(child & (nr - 1)) &&
-	    child_get_huge(llf, child, nr, BIT(LLFREE_VIEW_NORMAL), &lost,
-			   delta))
-		return child_frame(llf, child);
+	if (likely(held && IS_ALIGNED(row, rows))) {
+		if (rows >= LLFREE_CHILD_ROWS)
+			ok = child_get_huge(llf, row >> CHILD_ROW_SHIFT,
+					    rows / LLFREE_CHILD_ROWS, views,
+					    &lost, delta);
+		else
+			ok = rows_free(llf, row, rows) &&
+			     child_get_row_run(llf, row, rows, views, &taken,
+					       &lost, delta);
+		if (likely(ok))
+			return row_frame(llf, row);
+	}
 	return get_one(llf, req, held, row, lost, delta);
 }
 

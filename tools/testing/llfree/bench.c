@@ -149,7 +149,7 @@ static long get(struct worker *w, unsigned int o)
 static void put(struct worker *w, unsigned long frame, unsigned int o)
 {
 	if (llfree_put(&in.llf, w->nr, frame, o, &w->delta))
-		die("what was got cannot be put");
+		die("a free was refused");
 }
 
 static void run_prim(struct worker *w)
@@ -238,7 +238,7 @@ static void run_words(struct worker *w)
 	for (i = 0; i < words; i++)
 		if (llfree_put_bulk(&in.llf, w->nr, w->frames[i], w->masks[i],
 				    &w->delta))
-			die("what was got cannot be put");
+			die("a free was refused");
 	count(w, FREE, start, n);
 }
 
