@@ -49,7 +49,6 @@
  * struct zone_llfree - the free pages of a zone
  * @core: the allocator
  * @nr_huge: entirely free children, by view
- * @nr_free_highatomic: free pages in MIGRATE_HIGHATOMIC pageblocks
  * @counted: numbers of free blocks that zf_count_recent() reports
  * @counted_at: when they were counted, in jiffies
  * @count_lock: held by who counts; nobody waits for it
@@ -57,7 +56,6 @@
 struct zone_llfree {
 	struct llfree core;
 	atomic_long_t nr_huge[LLFREE_NR_VIEWS] ____cacheline_aligned_in_smp;
-	atomic_long_t nr_free_highatomic;
 	unsigned long counted[NR_PAGE_ORDERS];
 	unsigned long counted_at;
 	spinlock_t count_lock;	/* protects counting, not the counts */
@@ -122,6 +120,15 @@ static int class_migratetype(unsigned int class)
 	return class == LLFREE_CLASS_HUGE ? MIGRATE_MOVABLE : class;
 }
 
+/* The buddy allocator has zone->lock for that. */
+static void zf_add_highatomic(struct zone *zone, long nr)
+{
+	unsigned long old = READ_ONCE(zone->nr_free_highatomic);
+
+	while (!try_cmpxchg_relaxed(&zone->nr_free_highatomic, &old, old + nr))
+		;
+}
+
 /* Bring what an operation changed to the counters of the zone. */
 static void zf_account(struct zone *zone, const struct llfree_delta *delta)
 {
@@ -136,8 +143,7 @@ static void zf_account(struct zone *zone, const struct llfree_delta *delta)
 	}
 	if (unlikely(frames[LLFREE_VIEW_HIGHATOMIC])) {
 		all += frames[LLFREE_VIEW_HIGHATOMIC];
-		atomic_long_add(frames[LLFREE_VIEW_HIGHATOMIC],
-				&zl->nr_free_highatomic);
+		zf_add_highatomic(zone, frames[LLFREE_VIEW_HIGHATOMIC]);
 	}
 	if (likely(all))
 		mod_zone_page_state(zone, NR_FREE_PAGES, all);
@@ -311,14 +317,14 @@ static void zf_set_migratetype(struct zone *zone, struct page *page,
 }
 
 /*
- * Bring to the zone what a get did, and forget it: counters, the migratetype of
- * the pageblock, and, if the page came from memory of another migratetype, a
+ * Bring to the zone what a get did: counters, the migratetype of the
+ * pageblock, and, if the page came from memory of another migratetype, a
  * boost of the watermarks as buddy has it: not for entirely free blocks, nor for
  * small movable pages.
  */
 static void zf_settle(struct zone *zone, struct page *page, unsigned int order,
 		      int migratetype, unsigned int alloc_flags,
-		      struct llfree_delta *delta)
+		      const struct llfree_delta *delta)
 {
 	const unsigned int foreign = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
 
@@ -334,7 +340,6 @@ static void zf_settle(struct zone *zone, struct page *page, unsigned int order,
 		     order >= pageblock_order / 2))
 			zone_boost_fallback(zone, alloc_flags);
 	}
-	memset(delta, 0, sizeof(*delta));
 }
 
 static void zf_request(struct llfree_request *req, const struct llfree *llf,
@@ -464,6 +469,7 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 
 		zf_settle(zone, pfn_to_page(pfn + __ffs64(mask)), order,
 			  migratetype, alloc_flags, &delta);
+		delta = (struct llfree_delta){ };
 		while (mask) {
 			bit = __ffs64(mask);
 			if (order < LLFREE_ROW_ORDER)
@@ -537,7 +543,7 @@ static void zf_put_word(struct zone *zone, unsigned long pfn, u64 mask,
 /**
  * zf_batch_add() - free a block of pages soon
  * @zone: the zone
- * @batch: zeroed at first; all pages in it belong to @zone
+ * @batch: after zf_batch_init(); all pages in it belong to @zone
  * @pfn: first pfn
  * @order: 0..MAX_PAGE_ORDER
  *
@@ -548,6 +554,7 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 {
 	unsigned long row = ALIGN_DOWN(pfn, LLFREE_ROW_FRAMES);
 	unsigned int i = (row >> LLFREE_ROW_ORDER) % ZF_BATCH_WORDS;
+	struct llfree_delta delta;
 	u64 mask;
 
 	if (order >= LLFREE_ROW_ORDER) {
@@ -555,17 +562,20 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 		return;
 	}
 	mask = ((1ULL << (1U << order)) - 1) << (pfn - row);
-	if (batch->word[i].mask &&
-	    (batch->word[i].pfn != row || (batch->word[i].mask & mask))) {
-		struct llfree_delta delta = { };
-
+	if (batch->used & BIT(i)) {
+		if (likely(batch->word[i].pfn == row &&
+			   !(batch->word[i].mask & mask))) {
+			batch->word[i].mask |= mask;
+			return;
+		}
+		delta = (struct llfree_delta){ };
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
 			    &delta);
 		zf_account(zone, &delta);
-		batch->word[i].mask = 0;
 	}
+	batch->used |= BIT(i);
 	batch->word[i].pfn = row;
-	batch->word[i].mask |= mask;
+	batch->word[i].mask = mask;
 }
 
 /**
@@ -578,12 +588,10 @@ void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 	struct llfree_delta delta = { };
 	unsigned int i;
 
-	for (i = 0; i < ZF_BATCH_WORDS; i++) {
-		if (!batch->word[i].mask)
-			continue;
+	for (; batch->used; batch->used &= batch->used - 1) {
+		i = __ffs(batch->used);
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
 			    &delta);
-		batch->word[i].mask = 0;
 	}
 	zf_account(zone, &delta);
 }
@@ -984,17 +992,6 @@ unsigned long zf_nr_free_huge(const struct zone *zone)
 	return max(nr, 0L);
 }
 
-/**
- * zf_nr_free_highatomic() - free pages in MIGRATE_HIGHATOMIC pageblocks
- * @zone: the zone
- *
- * Return: number of pages
- */
-unsigned long zf_nr_free_highatomic(const struct zone *zone)
-{
-	return max(atomic_long_read(&zone->llfree->nr_free_highatomic), 0L);
-}
-
 /* ---- What is in use, and whether all of it adds up ---- */
 
 /* Attempts to find nobody between two steps of an operation */
@@ -1158,6 +1155,188 @@ static int validate_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(validate);
 
+/* ---- A picture of memory, with either allocator ---- */
+
+/* Free pages of a block as the buddy allocator marks them */
+static unsigned int buddy_nr_free(struct zone *zone, unsigned long pfn)
+{
+	unsigned long start = ALIGN_DOWN(pfn, LLFREE_CHILD_FRAMES);
+	unsigned long end = min(start + LLFREE_CHILD_FRAMES,
+				zone_end_pfn(zone));
+	unsigned int order, free = 0;
+	struct page *page;
+
+	/* Free blocks that are larger begin before it. */
+	for (order = LLFREE_CHILD_ORDER; order <= MAX_PAGE_ORDER; order++) {
+		page = pfn_to_online_page(ALIGN_DOWN(start, 1UL << order));
+		if (page && page_zone(page) == zone && PageBuddy(page) &&
+		    buddy_order_unsafe(page) == order)
+			return LLFREE_CHILD_FRAMES;
+	}
+
+	start = max(start, zone->zone_start_pfn);
+	page = pfn_to_online_page(start);
+	if (!page)
+		return 0;
+	for (pfn = start; pfn < end; pfn += 1UL << order) {
+		page = pfn_to_page(pfn);
+		order = 0;
+		if (page_zone(page) != zone || !PageBuddy(page))
+			continue;
+		/* It may be something else by now. */
+		order = min(buddy_order_unsafe(page), LLFREE_CHILD_ORDER);
+		free += min(1UL << order, end - pfn);
+	}
+	return free;
+}
+
+static bool zf_child(struct zone *zone, unsigned long pfn,
+		     struct llfree_child *child)
+{
+	const struct llfree *llf = &zone->llfree->core;
+
+	/* The first one need not begin where the zone does. */
+	return !llfree_child(llf, max(pfn, llf->first), child) &&
+	       (child->frame ^ pfn) < LLFREE_CHILD_FRAMES;
+}
+
+/**
+ * zf_nr_free_block() - number of free pages in a block of 2 MiB
+ * @zone: the zone
+ * @pfn: any pfn of the block
+ *
+ * Works with either allocator; without CONFIG_LLFREE there is no such function.
+ * With the buddy allocator it looks at each page, and nothing keeps that from
+ * changing meanwhile. Pages in per-CPU lists are not free.
+ *
+ * Context: any.
+ *
+ * Return: number of pages
+ */
+unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn)
+{
+	struct llfree_child child;
+
+	if (!zf_active())
+		return buddy_nr_free(zone, pfn);
+	return zf_child(zone, pfn, &child) ? child.free : 0;
+}
+EXPORT_SYMBOL_GPL(zf_nr_free_block);
+
+/* What its pages are for, as text */
+static const char *map_class(struct zone *zone, unsigned long pfn,
+			     unsigned int free)
+{
+	static const char * const classes[] = {
+		[LLFREE_CLASS_UNMOVABLE] = "unmovable",
+		[LLFREE_CLASS_MOVABLE] = "movable",
+		[LLFREE_CLASS_RECLAIMABLE] = "reclaimable",
+		[LLFREE_CLASS_HUGE] = "huge",
+	};
+	enum llfree_view view = LLFREE_VIEW_NORMAL;
+	unsigned int class = LLFREE_CLASS_UNMOVABLE;
+	struct llfree_child child;
+	struct page *page;
+	int migratetype;
+
+	if (!zf_active()) {
+		page = pfn_to_online_page(max(pfn, zone->zone_start_pfn));
+		if (page) {
+			migratetype = get_pageblock_migratetype(page);
+			view = zf_view(migratetype);
+			if (migratetype < MIGRATE_PCPTYPES)
+				class = migratetype;
+		}
+	} else if (zf_child(zone, pfn, &child)) {
+		view = child.view;
+		class = child.class;
+	}
+
+	switch (view) {
+	case LLFREE_VIEW_HIGHATOMIC:
+		return "highatomic";
+	case LLFREE_VIEW_CMA:
+		return "cma";
+	case LLFREE_VIEW_ISOLATED:
+		return "isolate";
+	default:
+		/* A tree that has just become free has no class. */
+		return free == LLFREE_CHILD_FRAMES || class >= LLFREE_NR_CLASSES ?
+		       "free" : classes[class];
+	}
+}
+
+/* Line @pos is the head of a zone, or the block @pfn of it. */
+static struct zone *map_zone(loff_t pos, unsigned long *pfn, bool *head)
+{
+	struct zone *zone;
+
+	for_each_populated_zone(zone) {
+		unsigned long start = ALIGN_DOWN(zone->zone_start_pfn,
+						 LLFREE_CHILD_FRAMES);
+		unsigned long nr = DIV_ROUND_UP(zone_end_pfn(zone) - start,
+						LLFREE_CHILD_FRAMES);
+
+		*head = !pos;
+		if (pos <= nr) {
+			*pfn = start + (*head ? 0 : pos - 1) *
+			       LLFREE_CHILD_FRAMES;
+			return zone;
+		}
+		pos -= nr + 1;
+	}
+	return NULL;
+}
+
+static void *map_start(struct seq_file *m, loff_t *pos)
+{
+	unsigned long pfn;
+	bool head;
+
+	return map_zone(*pos, &pfn, &head) ? pos : NULL;
+}
+
+static void *map_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	++*pos;
+	cond_resched();
+	return map_start(m, pos);
+}
+
+static void map_stop(struct seq_file *m, void *v)
+{
+}
+
+static int map_show(struct seq_file *m, void *v)
+{
+	unsigned int free;
+	struct zone *zone;
+	unsigned long pfn;
+	bool head;
+
+	zone = map_zone(*(loff_t *)v, &pfn, &head);
+	if (!zone)
+		return 0;
+	if (head) {
+		seq_printf(m, "zone %d %s %lu %lu\n", zone_to_nid(zone),
+			   zone->name, pfn,
+			   DIV_ROUND_UP(zone_end_pfn(zone) - pfn,
+					LLFREE_CHILD_FRAMES));
+		return 0;
+	}
+	free = zf_nr_free_block(zone, pfn);
+	seq_printf(m, "%lu %u %s\n", pfn, free, map_class(zone, pfn, free));
+	return 0;
+}
+
+static const struct seq_operations map_sops = {
+	.start = map_start,
+	.next = map_next,
+	.stop = map_stop,
+	.show = map_show,
+};
+DEFINE_SEQ_ATTRIBUTE(map);
+
 static ssize_t allocator_show(struct kobject *kobj, struct kobj_attribute *attr,
 			      char *buf)
 {
@@ -1176,11 +1355,11 @@ static int __init zf_sysfs_init(void)
 	dir = kobject_create_and_add("page_alloc", mm_kobj);
 	if (!dir)
 		return -ENOMEM;
-	if (zf_active()) {
-		debug = debugfs_create_dir("page_alloc", NULL);
+	debug = debugfs_create_dir("page_alloc", NULL);
+	debugfs_create_file("map", 0400, debug, NULL, &map_fops);
+	if (zf_active())
 		debugfs_create_file("validate", 0400, debug, NULL,
 				    &validate_fops);
-	}
 	return sysfs_create_file(dir, &allocator_attr.attr);
 }
 late_initcall(zf_sysfs_init);

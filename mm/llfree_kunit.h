@@ -238,7 +238,7 @@ static void zone_bulk(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, nr, want);
 			fake_check(test, FAKE_PAGES - (want << order));
 
-			memset(&batch, 0, sizeof(batch));
+			zf_batch_init(&batch);
 			nr = 0;
 			list_for_each_entry_safe(page, next, &list, pcp_list) {
 				unsigned long pfn = page_to_pfn(page);

@@ -17,6 +17,7 @@
 #define __MM_ZONE_FREE_H
 
 #include <linux/jump_label.h>
+#include <linux/minmax.h>
 #include <linux/mmzone.h>
 
 /* Flags of zf_claim(), zf_claim_range() and zf_next_block() */
@@ -33,16 +34,22 @@
 
 /*
  * Frees on their way to the zone, gathered by word: pages of one word go back
- * in one step. Private to its user.
+ * in one step. Private to its user. Only words whose bit is in @used are valid.
  */
 #define ZF_BATCH_WORDS		8
 
 struct zf_batch {
+	unsigned int used;
 	struct {
 		unsigned long pfn;
 		u64 mask;
 	} word[ZF_BATCH_WORDS];
 };
+
+static inline void zf_batch_init(struct zf_batch *batch)
+{
+	batch->used = 0;
+}
 
 #ifdef CONFIG_LLFREE
 DECLARE_STATIC_KEY_MAYBE(CONFIG_LLFREE_DEFAULT_ON, zf_key);
@@ -97,7 +104,18 @@ void zf_count(const struct zone *zone, int migratetype,
 	      unsigned long nr[NR_PAGE_ORDERS]);
 void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS]);
 unsigned long zf_nr_free_huge(const struct zone *zone);
-unsigned long zf_nr_free_highatomic(const struct zone *zone);
+
+/* With either allocator */
+unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn);
+
+/*
+ * Free pages in MIGRATE_HIGHATOMIC pageblocks. Who allocates may be faster to
+ * count than who freed.
+ */
+static inline unsigned long zf_nr_free_highatomic(const struct zone *zone)
+{
+	return max_t(long, READ_ONCE(zone->nr_free_highatomic), 0);
+}
 
 /* In mm/page_alloc.c: raise watermarks after a fallback as buddy does */
 void zone_boost_fallback(struct zone *zone, unsigned int alloc_flags);
