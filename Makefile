@@ -46,6 +46,13 @@ check-arm64: deps ## The same on arm64, emulated
 soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report in build/soak
 	scripts/soak --hours $(HOURS)
 
+bench: kernel ## Measure both allocators, table and figures in build/bench (QUICK=1, BENCH_ARGS=)
+	scripts/bench $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
+
+bench-um: prepare ## The same natively on one CPU, in User Mode Linux: build/bench-um
+	@scripts/build um-bench
+	scripts/bench --um $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
+
 latency: prepare ## Slowest operations of the core with memory empty and 99 % full
 	@$(MAKE) -C tools/testing/llfree latency
 
@@ -82,5 +89,5 @@ help: ## This text
 		expand -t 20
 
 .PHONY: run deps prepare kernel debug-kernel test check-model check-fuzz \
-	check-san check-arm64 soak latency kunit debug boots shell patches series \
+	check-san check-arm64 soak bench bench-um latency kunit debug boots shell patches series \
 	text clean help
