@@ -805,6 +805,9 @@ static long child_get_children(struct llfree *llf, struct get *g,
  * @row: where to start
  * @max: permits that the caller has
  *
+ * Small blocks come from entirely free children only if there are no others, or
+ * if it starts there.
+ *
  * Return: first row of what was taken, or negative
  */
 static __always_inline long tree_get(struct llfree *llf, struct get *g,
@@ -813,18 +816,26 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 	unsigned long tree = row >> TREE_ROW_SHIFT;
 	unsigned long child = row >> CHILD_ROW_SHIFT;
 	unsigned int frames = get_frames(g);
-	unsigned int held, i;
+	unsigned int held, end, i;
 	long ret = -1;
 	u16 word;
 
 	if (g->order > LLFREE_CHILD_ORDER)
 		child = ALIGN_DOWN(child, frames >> LLFREE_CHILD_ORDER);
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+	end = LLFREE_TREE_CHILDREN;
+	for (i = 0; i < end; i++) {
 		word = READ_ONCE(llf->children[child]);
 		if (child_view(word) != g->view ||
 		    child_free(word) < min_t(u32, frames, LLFREE_CHILD_FRAMES))
 			goto next;
+		if (child_free(word) == LLFREE_CHILD_FRAMES &&
+		    g->order < LLFREE_CHILD_ORDER && i &&
+		    i < LLFREE_TREE_CHILDREN) {
+			/* Later, when all have been seen */
+			end = 2 * LLFREE_TREE_CHILDREN;
+			goto next;
+		}
 
 		held = max - g->lost;
 		if (g->order <= LLFREE_ROW_ORDER)
@@ -897,20 +908,29 @@ static long child_peek(const struct llfree *llf, const struct get *g,
 	return -1;
 }
 
-/* The same for a tree, without looking at who is between two steps */
+/*
+ * The same for a tree, without looking at who is between two steps. Prefers
+ * children that are not entirely free.
+ */
 static long tree_peek(const struct llfree *llf, const struct get *g,
 		      unsigned long tree)
 {
 	unsigned long child = tree << TREE_CHILD_SHIFT;
 	unsigned int i;
-	long row;
+	long whole = -1, row;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
-		row = child_peek(llf, g, child + i, NULL);
-		if (row >= 0)
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++) {
+		row = child_peek(llf, g, child, NULL);
+		if (row < 0)
+			continue;
+		if (g->order >= LLFREE_CHILD_ORDER ||
+		    child_free(READ_ONCE(llf->children[child])) <
+		    LLFREE_CHILD_FRAMES)
 			return row;
+		if (whole < 0)
+			whole = row;
 	}
-	return -1;
+	return whole;
 }
 
 /* ---- Get: from the own reservation to the last frame anywhere ---- */
@@ -1160,12 +1180,11 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		else if (g->flags & LLFREE_GET_NOFRAGMENT)
 			return -1;
 	}
-	if (ret < 0 && g->order) {
+	if (ret < 0)
 		ret = tree_peek(llf, g, tree);
-		if (ret < 0)
-			return -1;
-	}
-	row = ret < 0 ? tree << TREE_ROW_SHIFT : ret;
+	if (ret < 0)
+		return -1;
+	row = ret;
 
 	if (local && take_over)
 		return get_reserve(llf, g, local, tree, row, level);

@@ -560,6 +560,49 @@ TEST(fault6_bad_put_hands_nothing_out)
 	inst_free(&in);
 }
 
+/*
+ * Half of memory is in use, frame by frame anywhere; then some of them are put
+ * and as many got again and again. Whoever takes from where there is little
+ * left, and always the same way, leaves the rest of memory to become free in
+ * whole children.
+ */
+TEST(frames_gather_by_and_by)
+{
+	unsigned long nr = 2UL << 18, n, i, j, k, huge = 0, *frames;
+	struct rng rng = { .state = 1 };
+	struct llfree_stats stats;
+	struct inst in;
+	long frame;
+	int round;
+
+	frames = malloc(nr * sizeof(*frames));
+	ASSERT_NE(NULL, frames);
+	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_FREE, NULL, 2));
+	for (n = 0; (frame = inst_get_class(&in, 0, 0, 1, 0)) >= 0; n++)
+		frames[n] = frame;
+	ASSERT_EQ(nr, n);
+	for (round = -1; round < 100; round++) {
+		k = round < 0 ? nr / 2 : nr / 20;
+		for (i = 0; i < k; i++) {
+			j = rng_below(&rng, n);
+			ASSERT_EQ(0, inst_put(&in, 0, frames[j], 0));
+			frames[j] = frames[--n];
+		}
+		for (i = 0; round >= 0 && i < k; i++) {
+			frame = inst_get_class(&in, 0, 0, 1, 0);
+			ASSERT_GE(frame, 0);
+			frames[n++] = frame;
+		}
+	}
+	llfree_stats_exact(&in.llf, &stats);
+	huge = stats.huge[LLFREE_VIEW_NORMAL];
+	/* Half of the children are all that there can be. */
+	EXPECT_GT(huge, nr / CHILD * 45 / 100);
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+	free(frames);
+}
+
 /* Somebody frees a frame that is not theirs. */
 static void put_stray(struct inst *in)
 {
