@@ -89,5 +89,5 @@ help: ## This text
 		expand -t 20
 
 .PHONY: run deps prepare kernel debug-kernel test check-model check-fuzz \
-	check-san check-arm64 soak bench bench-um latency kunit debug boots shell patches series \
-	text clean help
+	check-san check-arm64 soak bench bench-um latency kunit debug boots \
+	shell patches series text clean help

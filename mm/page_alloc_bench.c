@@ -760,66 +760,83 @@ static bool reach_level(struct worker *w, unsigned int level)
 
 /* ---- Benchmarks ---- */
 
-static void bulk_main(struct worker *w)
+/*
+ * Rounds that all workers begin together. @round is done by each of them; it is
+ * false if workers met in it for the last time.
+ */
+static void do_rounds(struct worker *w, bool (*round)(struct worker *w))
 {
 	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
 		if (!sync_workers(w, NULL))
 			return;
-		get_blocks(w, w->max);
-		if (!sync_workers(w, NULL))
-			return;
-		put_all(w, w, false);
-		if (!sync_workers(w, collect_spans))
+		if (!round(w) || !sync_workers(w, collect_spans))
 			return;
 	}
+}
+
+/* Nobody frees before all have what they want, and @alone was done with it. */
+static bool get_and_meet(struct worker *w, void (*alone)(struct worker *w))
+{
+	get_blocks(w, w->max);
+	return sync_workers(w, alone);
+}
+
+static bool bulk_round(struct worker *w)
+{
+	if (!get_and_meet(w, NULL))
+		return false;
+	put_all(w, w, false);
+	return true;
+}
+
+static void bulk_main(struct worker *w)
+{
+	do_rounds(w, bulk_round);
+}
+
+static bool rand_round(struct worker *w)
+{
+	if (!get_and_meet(w, shuffle_all))
+		return false;
+	put_all(w, w, false);
+	return true;
 }
 
 static void rand_main(struct worker *w)
 {
-	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
-		if (!sync_workers(w, NULL))
-			return;
-		get_blocks(w, w->max);
-		if (!sync_workers(w, shuffle_all))
-			return;
-		put_all(w, w, false);
-		if (!sync_workers(w, collect_spans))
-			return;
-	}
+	do_rounds(w, rand_round);
+}
+
+static bool remote_round(struct worker *w)
+{
+	unsigned int who = w - run.workers, by = run.nr > 4 ? 2 : 1, i;
+
+	if (!get_and_meet(w, NULL))
+		return false;
+	for (i = who; who < by && i < run.nr; i += by)
+		put_all(w, &run.workers[i], false);
+	return true;
 }
 
 static void remote_main(struct worker *w)
 {
-	unsigned int who = w - run.workers, by = run.nr > 4 ? 2 : 1, i;
+	do_rounds(w, remote_round);
+}
 
-	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
-		if (!sync_workers(w, NULL))
-			return;
-		get_blocks(w, w->max);
-		if (!sync_workers(w, NULL))
-			return;
-		for (i = who; who < by && i < run.nr; i += by)
-			put_all(w, &run.workers[i], false);
-		if (!sync_workers(w, collect_spans))
-			return;
-	}
+static bool exit_round(struct worker *w)
+{
+	if (!get_and_meet(w, shuffle_all))
+		return false;
+	put_all(w, w, true);
+	return true;
 }
 
 static void exit_main(struct worker *w)
 {
-	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
-		if (!sync_workers(w, NULL))
-			return;
-		get_blocks(w, w->max);
-		if (!sync_workers(w, shuffle_all))
-			return;
-		put_all(w, w, true);
-		if (!sync_workers(w, collect_spans))
-			return;
-	}
+	do_rounds(w, exit_round);
 }
 
-static void repeat_round(struct worker *w)
+static bool repeat_round(struct worker *w)
 {
 	const unsigned int order = run.p.order;
 	struct page *page = get_block(w, order);
@@ -844,17 +861,12 @@ static void repeat_round(struct worker *w)
 		__free_pages(page, order);
 	else
 		no_memory(order);
+	return true;
 }
 
 static void repeat_main(struct worker *w)
 {
-	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
-		if (!sync_workers(w, NULL))
-			return;
-		repeat_round(w);
-		if (!sync_workers(w, collect_spans))
-			return;
-	}
+	do_rounds(w, repeat_round);
 }
 
 /* What a system that runs for a while asks for, of 1000 blocks */
@@ -917,8 +929,9 @@ static void mixed_put(struct worker *w, unsigned int to)
 	w->span[PAIR].ns += end - start;
 }
 
-static void mixed_round(struct worker *w)
+static bool mixed_round(struct worker *w)
 {
+	struct span span[NR_MEASURES];
 	unsigned long left = run.p.ops;
 	unsigned int i, j, batch;
 
@@ -942,23 +955,16 @@ static void mixed_round(struct worker *w)
 		left -= batch;
 		cond_resched();
 	}
+	/* The end does not count either. */
+	memcpy(span, w->span, sizeof(span));
+	mixed_put(w, 0);
+	memcpy(w->span, span, sizeof(span));
+	return true;
 }
 
 static void mixed_main(struct worker *w)
 {
-	struct span span[NR_MEASURES];
-
-	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
-		if (!sync_workers(w, NULL))
-			return;
-		mixed_round(w);
-		/* The end does not count either. */
-		memcpy(span, w->span, sizeof(span));
-		mixed_put(w, 0);
-		memcpy(w->span, span, sizeof(span));
-		if (!sync_workers(w, collect_spans))
-			return;
-	}
+	do_rounds(w, mixed_round);
 }
 
 static enum hrtimer_restart atomic_timer(struct hrtimer *timer)
@@ -993,25 +999,28 @@ static enum hrtimer_restart atomic_timer(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
+/* Nothing that runs in hardirqs may allocate with PREEMPT_RT. */
+static enum hrtimer_mode atomic_mode(void)
+{
+	return IS_ENABLED(CONFIG_PREEMPT_RT) ? HRTIMER_MODE_REL_PINNED_SOFT :
+					       HRTIMER_MODE_REL_PINNED_HARD;
+}
+
+static bool atomic_round(struct worker *w)
+{
+	w->timer_left = run.p.ops;
+	hrtimer_start(&w->timer, ns_to_ktime(ATOMIC_NS), atomic_mode());
+	/* See atomic_timer() */
+	wait_event_idle(w->timer_wait, !smp_load_acquire(&w->timer_left));
+	hrtimer_cancel(&w->timer);
+	return true;
+}
+
 static void atomic_main(struct worker *w)
 {
-	/* Nothing that runs in hardirqs may allocate with PREEMPT_RT. */
-	const enum hrtimer_mode mode = IS_ENABLED(CONFIG_PREEMPT_RT) ?
-		HRTIMER_MODE_REL_PINNED_SOFT : HRTIMER_MODE_REL_PINNED_HARD;
-
-	hrtimer_init(&w->timer, CLOCK_MONOTONIC, mode);
+	hrtimer_init(&w->timer, CLOCK_MONOTONIC, atomic_mode());
 	w->timer.function = atomic_timer;
-	for (w->round = 1; w->round <= run.p.rounds; w->round++) {
-		if (!sync_workers(w, NULL))
-			return;
-		w->timer_left = run.p.ops;
-		hrtimer_start(&w->timer, ns_to_ktime(ATOMIC_NS), mode);
-		/* See atomic_timer() */
-		wait_event_idle(w->timer_wait, !smp_load_acquire(&w->timer_left));
-		hrtimer_cancel(&w->timer);
-		if (!sync_workers(w, collect_spans))
-			return;
-	}
+	do_rounds(w, atomic_round);
 }
 
 /*
