@@ -78,7 +78,10 @@ enum llfree_mode {
  * free child on.
  */
 #define LLFREE_GET_NOFRAGMENT	0x1
-/* Do not look beyond the tree that the slot has reserved. */
+/*
+ * Do not look beyond the tree that the slot has reserved, nor begin an entirely
+ * free child of it: that is for a get which may look elsewhere first.
+ */
 #define LLFREE_GET_RESERVED	0x2
 
 /* Claim flags */

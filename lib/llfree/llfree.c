@@ -80,6 +80,9 @@
 /* Puts in a row to the same tree after which a slot reserves it. */
 #define PUTS_TO_RESERVE		4U
 
+/* Where to look for small blocks before a huge one is broken up: 1 GiB */
+#define SPARE_TREES		64U
+
 /* Passes of the exhaustive search while others get in the way. */
 #define MAX_PASSES		64U
 /* The same, if what is in the way may be an operation we interrupted. */
@@ -96,6 +99,9 @@ struct get {
 	unsigned int view;
 	unsigned int flags;
 	int slot;
+	/* Leave entirely free children alone; in the own tree, some were */
+	bool spare;
+	bool spared;
 	/* Frames taken, and for the orders of a row their bits */
 	unsigned int taken;
 	u64 mask;
@@ -806,7 +812,7 @@ static long child_get_children(struct llfree *llf, struct get *g,
  * @max: permits that the caller has
  *
  * Small blocks come from entirely free children only if there are no others, or
- * if it starts there.
+ * if it starts there, and with @g->spare only if it starts in the midst of one.
  *
  * Return: first row of what was taken, or negative
  */
@@ -830,10 +836,13 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 		    child_free(word) < min_t(u32, frames, LLFREE_CHILD_FRAMES))
 			goto next;
 		if (child_free(word) == LLFREE_CHILD_FRAMES &&
-		    g->order < LLFREE_CHILD_ORDER && i &&
-		    i < LLFREE_TREE_CHILDREN) {
+		    g->order < LLFREE_CHILD_ORDER && i < LLFREE_TREE_CHILDREN &&
+		    (i || (g->spare && !(row & (LLFREE_CHILD_ROWS - 1))))) {
 			/* Later, when all have been seen */
-			end = 2 * LLFREE_TREE_CHILDREN;
+			if (g->spare)
+				g->spared = true;
+			else
+				end = 2 * LLFREE_TREE_CHILDREN;
 			goto next;
 		}
 
@@ -910,7 +919,7 @@ static long child_peek(const struct llfree *llf, const struct get *g,
 
 /*
  * The same for a tree, without looking at who is between two steps. Prefers
- * children that are not entirely free.
+ * children that are not entirely free, and with @g->spare finds no others.
  */
 static long tree_peek(const struct llfree *llf, const struct get *g,
 		      unsigned long tree)
@@ -927,7 +936,7 @@ static long tree_peek(const struct llfree *llf, const struct get *g,
 		    child_free(READ_ONCE(llf->children[child])) <
 		    LLFREE_CHILD_FRAMES)
 			return row;
-		if (whole < 0)
+		if (whole < 0 && !g->spare)
 			whole = row;
 	}
 	return whole;
@@ -1072,12 +1081,24 @@ static void get_note_class(const struct llfree *llf, struct get *g,
 	g->delta->old_class = class;
 }
 
+/* Frames in entirely free children of a tree */
+static unsigned int tree_whole(const struct llfree *llf, unsigned long tree)
+{
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
+		nr += READ_ONCE(llf->children[child + i]) ==
+		      child_make(LLFREE_CHILD_FRAMES, LLFREE_VIEW_NORMAL);
+	return nr * LLFREE_CHILD_FRAMES;
+}
+
 /*
  * How well a tree with some free frames suits. That of the default policy is
  * called in a way that needs no indirect call, which is dear on many CPUs.
  */
 static __always_inline enum llfree_level
-tree_level(const struct llfree *llf, const struct get *g, u32 word)
+tree_rate(const struct llfree *llf, const struct get *g, u32 word)
 {
 	unsigned int free = min_t(u32, tree_free(word), LLFREE_TREE_FRAMES);
 
@@ -1086,6 +1107,19 @@ tree_level(const struct llfree *llf, const struct get *g, u32 word)
 	if (likely(llf->policy == &llfree_default_policy))
 		return default_rate(g->class, tree_class(word), free);
 	return llf->policy->rate(g->class, tree_class(word), free);
+}
+
+/* The same; with @g->spare, without the entirely free children of the tree */
+static __always_inline enum llfree_level
+tree_level(const struct llfree *llf, const struct get *g, unsigned long tree,
+	   u32 word)
+{
+	if (g->spare && tree_free(word) >= (s32)LLFREE_CHILD_FRAMES) {
+		word -= tree_whole(llf, tree) << TREE_FREE_SHIFT;
+		if (tree_free(word) < (s32)get_frames(g))
+			return LLFREE_LEVEL_REJECT;
+	}
+	return tree_rate(llf, g, word);
 }
 
 /* Reserve a tree of @level, get from it, and make it the slot's tree. */
@@ -1100,7 +1134,7 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 
 	do {
 		if (tree_reserved(old) || tree_free(old) < (s32)get_frames(g) ||
-		    tree_level(llf, g, old) != level)
+		    tree_level(llf, g, tree, old) != level)
 			return -1;
 	} while (!try_cmpxchg_acquire(word, &old,
 				      tree_make(0, g->class, true)));
@@ -1164,7 +1198,7 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 
 	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g))
 		return -1;
-	level = tree_level(llf, g, word);
+	level = tree_level(llf, g, tree, word);
 	if (level < first || level > last)
 		return -1;
 
@@ -1346,7 +1380,7 @@ static long get_range(struct llfree *llf, struct get *g, unsigned long start,
 		if (word == worse || tree_free(word) < frames ||
 		    tree_reserved(word))
 			continue;
-		level = tree_level(llf, g, word);
+		level = tree_rate(llf, g, word);
 		if (level <= good) {
 			ret = get_tree(llf, g, tree, LLFREE_LEVEL_MATCH, good);
 			if (ret >= 0)
@@ -1389,6 +1423,37 @@ static long get_near(struct llfree *llf, struct get *g, unsigned long start)
 			 LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_FREE);
 }
 
+/*
+ * What is left over in trees of the class around @start, besides their entirely
+ * free children
+ */
+static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
+{
+	unsigned long low = ALIGN_DOWN(start, SPARE_TREES);
+	unsigned long high = min(low + SPARE_TREES, llf->nr_trees);
+	const s32 frames = get_frames(g);
+	/* Of a tree that does not suit. Most are full, or free like that one. */
+	u32 word, other = 0;
+	unsigned long tree;
+	long ret;
+
+	for (tree = low; tree < high; tree++) {
+		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+		if (word == other || tree_free(word) < frames ||
+		    tree_reserved(word))
+			continue;
+		if (tree_rate(llf, g, word) > LLFREE_LEVEL_SPARSE) {
+			other = word;
+			continue;
+		}
+		ret = get_tree(llf, g, tree, LLFREE_LEVEL_MATCH,
+			       LLFREE_LEVEL_SPARSE);
+		if (ret >= 0)
+			return ret;
+	}
+	return -1;
+}
+
 /* Everything beyond the own reservation */
 static noinline long get_slow(struct llfree *llf, struct get *g)
 {
@@ -1404,13 +1469,23 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	}
 
 	home = slot_home(llf, g->slot);
+	word = local ? READ_ONCE(*local) : 0;
+	start = word & LOCAL_PRESENT ? local_tree(word) : home;
+
+	if (g->spare) {
+		ret = get_spare(llf, g, start);
+		g->spare = false;
+		if (ret < 0 && local && g->spared)
+			ret = get_reserved(llf, g, local, 0, 0);
+		if (ret >= 0)
+			return ret;
+	}
+
 	if (llf->nr_trees > near) {
 		ret = get_near(llf, g, home);
 		if (ret >= 0)
 			return ret;
 		/* Used up; stay where the slot has gone. */
-		word = local ? READ_ONCE(*local) : 0;
-		start = word & LOCAL_PRESENT ? local_tree(word) : home;
 		if (ALIGN_DOWN(start, near) != ALIGN_DOWN(home, near)) {
 			ret = get_near(llf, g, start);
 			if (ret >= 0)
@@ -1468,6 +1543,9 @@ static void get_init(struct get *g, const struct llfree_request *req,
 	g->view = req->view;
 	g->flags = req->flags;
 	g->slot = req->slot;
+	g->spare = req->order < LLFREE_CHILD_ORDER &&
+		   req->view == LLFREE_VIEW_NORMAL;
+	g->spared = false;
 	g->lost = 0;
 	g->delta = delta;
 }

@@ -145,12 +145,13 @@ static bool nofragment_may_fail(struct diff *d, const struct llfree_request *req
 }
 
 /*
- * RESERVED may fail only if there is no block in the tree of the slot. That
- * there are permits for a block does not depend on where they are.
+ * RESERVED may fail only if there is no block in the tree of the slot; small
+ * blocks of entirely free children do not count. That there are permits for a
+ * block does not depend on where they are.
  */
 static bool reserved_may_fail(struct diff *d, const struct llfree_request *req)
 {
-	unsigned long f;
+	unsigned long f, end, next;
 	u64 local;
 
 	if (req->slot < 0 || req->view != LLFREE_VIEW_NORMAL)
@@ -159,8 +160,17 @@ static bool reserved_may_fail(struct diff *d, const struct llfree_request *req)
 	if (!(local & LOCAL_PRESENT))
 		return true;
 	f = d->m.base + (local_tree(local) << LLFREE_TREE_ORDER);
-	return !model_has_block(&d->m, f, min(f + LLFREE_TREE_FRAMES, d->m.end),
-				req->order, req->view);
+	end = min(f + LLFREE_TREE_FRAMES, d->m.end);
+	if (req->order >= LLFREE_CHILD_ORDER)
+		return !model_has_block(&d->m, f, end, req->order, req->view);
+	for (; f < end; f = next) {
+		next = min(f + LLFREE_CHILD_FRAMES, end);
+		if (model_has_block(&d->m, f, next, req->order, req->view) &&
+		    !model_has_block(&d->m, f, next, LLFREE_CHILD_ORDER,
+				     req->view))
+			return false;
+	}
+	return true;
 }
 
 static void check_got(struct diff *d, const struct llfree_request *req,

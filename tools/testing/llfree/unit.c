@@ -603,6 +603,48 @@ TEST(frames_gather_by_and_by)
 	free(frames);
 }
 
+/*
+ * What is left over in other trees of the class goes before a huge block is
+ * broken up, and the tree that a slot has reserved is no reason to.
+ */
+TEST(huge_blocks_are_broken_last)
+{
+	const unsigned long first = BASE, other = BASE + 2 * TREE;
+	unsigned long i, left = 0;
+	struct inst in;
+	unsigned int order;
+	long frame;
+
+	for (order = 0; order <= 4; order++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_ALLOC, NULL,
+				       2));
+		/* A tree with one block less than all of its children */
+		for (i = 0; i < TREE; i += CHILD)
+			ASSERT_EQ(0, inst_put(&in, -1, first + i, 9));
+		ASSERT_EQ(first, inst_get_class(&in, 0, order, 1, 0));
+		/* The reservation's hint is where the child ends. */
+		for (left = CHILD - (1U << order); left; left -= 1U << order)
+			ASSERT_GE(inst_get_class(&in, 0, order, 1, 0), 0);
+		ASSERT_TRUE(tree_is_reserved(&in, first));
+
+		/* Every second block of a row in each of 4 children elsewhere */
+		for (i = 0; i < 4 * ROW; i += 2U << order) {
+			frame = other + i / ROW * CHILD + i % ROW;
+			ASSERT_EQ(0, inst_put(&in, -1, frame, order));
+			left += 1U << order;
+		}
+		for (; left; left -= 1U << order) {
+			frame = inst_get_class(&in, 0, order, 1, 0);
+			EXPECT_EQ(other, ALIGN_DOWN(frame, TREE));
+		}
+		/* Now there is no other way. */
+		frame = inst_get_class(&in, 0, order, 1, 0);
+		EXPECT_EQ(first, ALIGN_DOWN(frame, TREE));
+		ASSERT_STREQ("", inst_check(&in));
+		inst_free(&in);
+	}
+}
+
 /* Somebody frees a frame that is not theirs. */
 static void put_stray(struct inst *in)
 {
@@ -1928,6 +1970,10 @@ TEST_F(core, reserved_only)
 	frame = inst_get_class(&self->in, 0, 0, 0, 0);
 	ASSERT_GE(frame, 0);
 	for (n = 1; inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED) >= 0; n++)
+		;
+	/* Other huge blocks are not begun like that. */
+	EXPECT_EQ(CHILD, n);
+	for (; inst_get_class(&self->in, 0, 9, 0, LLFREE_GET_RESERVED) >= 0; n += CHILD)
 		;
 	EXPECT_EQ(TREE, n);
 	/* Also what others put there */
