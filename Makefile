@@ -49,6 +49,9 @@ soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report 
 bench: kernel ## Measure both allocators, table and figures in build/bench (QUICK=1, BENCH_ARGS=)
 	scripts/bench $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
 
+bench-count: kernel ## Count instructions instead of time, on one CPU: build/bench-count
+	scripts/bench --count $(BENCH_ARGS)
+
 bench-um: prepare ## The same natively on one CPU, in User Mode Linux: build/bench-um
 	@scripts/build um-bench
 	scripts/bench --um $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
@@ -89,5 +92,5 @@ help: ## This text
 		expand -t 20
 
 .PHONY: run deps prepare kernel debug-kernel test check-model check-fuzz \
-	check-san check-arm64 soak bench bench-um latency kunit debug boots \
+	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
 	shell patches series text clean help

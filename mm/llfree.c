@@ -129,34 +129,46 @@ static void zf_add_highatomic(struct zone *zone, long nr)
 		;
 }
 
+static noinline void zf_account_views(struct zone *zone,
+				      const struct llfree_delta *delta)
+{
+	struct zone_llfree *zl = zone->llfree;
+	enum llfree_view view;
+	long all = 0;
+
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		all += delta->frames[view];
+		if (delta->huge[view])
+			atomic_long_add(delta->huge[view], &zl->nr_huge[view]);
+	}
+	if (delta->frames[LLFREE_VIEW_CMA])
+		mod_zone_page_state(zone, NR_FREE_CMA_PAGES,
+				    delta->frames[LLFREE_VIEW_CMA]);
+	if (delta->frames[LLFREE_VIEW_HIGHATOMIC])
+		zf_add_highatomic(zone, delta->frames[LLFREE_VIEW_HIGHATOMIC]);
+	if (all)
+		mod_zone_page_state(zone, NR_FREE_PAGES, all);
+}
+
 /* Bring what an operation changed to the counters of the zone. */
-static void zf_account(struct zone *zone, const struct llfree_delta *delta)
+static __always_inline void zf_account(struct zone *zone,
+				       const struct llfree_delta *delta)
 {
 	const s32 *frames = delta->frames, *huge = delta->huge;
-	struct zone_llfree *zl = zone->llfree;
-	long all = frames[LLFREE_VIEW_NORMAL];
 
-	if (unlikely(frames[LLFREE_VIEW_CMA])) {
-		all += frames[LLFREE_VIEW_CMA];
-		mod_zone_page_state(zone, NR_FREE_CMA_PAGES,
-				    frames[LLFREE_VIEW_CMA]);
-	}
-	if (unlikely(frames[LLFREE_VIEW_HIGHATOMIC])) {
-		all += frames[LLFREE_VIEW_HIGHATOMIC];
-		zf_add_highatomic(zone, frames[LLFREE_VIEW_HIGHATOMIC]);
-	}
-	if (likely(all))
-		mod_zone_page_state(zone, NR_FREE_PAGES, all);
+	BUILD_BUG_ON(LLFREE_ALLOC_VIEWS != 3);
 
+	if (unlikely(frames[LLFREE_VIEW_CMA] | frames[LLFREE_VIEW_HIGHATOMIC] |
+		     huge[LLFREE_VIEW_CMA] | huge[LLFREE_VIEW_HIGHATOMIC])) {
+		zf_account_views(zone, delta);
+		return;
+	}
+	if (likely(frames[LLFREE_VIEW_NORMAL]))
+		mod_zone_page_state(zone, NR_FREE_PAGES,
+				    frames[LLFREE_VIEW_NORMAL]);
 	if (huge[LLFREE_VIEW_NORMAL])
 		atomic_long_add(huge[LLFREE_VIEW_NORMAL],
-				&zl->nr_huge[LLFREE_VIEW_NORMAL]);
-	if (unlikely(huge[LLFREE_VIEW_CMA]))
-		atomic_long_add(huge[LLFREE_VIEW_CMA],
-				&zl->nr_huge[LLFREE_VIEW_CMA]);
-	if (unlikely(huge[LLFREE_VIEW_HIGHATOMIC]))
-		atomic_long_add(huge[LLFREE_VIEW_HIGHATOMIC],
-				&zl->nr_huge[LLFREE_VIEW_HIGHATOMIC]);
+				&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
 }
 
 /*
@@ -296,15 +308,14 @@ void zf_drain(struct zone *zone, int cpu)
  * The migratetype of a pageblock follows what is allocated in it, unless the
  * page was taken from a tree of another class and the tree stays what it is.
  */
-static void zf_set_migratetype(struct zone *zone, struct page *page,
-			       unsigned int order, int migratetype)
+static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
+					unsigned int order, int migratetype)
 {
 	unsigned long flags;
 	unsigned long i;
 	int old;
 
-	if (likely(get_pageblock_migratetype(page) == migratetype) ||
-	    page_group_by_mobility_disabled || in_nmi())
+	if (page_group_by_mobility_disabled || in_nmi())
 		return;
 	if (!spin_trylock_irqsave(&zone->lock, flags))
 		return;
@@ -317,34 +328,46 @@ static void zf_set_migratetype(struct zone *zone, struct page *page,
 }
 
 /*
- * Bring to the zone what a get did: counters, the migratetype of the
- * pageblock, and, if the page came from memory of another migratetype, a
- * boost of the watermarks as buddy has it: not for entirely free blocks, nor for
- * small movable pages.
+ * The page came from memory of another migratetype. That boosts the watermarks
+ * as buddy has it: not for entirely free blocks, nor for small movable pages.
  */
-static void zf_settle(struct zone *zone, struct page *page, unsigned int order,
-		      int migratetype, unsigned int alloc_flags,
-		      const struct llfree_delta *delta)
+static noinline void zf_settle_foreign(struct zone *zone, struct page *page,
+				       unsigned int order, int migratetype,
+				       unsigned int alloc_flags,
+				       const struct llfree_delta *delta)
+{
+	trace_mm_page_alloc_extfrag(page, order, order, migratetype,
+				    class_migratetype(delta->old_class));
+	if (!delta->huge[LLFREE_VIEW_NORMAL] &&
+	    (migratetype != MIGRATE_MOVABLE || order >= pageblock_order / 2))
+		zone_boost_fallback(zone, alloc_flags);
+}
+
+/*
+ * Bring to the zone what a get did: counters, the migratetype of the
+ * pageblock, and that the page is of another one.
+ */
+static __always_inline void zf_settle(struct zone *zone, struct page *page,
+				      unsigned int order, int migratetype,
+				      unsigned int alloc_flags,
+				      const struct llfree_delta *delta)
 {
 	const unsigned int foreign = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
 
 	zf_account(zone, delta);
 	/* Whole pageblocks belong to whoever has them. */
-	if (!(delta->did & LLFREE_DID_STEAL) || order >= pageblock_order)
+	if ((!(delta->did & LLFREE_DID_STEAL) || order >= pageblock_order) &&
+	    unlikely(get_pageblock_migratetype(page) != migratetype))
 		zf_set_migratetype(zone, page, order, migratetype);
-	if (unlikely(delta->did & foreign)) {
-		trace_mm_page_alloc_extfrag(page, order, order, migratetype,
-					    class_migratetype(delta->old_class));
-		if (!delta->huge[LLFREE_VIEW_NORMAL] &&
-		    (migratetype != MIGRATE_MOVABLE ||
-		     order >= pageblock_order / 2))
-			zone_boost_fallback(zone, alloc_flags);
-	}
+	if (unlikely(delta->did & foreign))
+		zf_settle_foreign(zone, page, order, migratetype, alloc_flags,
+				  delta);
 }
 
-static void zf_request(struct llfree_request *req, const struct llfree *llf,
-		       unsigned int order, int migratetype,
-		       unsigned int alloc_flags, enum llfree_view view)
+static __always_inline void
+zf_request(struct llfree_request *req, const struct llfree *llf,
+	   unsigned int order, int migratetype, unsigned int alloc_flags,
+	   enum llfree_view view)
 {
 	req->slot = zf_slot(llf);
 	req->order = order;
@@ -355,9 +378,9 @@ static void zf_request(struct llfree_request *req, const struct llfree *llf,
 		     order < pageblock_order ? LLFREE_GET_NOFRAGMENT : 0;
 }
 
-static struct page *zf_alloc_view(struct zone *zone, unsigned int order,
-				  int migratetype, unsigned int alloc_flags,
-				  enum llfree_view view)
+static __always_inline struct page *
+zf_alloc_view(struct zone *zone, unsigned int order, int migratetype,
+	      unsigned int alloc_flags, enum llfree_view view)
 {
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_delta delta = { };
@@ -383,9 +406,9 @@ static struct page *zf_alloc_view(struct zone *zone, unsigned int order,
 }
 
 /* From the reserve, if there is one */
-static struct page *zf_alloc_highatomic(struct zone *zone, unsigned int order,
-					int migratetype,
-					unsigned int alloc_flags)
+static noinline struct page *
+zf_alloc_highatomic(struct zone *zone, unsigned int order, int migratetype,
+		    unsigned int alloc_flags)
 {
 	if (!zf_nr_free_highatomic(zone))
 		return NULL;
@@ -409,7 +432,7 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 {
 	struct page *page = NULL;
 
-	if (alloc_flags & ALLOC_HIGHATOMIC)
+	if (unlikely(alloc_flags & ALLOC_HIGHATOMIC))
 		page = zf_alloc_highatomic(zone, order, migratetype,
 					   alloc_flags);
 	if (!page)
@@ -419,7 +442,7 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 	 * OOM handling and (atomic) allocations may use the reserve: failing
 	 * now is worse than failing a high-order atomic allocation later.
 	 */
-	if (!page && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
+	if (unlikely(!page) && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
 		page = zf_alloc_highatomic(zone, order, migratetype,
 					   alloc_flags);
 	return page;
@@ -554,7 +577,6 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 {
 	unsigned long row = ALIGN_DOWN(pfn, LLFREE_ROW_FRAMES);
 	unsigned int i = (row >> LLFREE_ROW_ORDER) % ZF_BATCH_WORDS;
-	struct llfree_delta delta;
 	u64 mask;
 
 	if (order >= LLFREE_ROW_ORDER) {
@@ -568,10 +590,8 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 			batch->word[i].mask |= mask;
 			return;
 		}
-		delta = (struct llfree_delta){ };
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
-			    &delta);
-		zf_account(zone, &delta);
+			    &batch->delta);
 	}
 	batch->used |= BIT(i);
 	batch->word[i].pfn = row;
@@ -585,15 +605,15 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
  */
 void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 {
-	struct llfree_delta delta = { };
 	unsigned int i;
 
 	for (; batch->used; batch->used &= batch->used - 1) {
 		i = __ffs(batch->used);
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
-			    &delta);
+			    &batch->delta);
 	}
-	zf_account(zone, &delta);
+	zf_account(zone, &batch->delta);
+	batch->delta = (struct llfree_delta){ };
 }
 
 /* ---- Claims ---- */
@@ -873,8 +893,9 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 	return limit;
 }
 
-static bool zf_view_has_order(const struct zone *zone, unsigned int order,
-			      enum llfree_view view)
+static __always_inline bool zf_view_has_order(const struct zone *zone,
+					      unsigned int order,
+					      enum llfree_view view)
 {
 	if (!llfree_may_have_order(&zone->llfree->core, order, view))
 		return false;
@@ -882,6 +903,18 @@ static bool zf_view_has_order(const struct zone *zone, unsigned int order,
 		return true;
 	return atomic_long_read(&zone->llfree->nr_huge[view]) >=
 	       1L << (order - LLFREE_CHILD_ORDER);
+}
+
+static noinline bool zf_other_has_order(const struct zone *zone,
+					unsigned int order,
+					unsigned int alloc_flags)
+{
+	return ((alloc_flags & ALLOC_CMA) &&
+		zone_page_state((struct zone *)zone, NR_FREE_CMA_PAGES) &&
+		zf_view_has_order(zone, order, LLFREE_VIEW_CMA)) ||
+	       ((alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM)) &&
+		zf_nr_free_highatomic(zone) &&
+		zf_view_has_order(zone, order, LLFREE_VIEW_HIGHATOMIC));
 }
 
 /**
@@ -898,13 +931,9 @@ static bool zf_view_has_order(const struct zone *zone, unsigned int order,
 bool zf_has_order(const struct zone *zone, unsigned int order,
 		  unsigned int alloc_flags)
 {
-	return zf_view_has_order(zone, order, LLFREE_VIEW_NORMAL) ||
-	       ((alloc_flags & ALLOC_CMA) &&
-		zone_page_state((struct zone *)zone, NR_FREE_CMA_PAGES) &&
-		zf_view_has_order(zone, order, LLFREE_VIEW_CMA)) ||
-	       ((alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM)) &&
-		zf_nr_free_highatomic(zone) &&
-		zf_view_has_order(zone, order, LLFREE_VIEW_HIGHATOMIC));
+	if (likely(zf_view_has_order(zone, order, LLFREE_VIEW_NORMAL)))
+		return true;
+	return zf_other_has_order(zone, order, alloc_flags);
 }
 
 static void zf_count_add(const struct llfree *llf, int view, int class,

@@ -17,6 +17,7 @@
 #define __MM_ZONE_FREE_H
 
 #include <linux/jump_label.h>
+#include <linux/llfree.h>
 #include <linux/minmax.h>
 #include <linux/mmzone.h>
 
@@ -34,11 +35,13 @@
 
 /*
  * Frees on their way to the zone, gathered by word: pages of one word go back
- * in one step. Private to its user. Only words whose bit is in @used are valid.
+ * in one step, and all are counted in one. Private to its user. Only words whose
+ * bit is in @used are valid; @delta is of those that had to make room.
  */
 #define ZF_BATCH_WORDS		8
 
 struct zf_batch {
+	struct llfree_delta delta;
 	unsigned int used;
 	struct {
 		unsigned long pfn;
@@ -48,6 +51,7 @@ struct zf_batch {
 
 static inline void zf_batch_init(struct zf_batch *batch)
 {
+	batch->delta = (struct llfree_delta){ };
 	batch->used = 0;
 }
 

@@ -12,6 +12,7 @@
 
 #include <linux/bits.h>
 #include <linux/cache.h>
+#include <linux/compiler.h>
 #include <linux/types.h>
 
 #define LLFREE_ROW_ORDER	6
@@ -79,8 +80,9 @@ enum llfree_mode {
  */
 #define LLFREE_GET_NOFRAGMENT	0x1
 /*
- * Do not look beyond the tree that the slot has reserved, nor begin an entirely
- * free child of it: that is for a get which may look elsewhere first.
+ * Do not look beyond the tree that the slot has reserved. Nor begin an entirely
+ * free child of it while there may be something elsewhere: that is for a get
+ * which may look there first.
  */
 #define LLFREE_GET_RESERVED	0x2
 
@@ -203,6 +205,8 @@ struct llfree_local {
  * @nr_slots: number of elements of @locals
  * @policy: how requests spread over trees
  * @hint: which orders an exhaustive search found nothing for, by view
+ * @spare: lowest order that was looked for in vain in trees of a class, besides
+ *	their entirely free children, since something was put there
  *
  * The members are for lib/llfree/ only.
  */
@@ -218,6 +222,7 @@ struct llfree {
 	unsigned int nr_slots;
 	const struct llfree_policy *policy;
 	u32 hint[LLFREE_ALLOC_VIEWS] ____cacheline_aligned;
+	u8 spare[LLFREE_MAX_CLASSES];
 };
 
 /**
@@ -325,8 +330,30 @@ u64 llfree_free_mask(const struct llfree *llf, unsigned long frame);
 int llfree_child(const struct llfree *llf, unsigned long frame,
 		 struct llfree_child *child);
 int llfree_child_stable(const struct llfree *llf, unsigned long frame);
-bool llfree_may_have_order(const struct llfree *llf, unsigned int order,
-			   enum llfree_view view);
+
+/* Of a word in llfree.hint: lowest order that was looked for in vain */
+#define LLFREE_HINT_EXHAUSTED	0xfU
+
+/**
+ * llfree_may_have_order() - might a get of this order succeed?
+ * @llf: the instance
+ * @order: 0..LLFREE_MAX_ORDER
+ * @view: a view below LLFREE_VIEW_ISOLATED
+ *
+ * A hint in constant time: false if a get of this or a smaller order looked
+ * everywhere and found nothing, and nothing of the kind became free since.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: whether it is worth trying
+ */
+static inline bool llfree_may_have_order(const struct llfree *llf,
+					 unsigned int order,
+					 enum llfree_view view)
+{
+	return order < (READ_ONCE(llf->hint[view]) & LLFREE_HINT_EXHAUSTED);
+}
+
 void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_count_orders(const struct llfree *llf, int view, int class,

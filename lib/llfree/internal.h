@@ -120,7 +120,7 @@ static inline u64 local_make(unsigned int free, unsigned long row)
 
 static inline unsigned int hint_exhausted(u32 hint)
 {
-	return hint & 0xf;
+	return hint & LLFREE_HINT_EXHAUSTED;
 }
 
 static inline unsigned int hint_armed(u32 hint)
@@ -225,10 +225,18 @@ static __always_inline u64 runs_mask(u64 starts, unsigned int order)
 static __always_inline u64 runs_lowest(u64 starts, unsigned int order, unsigned int nr)
 {
 	u64 rest = starts;
+	unsigned int have;
 
-	if (nr == 1) {
-		starts &= -starts;
-	} else if (hweight64(starts) > nr) {
+	if (nr == 1)
+		return runs_mask(starts & -starts, order);
+	if (nr >= LLFREE_ROW_FRAMES >> order)
+		return runs_mask(starts, order);
+
+	have = hweight64(starts);
+	if (have < 2 * nr) {
+		for (; have > nr; have--)
+			starts &= ~BIT_ULL(fls64(starts) - 1);
+	} else {
 		while (nr--)
 			rest &= rest - 1;
 		starts &= ~rest;

@@ -63,7 +63,7 @@
  *   set_view:A    is a full barrier. A get that starts after it sees the view.
  *
  * Racy hints, read and written without order: the row in a local, last_put,
- * and every word that is read to decide where to try.
+ * spare, and every word that is read to decide where to try.
  *
  * Preemption is off between a child step and its row step, and the other way
  * round. Nothing depends on it; it bounds how long others see a block that
@@ -80,8 +80,12 @@
 /* Puts in a row to the same tree after which a slot reserves it. */
 #define PUTS_TO_RESERVE		4U
 
-/* Where to look for small blocks before a huge one is broken up: 1 GiB */
+/*
+ * Where to look for small blocks before a huge one is broken up: 1 GiB, and as
+ * many trees in it whose free frames may turn out to be scattered.
+ */
 #define SPARE_TREES		64U
+#define SPARE_TRIES		2U
 
 /* Passes of the exhaustive search while others get in the way. */
 #define MAX_PASSES		64U
@@ -306,12 +310,31 @@ static unsigned int tree_take(struct llfree *llf, unsigned int view,
 	return take;
 }
 
+/*
+ * @frames became free in a tree that nobody has reserved, or it was released
+ * with as many: those that are no huge block are worth looking for again.
+ */
+static void spare_note(struct llfree *llf, unsigned long tree,
+		       unsigned int frames)
+{
+	unsigned int class;
+
+	if (!(frames % LLFREE_CHILD_FRAMES))
+		return;
+	class = tree_class(READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]));
+	if (class < LLFREE_MAX_CLASSES &&
+	    READ_ONCE(llf->spare[class]) != HINT_NONE)
+		WRITE_ONCE(llf->spare[class], HINT_NONE);
+}
+
 /* Give back whatever reservation @word stands for. */
 static void local_release(struct llfree *llf, u64 word)
 {
-	if (word & LOCAL_PRESENT)
-		tree_unreserve(llf, local_tree(word), local_free(word),
-			       LLFREE_CLASS_NONE);
+	if (!(word & LOCAL_PRESENT))
+		return;
+	spare_note(llf, local_tree(word), local_free(word));
+	tree_unreserve(llf, local_tree(word), local_free(word),
+		       LLFREE_CLASS_NONE);
 }
 
 /*
@@ -446,6 +469,7 @@ static noinline void permits_put_tree(struct llfree *llf, int slot,
 				local_make(tree_free(old) + frames, row)));
 	return;
 out:
+	spare_note(llf, tree, frames);
 	tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames);
 }
 
@@ -615,14 +639,24 @@ static __always_inline bool rows_allocated(const struct llfree *llf,
  */
 static __always_inline bool rows_fill_child(struct llfree *llf, unsigned long child)
 {
-	unsigned long row = child << CHILD_ROW_SHIFT;
+	u64 *row = &llf->rows[child << CHILD_ROW_SHIFT];
+	u64 bits = 0;
 	unsigned int i;
 
-	if (WARN_ONCE(!rows_free(llf, row, LLFREE_CHILD_ROWS),
-		      "llfree: free child %lu has allocated frames\n", child))
+	BUILD_BUG_ON(LLFREE_CHILD_ROWS % 4);
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i += 4)
+		bits |= READ_ONCE(row[i]) | READ_ONCE(row[i + 1]) |
+			READ_ONCE(row[i + 2]) | READ_ONCE(row[i + 3]);
+	if (WARN_ONCE(bits, "llfree: free child %lu has allocated frames\n",
+		      child))
 		return false;
-	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
-		WRITE_ONCE(llf->rows[row + i], ~0ULL);
+	for (i = 0; i < LLFREE_CHILD_ROWS; i += 4) {
+		WRITE_ONCE(row[i], ~0ULL);
+		WRITE_ONCE(row[i + 1], ~0ULL);
+		WRITE_ONCE(row[i + 2], ~0ULL);
+		WRITE_ONCE(row[i + 3], ~0ULL);
+	}
 	return true;
 }
 
@@ -1150,7 +1184,7 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 
 	g->delta->did |= LLFREE_DID_RESERVE;
 	get_note_class(llf, g, class, LLFREE_DID_DEMOTE);
-	local_release(llf, xchg(local, local_make(left, ret)));
+	local_release(llf, xchg(local, local_make(left, row_after(ret, g->taken))));
 	return ret;
 }
 
@@ -1214,7 +1248,9 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		else if (g->flags & LLFREE_GET_NOFRAGMENT)
 			return -1;
 	}
-	if (ret < 0)
+	if (ret < 0 && tree_free(word) == LLFREE_TREE_FRAMES)
+		ret = tree << TREE_ROW_SHIFT;
+	else if (ret < 0)
 		ret = tree_peek(llf, g, tree);
 	if (ret < 0)
 		return -1;
@@ -1434,6 +1470,7 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 	const s32 frames = get_frames(g);
 	/* Of a tree that does not suit. Most are full, or free like that one. */
 	u32 word, other = 0;
+	unsigned int tries = 0;
 	unsigned long tree;
 	long ret;
 
@@ -1446,11 +1483,17 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 			other = word;
 			continue;
 		}
+		if (tree_level(llf, g, tree, word) > LLFREE_LEVEL_SPARSE)
+			continue;
 		ret = get_tree(llf, g, tree, LLFREE_LEVEL_MATCH,
 			       LLFREE_LEVEL_SPARSE);
 		if (ret >= 0)
 			return ret;
+		if (++tries == SPARE_TRIES)
+			break;
 	}
+	if (g->order < READ_ONCE(llf->spare[g->class]))
+		WRITE_ONCE(llf->spare[g->class], g->order);
 	return -1;
 }
 
@@ -1471,6 +1514,9 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	home = slot_home(llf, g->slot);
 	word = local ? READ_ONCE(*local) : 0;
 	start = word & LOCAL_PRESENT ? local_tree(word) : home;
+	/* Huge blocks leave no holes that are to be filled. */
+	if (g->order >= LLFREE_CHILD_ORDER)
+		home = start;
 
 	if (g->spare) {
 		ret = get_spare(llf, g, start);
@@ -1534,8 +1580,9 @@ static bool request_valid(const struct llfree *llf,
 	       req->slot >= LLFREE_NO_SLOT && req->slot < (int)llf->nr_slots;
 }
 
-static void get_init(struct get *g, const struct llfree_request *req,
-		     unsigned int nr, struct llfree_delta *delta)
+static void get_init(const struct llfree *llf, struct get *g,
+		     const struct llfree_request *req, unsigned int nr,
+		     struct llfree_delta *delta)
 {
 	g->order = req->order;
 	g->nr = nr;
@@ -1544,7 +1591,8 @@ static void get_init(struct get *g, const struct llfree_request *req,
 	g->flags = req->flags;
 	g->slot = req->slot;
 	g->spare = req->order < LLFREE_CHILD_ORDER &&
-		   req->view == LLFREE_VIEW_NORMAL;
+		   req->view == LLFREE_VIEW_NORMAL &&
+		   req->order < READ_ONCE(llf->spare[req->class]);
 	g->spared = false;
 	g->lost = 0;
 	g->delta = delta;
@@ -1559,7 +1607,7 @@ static noinline long get_one(struct llfree *llf,
 	struct get g;
 	long row;
 
-	get_init(&g, req, 1, delta);
+	get_init(llf, &g, req, 1, delta);
 	g.lost = lost;
 	row = get_any(llf, &g, held, start);
 	if (unlikely(row < 0))
@@ -1668,7 +1716,7 @@ long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 		return -EINVAL;
 
 	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
-	get_init(&g, req, nr, delta_or(delta, &unused));
+	get_init(llf, &g, req, nr, delta_or(delta, &unused));
 	row = get_any(llf, &g, 0, 0);
 	if (unlikely(row < 0))
 		return -ENOMEM;
@@ -2365,6 +2413,7 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 			(need.trees_size / LLFREE_ALLOC_VIEWS);
 		llf->hint[view] = HINT_IDLE;
 	}
+	memset(llf->spare, HINT_NONE, sizeof(llf->spare));
 
 	for (i = 0; i < nr_children(llf); i++)
 		init_child(llf, i, mode);

@@ -156,26 +156,6 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 }
 EXPORT_SYMBOL_GPL(llfree_child_stable);
 
-/**
- * llfree_may_have_order() - might a get of this order succeed?
- * @llf: the instance
- * @order: 0..LLFREE_MAX_ORDER
- * @view: a view below LLFREE_VIEW_ISOLATED
- *
- * A hint in constant time: false if a get of this or a smaller order looked
- * everywhere and found nothing, and nothing of the kind became free since.
- *
- * Context: any, also NMI; takes no lock, does not sleep.
- *
- * Return: whether it is worth trying
- */
-bool llfree_may_have_order(const struct llfree *llf, unsigned int order,
-			   enum llfree_view view)
-{
-	return order < hint_exhausted(READ_ONCE(llf->hint[view]));
-}
-EXPORT_SYMBOL_GPL(llfree_may_have_order);
-
 static void stats_trees(const struct llfree *llf, struct llfree_stats *stats)
 {
 	unsigned long tree;

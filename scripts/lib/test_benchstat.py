@@ -4,6 +4,7 @@
 
 import os
 import sys
+import tempfile
 import unittest
 
 sys.dont_write_bytecode = True
@@ -54,6 +55,36 @@ class Parsing(unittest.TestCase):
         self.assertEqual(zones, [("0/DMA", 1, [(12, "unmovable")]),
                                  ("1/Normal", 4096, [(512, "free"),
                                                      (0, "huge")])])
+
+
+class Limits(unittest.TestCase):
+    def check(self, *rows):
+        found = stat.compare([record("buddy", 0, 10.0),
+                              record("llfree", 0, 12.0),
+                              record("buddy", 0, 10.0, cpus=2),
+                              record("llfree", 0, 11.0, cpus=2)])
+        with tempfile.NamedTemporaryFile("w", suffix=".csv") as f:
+            f.write("bench,order,measure,ratio\n" + "\n".join(rows) + "\n")
+            f.flush()
+            return stat.check_limits(found, stat.read_limits(f.name))
+
+    def test_below(self):
+        lines, above = self.check("bulk,0,alloc_ns,1.25")
+        self.assertEqual(above, 0)
+        self.assertIn("# 1.200, at most 1.25", lines)
+        self.assertIn("ok 1 bulk order 0 alloc_ns", lines)
+        self.assertIn("pass:1 fail:0", lines[-1])
+
+    def test_above(self):
+        lines, above = self.check("bulk,0,alloc_ns,1.15")
+        self.assertEqual(above, 1)
+        self.assertIn("not ok 1 bulk order 0 alloc_ns", lines)
+
+    def test_not_measured(self):
+        lines, above = self.check("bulk,3,alloc_ns,9", "bulk,0,alloc_ns,9")
+        self.assertEqual(above, 1)
+        self.assertIn("not ok 1 bulk order 3 alloc_ns", lines)
+        self.assertIn("pass:1 fail:1", lines[-1])
 
 
 class Statistics(unittest.TestCase):

@@ -633,6 +633,8 @@ TEST(huge_blocks_are_broken_last)
 			ASSERT_EQ(0, inst_put(&in, -1, frame, order));
 			left += 1U << order;
 		}
+		EXPECT_EQ(-ENOMEM, inst_get_class(&in, 0, order, 1,
+						  LLFREE_GET_RESERVED));
 		for (; left; left -= 1U << order) {
 			frame = inst_get_class(&in, 0, order, 1, 0);
 			EXPECT_EQ(other, ALIGN_DOWN(frame, TREE));
@@ -1970,10 +1972,6 @@ TEST_F(core, reserved_only)
 	frame = inst_get_class(&self->in, 0, 0, 0, 0);
 	ASSERT_GE(frame, 0);
 	for (n = 1; inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED) >= 0; n++)
-		;
-	/* Other huge blocks are not begun like that. */
-	EXPECT_EQ(CHILD, n);
-	for (; inst_get_class(&self->in, 0, 9, 0, LLFREE_GET_RESERVED) >= 0; n += CHILD)
 		;
 	EXPECT_EQ(TREE, n);
 	/* Also what others put there */
