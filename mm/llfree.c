@@ -458,7 +458,8 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
  * @list: pages are added to its tail by pcp_list
  *
  * Takes up to 64 pages in one step. Stops short of @nr where the pages that the
- * CPU has reserved come to an end.
+ * CPU has reserved come to an end, or next would be a free block of 2 MiB and
+ * there may be pages elsewhere.
  *
  * Return: number of blocks that were allocated; 0 only if there is none to be
  *	had
@@ -570,7 +571,8 @@ static void zf_put_word(struct zone *zone, unsigned long pfn, u64 mask,
  * @pfn: first pfn
  * @order: 0..MAX_PAGE_ORDER
  *
- * The pages are free after zf_batch_flush() at the latest.
+ * The pages are free after zf_batch_flush() at the latest, and counted as free
+ * then.
  */
 void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 		  unsigned int order)
@@ -584,6 +586,8 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 		return;
 	}
 	mask = ((1ULL << (1U << order)) - 1) << (pfn - row);
+	if (!batch->used)
+		batch->delta = (struct llfree_delta){ };
 	if (batch->used & BIT(i)) {
 		if (likely(batch->word[i].pfn == row &&
 			   !(batch->word[i].mask & mask))) {
@@ -592,6 +596,11 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 		}
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
 			    &batch->delta);
+		if (batch->delta.huge[LLFREE_VIEW_NORMAL] ||
+		    batch->delta.frames[LLFREE_VIEW_NORMAL] >= ZF_BATCH_PAGES) {
+			zf_account(zone, &batch->delta);
+			batch->delta = (struct llfree_delta){ };
+		}
 	}
 	batch->used |= BIT(i);
 	batch->word[i].pfn = row;
@@ -607,13 +616,14 @@ void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 {
 	unsigned int i;
 
+	if (!batch->used)
+		return;
 	for (; batch->used; batch->used &= batch->used - 1) {
 		i = __ffs(batch->used);
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
 			    &batch->delta);
 	}
 	zf_account(zone, &batch->delta);
-	batch->delta = (struct llfree_delta){ };
 }
 
 /* ---- Claims ---- */

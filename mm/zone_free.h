@@ -35,10 +35,13 @@
 
 /*
  * Frees on their way to the zone, gathered by word: pages of one word go back
- * in one step, and all are counted in one. Private to its user. Only words whose
- * bit is in @used are valid; @delta is of those that had to make room.
+ * in one step, and some steps are counted in one. Private to its user. Only words
+ * whose bit is in @used are valid, and with any of them @delta: of those that had
+ * to make room.
  */
 #define ZF_BATCH_WORDS		8
+/* So many pages, or a huge block, are counted at once. */
+#define ZF_BATCH_PAGES		256
 
 struct zf_batch {
 	struct llfree_delta delta;
@@ -51,7 +54,6 @@ struct zf_batch {
 
 static inline void zf_batch_init(struct zf_batch *batch)
 {
-	batch->delta = (struct llfree_delta){ };
 	batch->used = 0;
 }
 

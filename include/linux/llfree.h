@@ -185,11 +185,14 @@ extern const struct llfree_policy llfree_default_policy;
 
 /*
  * Reservations of one slot: a word per class, and the tree the slot freed to
- * last. One slot is one cache line, written by other slots only to steal.
+ * last; and for each class what the slot looked for in vain in trees of it, besides
+ * their entirely free children. One slot is one cache line,
+ * written by other slots only to steal.
  */
 struct llfree_local {
 	u64 reserved[LLFREE_MAX_CLASSES];
 	u64 last_put;
+	u8 spare[LLFREE_MAX_CLASSES];
 } ____cacheline_aligned;
 
 /**
@@ -205,10 +208,10 @@ struct llfree_local {
  * @nr_slots: number of elements of @locals
  * @policy: how requests spread over trees
  * @hint: which orders an exhaustive search found nothing for, by view
- * @spare: lowest order that was looked for in vain in trees of a class, besides
- *	their entirely free children, since something was put there
+ * @freed: by class, changes once a tree got more than entirely free children
+ *	after a slot looked for that
  *
- * The members are for lib/llfree/ only.
+ * The members are for lib/llfree/ and the inline functions here only.
  */
 struct llfree {
 	unsigned long first;
@@ -222,7 +225,7 @@ struct llfree {
 	unsigned int nr_slots;
 	const struct llfree_policy *policy;
 	u32 hint[LLFREE_ALLOC_VIEWS] ____cacheline_aligned;
-	u8 spare[LLFREE_MAX_CLASSES];
+	u8 freed[LLFREE_MAX_CLASSES] ____cacheline_aligned;
 };
 
 /**

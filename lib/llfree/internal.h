@@ -43,6 +43,13 @@ static inline u16 child_make(unsigned int free, unsigned int view)
 	return free | (view << CHILD_VIEW_SHIFT);
 }
 
+/* Is all of it free, and for any get? */
+static inline bool child_whole(u16 word)
+{
+	return (word & (CHILD_FREE_MASK | CHILD_VIEW_MASK)) ==
+	       child_make(LLFREE_CHILD_FRAMES, LLFREE_VIEW_NORMAL);
+}
+
 /* Tree word: {reserved:1, class:3, free:28 signed} */
 #define TREE_RESERVED		BIT(0)
 #define TREE_CLASS_SHIFT	1
@@ -143,6 +150,34 @@ static inline u32 hint_make(u32 gen, unsigned int armed, unsigned int exhausted)
 static inline bool hint_idle(u32 hint)
 {
 	return (hint & HINT_IDLE) == HINT_IDLE;
+}
+
+/*
+ * Byte in llfree.freed: {turn:7, seen:1}. Somebody has looked in this turn, so
+ * what is put begins the next.
+ * Byte in llfree_local.spare: {turn:4, order:4}. What was looked for in vain, and
+ * in which turn that was; of which the lowest bits do.
+ */
+#define FREED_SEEN		0x1U
+
+static inline unsigned int freed_turn(u8 freed)
+{
+	return freed >> 1 & 0xf;
+}
+
+static inline unsigned int vain_turn(u8 vain)
+{
+	return vain >> 4;
+}
+
+static inline unsigned int vain_order(u8 vain)
+{
+	return vain & 0xf;
+}
+
+static inline u8 vain_make(u8 freed, unsigned int order)
+{
+	return freed_turn(freed) << 4 | order;
 }
 
 /* Frame, row, child and tree numbers; all but frames count from llf->base. */

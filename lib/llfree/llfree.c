@@ -63,7 +63,7 @@
  *   set_view:A    is a full barrier. A get that starts after it sees the view.
  *
  * Racy hints, read and written without order: the row in a local, last_put,
- * spare, and every word that is read to decide where to try.
+ * spare, freed, and every word that is read to decide where to try.
  *
  * Preemption is off between a child step and its row step, and the other way
  * round. Nothing depends on it; it bounds how long others see a block that
@@ -103,7 +103,7 @@ struct get {
 	unsigned int view;
 	unsigned int flags;
 	int slot;
-	/* Leave entirely free children alone; in the own tree, some were */
+	/* Leave entirely free children alone; some were */
 	bool spare;
 	bool spared;
 	/* Frames taken, and for the orders of a row their bits */
@@ -311,30 +311,45 @@ static unsigned int tree_take(struct llfree *llf, unsigned int view,
 }
 
 /*
- * @frames became free in a tree that nobody has reserved, or it was released
- * with as many: those that are no huge block are worth looking for again.
+ * A tree that nobody has reserved got @frames: unless they are huge blocks, small
+ * ones are worth looking for there again.
  */
-static void spare_note(struct llfree *llf, unsigned long tree,
-		       unsigned int frames)
+static void spare_note(struct llfree *llf, u32 word, s32 frames)
 {
-	unsigned int class;
+	unsigned int class = tree_class(word);
+	u8 freed;
 
-	if (!(frames % LLFREE_CHILD_FRAMES))
+	if (tree_reserved(word) || class >= LLFREE_MAX_CLASSES ||
+	    !(frames % (s32)LLFREE_CHILD_FRAMES))
 		return;
-	class = tree_class(READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]));
-	if (class < LLFREE_MAX_CLASSES &&
-	    READ_ONCE(llf->spare[class]) != HINT_NONE)
-		WRITE_ONCE(llf->spare[class], HINT_NONE);
+	freed = READ_ONCE(llf->freed[class]);
+	if (freed & FREED_SEEN)
+		WRITE_ONCE(llf->freed[class], freed + 1);
+}
+
+/* Are blocks of @order worth looking for elsewhere before a huge one is begun? */
+static inline bool spare_hoped(const struct llfree *llf, int slot,
+			       unsigned int class, unsigned int order)
+{
+	u8 freed = READ_ONCE(llf->freed[class]), vain;
+
+	if (slot < 0)
+		return !(freed & FREED_SEEN);
+	vain = READ_ONCE(llf->locals[slot].spare[class]);
+	return vain_turn(vain) != freed_turn(freed) || order < vain_order(vain);
 }
 
 /* Give back whatever reservation @word stands for. */
 static void local_release(struct llfree *llf, u64 word)
 {
+	unsigned long tree = local_tree(word);
+	u32 old;
+
 	if (!(word & LOCAL_PRESENT))
 		return;
-	spare_note(llf, local_tree(word), local_free(word));
-	tree_unreserve(llf, local_tree(word), local_free(word),
-		       LLFREE_CLASS_NONE);
+	tree_unreserve(llf, tree, local_free(word), LLFREE_CLASS_NONE);
+	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	spare_note(llf, old, tree_free(old));
 }
 
 /*
@@ -469,8 +484,8 @@ static noinline void permits_put_tree(struct llfree *llf, int slot,
 				local_make(tree_free(old) + frames, row)));
 	return;
 out:
-	spare_note(llf, tree, frames);
 	tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames);
+	spare_note(llf, READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]), frames);
 }
 
 /*
@@ -846,7 +861,7 @@ static long child_get_children(struct llfree *llf, struct get *g,
  * @max: permits that the caller has
  *
  * Small blocks come from entirely free children only if there are no others, or
- * if it starts there, and with @g->spare only if it starts in the midst of one.
+ * if it starts there; with @g->spare not even then.
  *
  * Return: first row of what was taken, or negative
  */
@@ -871,7 +886,7 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 			goto next;
 		if (child_free(word) == LLFREE_CHILD_FRAMES &&
 		    g->order < LLFREE_CHILD_ORDER && i < LLFREE_TREE_CHILDREN &&
-		    (i || (g->spare && !(row & (LLFREE_CHILD_ROWS - 1))))) {
+		    (i || g->spare)) {
 			/* Later, when all have been seen */
 			if (g->spare)
 				g->spared = true;
@@ -1009,9 +1024,11 @@ static inline unsigned int get_settle(struct get *g, unsigned int held,
  *
  * Return: first frame, or negative
  */
-static __always_inline long get_quick(struct llfree *llf, u64 *local,
-				      unsigned int order, unsigned int *held,
-				      unsigned long *row, unsigned int *lost,
+static __always_inline long get_quick(struct llfree *llf,
+				      const struct llfree_request *req,
+				      u64 *local, unsigned int order,
+				      unsigned int *held, unsigned long *row,
+				      unsigned int *lost,
 				      struct llfree_delta *delta)
 {
 	const unsigned int frames = 1U << order;
@@ -1024,6 +1041,9 @@ static __always_inline long get_quick(struct llfree *llf, u64 *local,
 	if (unlikely(!*held))
 		return -1;
 	child = *row >> CHILD_ROW_SHIFT;
+	if (unlikely(child_whole(READ_ONCE(llf->children[child])) &&
+		     spare_hoped(llf, req->slot, req->class, order)))
+		return -1;
 
 	at = *row;
 	for (;;) {
@@ -1122,8 +1142,7 @@ static unsigned int tree_whole(const struct llfree *llf, unsigned long tree)
 	unsigned int i, nr = 0;
 
 	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
-		nr += READ_ONCE(llf->children[child + i]) ==
-		      child_make(LLFREE_CHILD_FRAMES, LLFREE_VIEW_NORMAL);
+		nr += child_whole(READ_ONCE(llf->children[child + i]));
 	return nr * LLFREE_CHILD_FRAMES;
 }
 
@@ -1212,8 +1231,7 @@ static long tree_free_child(const struct llfree *llf, unsigned long tree)
 	unsigned int i;
 
 	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++)
-		if (READ_ONCE(llf->children[child]) ==
-		    child_make(LLFREE_CHILD_FRAMES, LLFREE_VIEW_NORMAL))
+		if (child_whole(READ_ONCE(llf->children[child])))
 			return child << CHILD_ROW_SHIFT;
 	return -1;
 }
@@ -1470,9 +1488,14 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 	const s32 frames = get_frames(g);
 	/* Of a tree that does not suit. Most are full, or free like that one. */
 	u32 word, other = 0;
+	u8 freed = READ_ONCE(llf->freed[g->class]);
 	unsigned int tries = 0;
 	unsigned long tree;
-	long ret;
+	long ret = -1;
+
+	/* What is put from here on begins another turn. */
+	if (!(freed & FREED_SEEN))
+		WRITE_ONCE(llf->freed[g->class], freed | FREED_SEEN);
 
 	for (tree = low; tree < high; tree++) {
 		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
@@ -1487,14 +1510,17 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 			continue;
 		ret = get_tree(llf, g, tree, LLFREE_LEVEL_MATCH,
 			       LLFREE_LEVEL_SPARSE);
-		if (ret >= 0)
-			return ret;
-		if (++tries == SPARE_TRIES)
+		if (ret >= 0 || ++tries == SPARE_TRIES)
 			break;
 	}
-	if (g->order < READ_ONCE(llf->spare[g->class]))
-		WRITE_ONCE(llf->spare[g->class], g->order);
-	return -1;
+	/* A frame that was seen and is gone does not mean that there is none. */
+	if (ret < 0 && g->slot >= 0 && (g->order || tries < SPARE_TRIES))
+		WRITE_ONCE(llf->locals[g->slot].spare[g->class],
+			   vain_make(freed, g->order));
+	/* There may be more, and nowhere else to note that. */
+	if (ret >= 0 && g->slot < 0)
+		WRITE_ONCE(llf->freed[g->class], freed & ~FREED_SEEN);
+	return ret;
 }
 
 /* Everything beyond the own reservation */
@@ -1514,9 +1540,6 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	home = slot_home(llf, g->slot);
 	word = local ? READ_ONCE(*local) : 0;
 	start = word & LOCAL_PRESENT ? local_tree(word) : home;
-	/* Huge blocks leave no holes that are to be filled. */
-	if (g->order >= LLFREE_CHILD_ORDER)
-		home = start;
 
 	if (g->spare) {
 		ret = get_spare(llf, g, start);
@@ -1592,7 +1615,7 @@ static void get_init(const struct llfree *llf, struct get *g,
 	g->slot = req->slot;
 	g->spare = req->order < LLFREE_CHILD_ORDER &&
 		   req->view == LLFREE_VIEW_NORMAL &&
-		   req->order < READ_ONCE(llf->spare[req->class]);
+		   spare_hoped(llf, req->slot, req->class, req->order);
 	g->spared = false;
 	g->lost = 0;
 	g->delta = delta;
@@ -1637,6 +1660,9 @@ static noinline long get_large(struct llfree *llf,
 					    &lost, delta);
 		else
 			ok = rows_free(llf, row, rows) &&
+			     !(child_whole(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT])) &&
+			       spare_hoped(llf, req->slot, req->class,
+					   req->order)) &&
 			     child_get_row_run(llf, row, rows, views, &taken,
 					       &lost, delta);
 		if (likely(ok))
@@ -1651,8 +1677,9 @@ static noinline long get_large(struct llfree *llf,
  * @req: what is wanted
  * @delta: what changed is added here; may be NULL
  *
- * Looks first at what the slot has reserved, then at other trees in the order
- * that the policy gives them, then at what other slots have reserved, and last
+ * Looks first at what the slot has reserved, then, for less than a child, at what
+ * is left over in other trees of the class before it begins an entirely free
+ * child of its own, then at other trees in the order that the policy gives them, then at what other slots have reserved, and last
  * at every child. LLFREE_GET_NOFRAGMENT and LLFREE_GET_RESERVED make it stop
  * before.
  *
@@ -1678,8 +1705,8 @@ long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		local = &llf->locals[req->slot].reserved[req->class];
 		if (unlikely(req->order > LLFREE_ROW_ORDER))
 			return get_large(llf, req, local, delta);
-		frame = get_quick(llf, local, req->order, &held, &row, &lost,
-				  delta);
+		frame = get_quick(llf, req, local, req->order, &held, &row,
+				  &lost, delta);
 		if (likely(frame >= 0))
 			return frame;
 	}
@@ -2160,6 +2187,10 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 		tree_put(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
 	if (view < LLFREE_ALLOC_VIEWS) {
 		tree_put(llf, view, child >> TREE_CHILD_SHIFT, free);
+		if (view == LLFREE_VIEW_NORMAL)
+			spare_note(llf, READ_ONCE(llf->trees[view]
+						  [child >> TREE_CHILD_SHIFT]),
+				   free);
 		hint_raise(llf, LLFREE_MAX_ORDER, view);
 	}
 	if (delta) {
@@ -2231,6 +2262,7 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 	} while (!try_cmpxchg_relaxed(word, &old,
 				      tree_word(llf, tree_free(old), class,
 						false)));
+	spare_note(llf, READ_ONCE(*word), tree_free(old));
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_set_class);
@@ -2413,7 +2445,6 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 			(need.trees_size / LLFREE_ALLOC_VIEWS);
 		llf->hint[view] = HINT_IDLE;
 	}
-	memset(llf->spare, HINT_NONE, sizeof(llf->spare));
 
 	for (i = 0; i < nr_children(llf); i++)
 		init_child(llf, i, mode);
@@ -2455,12 +2486,17 @@ EXPORT_SYMBOL_GPL(llfree_max_slots);
 int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 		     unsigned int nr_slots)
 {
+	unsigned int slot;
+
 	if (nr_slots > INT_MAX || (nr_slots && !locals) ||
 	    !IS_ALIGNED((unsigned long)locals, SMP_CACHE_BYTES))
 		return -EINVAL;
 
 	if (nr_slots)
 		memset(locals, 0, nr_slots * sizeof(*locals));
+	for (slot = 0; slot < nr_slots; slot++)
+		memset(locals[slot].spare, vain_make(llf->freed[0], HINT_NONE),
+		       sizeof(locals[slot].spare));
 	llf->locals = locals;
 	llf->nr_slots = nr_slots;
 	return 0;

@@ -647,6 +647,127 @@ TEST(huge_blocks_are_broken_last)
 	}
 }
 
+/* An instance whose slot 0 has used up all of a child of its tree by words */
+static int one_child_in_use(struct inst *in, struct llfree_request *req)
+{
+	unsigned long i;
+	u64 mask;
+
+	if (inst_init(in, BASE, NR, LLFREE_INIT_ALLOC, NULL, 2))
+		return -1;
+	for (i = 0; i < TREE; i += CHILD)
+		if (inst_put(in, -1, BASE + i, 9))
+			return -1;
+	*req = (struct llfree_request){ .slot = 0, .class = 1 };
+	for (i = 0; i < CHILD; i += ROW)
+		if (llfree_get_bulk(&in->llf, req, ROW, &mask, &in->sum) !=
+		    BASE + i || mask != ~0ULL)
+			return -1;
+	return 0;
+}
+
+/* Wherever the slot is to look next, also where a huge block has just healed */
+TEST(huge_blocks_are_not_begun_by_the_hint)
+{
+	const unsigned long other = BASE + 2 * TREE;
+	struct llfree_request req;
+	unsigned long i;
+	struct inst in;
+	u64 mask;
+
+	for (i = 0; i < 9; i++) {
+		ASSERT_EQ(0, one_child_in_use(&in, &req));
+		/* Less than a few would not be worth it. */
+		ASSERT_EQ(0, inst_put(&in, -1, other, max(i, 4)));
+		req.order = i;
+		req.flags = LLFREE_GET_RESERVED;
+		EXPECT_EQ(-ENOMEM, llfree_get(&in.llf, &req, &in.sum));
+		req.flags = 0;
+		EXPECT_EQ(other, llfree_get(&in.llf, &req, &in.sum));
+		inst_free(&in);
+	}
+
+	ASSERT_EQ(0, one_child_in_use(&in, &req));
+	for (i = 0; i < CHILD; i += ROW)
+		ASSERT_EQ(0, llfree_put_bulk(&in.llf, 0, BASE + i, ~0ULL, &in.sum));
+	ASSERT_EQ(0, inst_put(&in, -1, other, 6));
+	EXPECT_EQ(other, llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum));
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* What becomes visible again is looked for, too. */
+TEST(huge_blocks_are_not_begun_after_isolation)
+{
+	const unsigned long other = BASE + 2 * TREE;
+	struct llfree_request req;
+	struct inst in;
+	long frame;
+	u64 mask;
+
+	ASSERT_EQ(0, one_child_in_use(&in, &req));
+	ASSERT_EQ(0, inst_put(&in, -1, other, 6));
+	ASSERT_GE(inst_set_view(&in, other, LLFREE_VIEW_ISOLATED), 0);
+	/* Nothing there: a huge block has to do. */
+	frame = llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum);
+	EXPECT_EQ(BASE + CHILD, ALIGN_DOWN(frame, CHILD));
+	ASSERT_GE(inst_set_view(&in, other, LLFREE_VIEW_NORMAL), 0);
+	while (frame != other) {
+		ASSERT_LT(frame, BASE + 2 * CHILD);
+		frame = llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum);
+	}
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* What a slot looked for in vain where it is says nothing about elsewhere. */
+TEST(slots_look_for_themselves)
+{
+	const unsigned long far = 64 * TREE, nr = 128 * TREE;
+	unsigned long i;
+	struct inst in;
+	long frame;
+
+	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_ALLOC, NULL, 2));
+	/* A tree for each, of which a child is in use, and something for one */
+	for (i = 0; i < 2 * CHILD; i += CHILD) {
+		ASSERT_EQ(0, inst_put(&in, -1, i, 9));
+		ASSERT_EQ(0, inst_put(&in, -1, far + i, 9));
+	}
+	for (i = 0; i < CHILD; i++) {
+		ASSERT_EQ(i, inst_get_class(&in, 0, 0, 1, 0));
+		ASSERT_EQ(far + i, inst_get_class(&in, 1, 0, 1, 0));
+	}
+	ASSERT_EQ(0, inst_put(&in, -1, far + 2 * TREE, 5));
+	ASSERT_EQ(CHILD, inst_get_class(&in, 0, 0, 1, 0));
+	frame = inst_get_class(&in, 1, 0, 1, 0);
+	EXPECT_EQ(far + 2 * TREE, ALIGN_DOWN(frame, TREE));
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* Who gets and puts a few huge blocks again and again stays where it is. */
+TEST(huge_blocks_are_used_again)
+{
+	const unsigned long nr = 256 * TREE;
+	unsigned long frames[100], most = 0, i, round;
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_FREE, NULL, 4));
+	for (round = 0; round < 16; round++) {
+		for (i = 0; i < 100; i++) {
+			frames[i] = inst_get_class(&in, 0, 9, 3, 0);
+			ASSERT_LT(frames[i], nr);
+			most = max(most, frames[i]);
+		}
+		for (i = 0; i < 100; i++)
+			ASSERT_EQ(0, inst_put(&in, 0, frames[i], 9));
+	}
+	EXPECT_LT(most, 16 * TREE);
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
 /* Somebody frees a frame that is not theirs. */
 static void put_stray(struct inst *in)
 {
