@@ -966,6 +966,24 @@ static long child_peek(const struct llfree *llf, const struct get *g,
 	return -1;
 }
 
+/* tree_peek() for one or two whole children */
+static long tree_peek_huge(const struct llfree *llf, const struct get *g,
+			   unsigned long tree)
+{
+	const u16 *child = &llf->children[tree << TREE_CHILD_SHIFT];
+	const u16 whole = child_make(LLFREE_CHILD_FRAMES, g->view);
+	const unsigned int nr = get_frames(g) >> LLFREE_CHILD_ORDER;
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i += nr) {
+		if ((READ_ONCE(child[i]) & ~CHILD_REPORTED) == whole &&
+		    (READ_ONCE(child[i + nr - 1]) & ~CHILD_REPORTED) == whole)
+			return ((tree << TREE_CHILD_SHIFT) + i) <<
+			       CHILD_ROW_SHIFT;
+	}
+	return -1;
+}
+
 /*
  * The same for a tree, without looking at who is between two steps. Prefers
  * children that are not entirely free, and with @g->spare finds no others.
@@ -977,12 +995,14 @@ static long tree_peek(const struct llfree *llf, const struct get *g,
 	unsigned int i;
 	long whole = -1, row;
 
+	if (g->order >= LLFREE_CHILD_ORDER)
+		return tree_peek_huge(llf, g, tree);
+
 	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++) {
 		row = child_peek(llf, g, child, NULL);
 		if (row < 0)
 			continue;
-		if (g->order >= LLFREE_CHILD_ORDER ||
-		    child_free(READ_ONCE(llf->children[child])) <
+		if (child_free(READ_ONCE(llf->children[child])) <
 		    LLFREE_CHILD_FRAMES)
 			return row;
 		if (whole < 0 && !g->spare)
