@@ -1699,9 +1699,9 @@ static noinline long get_large(struct llfree *llf,
  *
  * Looks first at what the slot has reserved, then, for less than a child, at what
  * is left over in other trees of the class before it begins an entirely free
- * child of its own, then at other trees in the order that the policy gives them, then at what other slots have reserved, and last
- * at every child. LLFREE_GET_NOFRAGMENT and LLFREE_GET_RESERVED make it stop
- * before.
+ * child of its own, then at other trees in the order that the policy gives them,
+ * then at what other slots have reserved, and last at every child.
+ * LLFREE_GET_NOFRAGMENT and LLFREE_GET_RESERVED make it stop before.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *

@@ -10,24 +10,14 @@ import re
 import subprocess
 import time
 
+import klog
+
 PAGE = mmap.PAGESIZE
 NR_ORDERS = 11
 VALIDATE = "/sys/kernel/debug/page_alloc/validate"
 MADV_POPULATE_WRITE = 23        # not in the mmap module yet
 
 KPF_BUDDY, KPF_NOPAGE, KPF_RESERVED = 10, 20, 32
-
-# Kernel messages that no run may cause. The OOM killer's are fine; scripts/vm
-# knows which races that KCSAN finds matter here.
-TROUBLE = re.compile(
-    r"\bWARNING: |\bBUG: (?!KCSAN: )|\bkernel BUG at |\bOops\b|\bBad (page|rss)\b|"
-    r"\bUBSAN: |\bKFENCE: |general protection fault|unable to handle|"
-    r"page allocation failure|rcu: INFO: .*(stall|detected)|"
-    r"INFO: task .* blocked for more than|list_(add|del) corruption")
-
-
-KILLED = re.compile(r"\bKilled process (\d+) ")
-OF_TASK = re.compile(r"\bCPU: \d+ UID: \d+ PID: (\d+) ")
 
 
 class CheckError(Exception):
@@ -259,14 +249,8 @@ def kernel_log():
 
 
 def is_trouble(lines, i):
-    """A task that the OOM killer has killed may be refused its last page."""
-    if not TROUBLE.search(lines[i]):
-        return False
-    if "page allocation failure" not in lines[i]:
-        return True
-    task = next(filter(None, map(OF_TASK.search, lines[i:i + 3])), None)
-    return not task or not any(m and m[1] == task[1] for m in
-                               map(KILLED.search, lines[:i]))
+    """Races that KCSAN reports are for scripts/vm to judge."""
+    return "BUG: KCSAN: " not in lines[i] and klog.is_trouble(lines, i)
 
 
 def check_kernel_log():
