@@ -186,8 +186,8 @@ extern const struct llfree_policy llfree_default_policy;
 /*
  * Reservations of one slot: a word per class, and the tree the slot freed to
  * last; and for each class what the slot looked for in vain in trees of it, besides
- * their entirely free children. One slot is one cache line,
- * written by other slots only to steal.
+ * their entirely free children. One slot is one cache line, written by other slots
+ * only to steal.
  */
 struct llfree_local {
 	u64 reserved[LLFREE_MAX_CLASSES];
