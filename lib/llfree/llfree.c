@@ -2113,6 +2113,9 @@ EXPORT_SYMBOL_GPL(llfree_claim);
  * @claimed: bits of the frames that were allocated
  * @delta: what changed is added here; may be NULL
  *
+ * A frame that is being put may be seen as free and yet not be had, until the
+ * put is done. llfree_child_stable() tells when there is none such.
+ *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: number of frames allocated; -EBUSY if the child was hidden from the

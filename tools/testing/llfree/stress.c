@@ -91,7 +91,7 @@ static struct {
 } opt = { .seconds = 10, .max_threads = 32 };
 
 /* Give others the CPU in the midst of operations: few CPUs interleave little. */
-static __thread u32 step_random;
+static __thread u32 step_random, step_rare;
 
 void shim_step(const void *word)
 {
@@ -100,7 +100,7 @@ void shim_step(const void *word)
 	step_random ^= step_random << 13;
 	step_random ^= step_random >> 17;
 	step_random ^= step_random << 5;
-	if (!(step_random & 0xff))
+	if (!(step_random & step_rare))
 		sched_yield();
 }
 
@@ -699,6 +699,8 @@ static void isolate_one(struct thread *t)
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
 		mask[i] = llfree_free_mask(&in.llf, frame + i * ROW);
 	sched_yield();
+	/* A put that has cleared such bits may not have counted them yet. */
+	wait_stable(frame, &free);
 	/* Once stable, free frames only become more. */
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
 		if (mask[i] & ~llfree_free_mask(&in.llf, frame + i * ROW))
@@ -785,6 +787,8 @@ static void *thread_main(void *arg)
 	struct thread *t = arg;
 
 	step_random = rng_next(&t->rng) | 1;
+	/* Some are interrupted in most operations, some seldom. */
+	step_rare = t->nr & 1 ? 0xf : 0xff;
 	pthread_barrier_wait(&barrier);
 	scenario->run(t);
 	fold_delta(t);
