@@ -8,7 +8,8 @@
  * memory need nothing.
  *
  *   migratetype   UNMOVABLE, MOVABLE and RECLAIMABLE are classes of trees, that
- *                 is policy. HIGHATOMIC, CMA and ISOLATE are views of
+ *                 is policy, and not done in a zone of fewer trees than
+ *                 classes. HIGHATOMIC, CMA and ISOLATE are views of
  *                 pageblocks, that is who may have the page.
  *   slots         One per CPU, or fewer in a zone that is too small for that.
  *                 A slot is only where to look first: it does not matter which
@@ -100,13 +101,24 @@ static enum llfree_view zf_view(int migratetype)
 	return LLFREE_VIEW_NORMAL;
 }
 
-static unsigned int zf_class(unsigned int order, int migratetype)
+/*
+ * Are pages grouped by mobility? Where there are fewer trees than classes, they
+ * would just change hands all the time, and each time count as fragmentation.
+ */
+static bool zf_grouped(const struct llfree *llf)
+{
+	return likely(!page_group_by_mobility_disabled &&
+		      llf->nr_trees >= LLFREE_NR_CLASSES);
+}
+
+static unsigned int zf_class(const struct llfree *llf, unsigned int order,
+			     int migratetype)
 {
 	BUILD_BUG_ON(MIGRATE_UNMOVABLE != (int)LLFREE_CLASS_UNMOVABLE ||
 		     MIGRATE_MOVABLE != (int)LLFREE_CLASS_MOVABLE ||
 		     MIGRATE_RECLAIMABLE != (int)LLFREE_CLASS_RECLAIMABLE);
 
-	if (unlikely(page_group_by_mobility_disabled))
+	if (!zf_grouped(llf))
 		return LLFREE_CLASS_UNMOVABLE;
 	if (migratetype == MIGRATE_MOVABLE && order >= LLFREE_CHILD_ORDER)
 		return LLFREE_CLASS_HUGE;
@@ -315,7 +327,7 @@ static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
 	unsigned long i;
 	int old;
 
-	if (page_group_by_mobility_disabled || in_nmi())
+	if (!zf_grouped(&zone->llfree->core) || in_nmi())
 		return;
 	if (!spin_trylock_irqsave(&zone->lock, flags))
 		return;
@@ -371,7 +383,7 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 {
 	req->slot = zf_slot(llf);
 	req->order = order;
-	req->class = zf_class(order, migratetype);
+	req->class = zf_class(llf, order, migratetype);
 	req->view = view;
 	/* A whole pageblock is nobody else's, so there is nothing to mix. */
 	req->flags = (alloc_flags & ALLOC_NOFRAGMENT) &&
@@ -981,10 +993,13 @@ void zf_count(const struct zone *zone, int migratetype,
 		zf_count_add(llf, view, -1, nr);
 		return;
 	}
-	/* One class has it all if pages are not grouped by mobility. */
-	if (page_group_by_mobility_disabled && migratetype != MIGRATE_UNMOVABLE)
+	/* One migratetype has it all if pages are not grouped by mobility. */
+	if (!zf_grouped(llf)) {
+		if (migratetype == MIGRATE_UNMOVABLE)
+			zf_count_add(llf, view, -1, nr);
 		return;
-	zf_count_add(llf, view, zf_class(0, migratetype), nr);
+	}
+	zf_count_add(llf, view, zf_class(llf, 0, migratetype), nr);
 	if (migratetype == MIGRATE_MOVABLE) {
 		zf_count_add(llf, view, LLFREE_CLASS_HUGE, nr);
 		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);

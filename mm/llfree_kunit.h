@@ -15,10 +15,10 @@
 #define FAKE_PAGES	(FAKE_BLOCKS * MAX_ORDER_NR_PAGES)
 
 struct fake_zone {
-	struct zone zone;
+	struct zone zone, small;
 	unsigned long pfn[FAKE_BLOCKS];
 	int migratetype[FAKE_BLOCKS][MAX_ORDER_NR_PAGES / pageblock_nr_pages];
-	void *memory[4];
+	void *memory[8];
 	unsigned int nr_memory;
 	struct page *pages[FAKE_PAGES];
 };
@@ -33,6 +33,21 @@ static void *fake_alloc(struct zone *zone, size_t size)
 	if (p)
 		fake->memory[fake->nr_memory++] = p;
 	return p;
+}
+
+static int fake_set_up(struct zone *zone, unsigned long pfn, unsigned long nr)
+{
+	zone->name = "fake";
+	zone->zone_pgdat = NODE_DATA(first_online_node);
+	zone->zone_start_pfn = pfn;
+	zone->spanned_pages = nr;
+	spin_lock_init(&zone->lock);
+	if (sizeof(struct per_cpu_zonestat) > 0) {
+		zone->per_cpu_zonestats = alloc_percpu(struct per_cpu_zonestat);
+		if (!zone->per_cpu_zonestats)
+			return -ENOMEM;
+	}
+	return zf_init_zone(zone, pfn, nr, fake_alloc);
 }
 
 static void fake_zone_exit(struct kunit *test)
@@ -53,8 +68,8 @@ static void fake_zone_exit(struct kunit *test)
 	}
 	for (i = 0; i < fake->nr_memory; i++)
 		kvfree(fake->memory[i]);
-	if (fake->zone.per_cpu_zonestats)
-		free_percpu(fake->zone.per_cpu_zonestats);
+	free_percpu(fake->zone.per_cpu_zonestats);
+	free_percpu(fake->small.per_cpu_zonestats);
 	kvfree(fake);
 	fake = NULL;
 }
@@ -80,18 +95,11 @@ static int fake_zone_init(struct kunit *test)
 				get_pageblock_migratetype(page + j * pageblock_nr_pages);
 	}
 
-	fake->zone.name = "fake";
-	fake->zone.zone_pgdat = NODE_DATA(first_online_node);
-	fake->zone.zone_start_pfn = first;
-	fake->zone.spanned_pages = end - first;
-	spin_lock_init(&fake->zone.lock);
-	if (sizeof(struct per_cpu_zonestat) > 0) {
-		fake->zone.per_cpu_zonestats =
-			alloc_percpu(struct per_cpu_zonestat);
-		if (!fake->zone.per_cpu_zonestats)
-			goto nomem;
-	}
-	if (zf_init_zone(&fake->zone, first, end - first, fake_alloc))
+	/* Enough trees to group pages by mobility, if only of what is not there */
+	end = max(end, first + LLFREE_NR_CLASSES * LLFREE_TREE_FRAMES);
+	if (fake_set_up(&fake->zone, first, end - first) ||
+	    /* Of the first block only */
+	    fake_set_up(&fake->small, fake->pfn[0], MAX_ORDER_NR_PAGES))
 		goto nomem;
 	return 0;
 nomem:
@@ -530,6 +538,46 @@ static void zone_nofragment(struct kunit *test)
 	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
 }
 
+/* A zone of few trees: to whom a tree belongs neither matters nor changes. */
+static void zone_small(struct kunit *test)
+{
+	static const int types[] = {
+		MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, MIGRATE_RECLAIMABLE,
+	};
+	struct zone *zone = &fake->small;
+	unsigned long nr[NR_PAGE_ORDERS];
+	int class = -1, block[ARRAY_SIZE(types)] = { };
+	struct llfree_child child;
+	struct page *page;
+	unsigned int i;
+
+	zf_free(zone, fake->pfn[0], MAX_PAGE_ORDER);
+	zf_count(zone, MIGRATE_UNMOVABLE, nr);
+	KUNIT_EXPECT_EQ(test, nr[MAX_PAGE_ORDER], 1);
+	/* A page in use in each child, lest there be one to take over */
+	for (i = 0; i < MAX_ORDER_NR_PAGES; i += LLFREE_CHILD_FRAMES)
+		KUNIT_ASSERT_TRUE(test, zf_claim(zone, fake->pfn[0] + i, 0, 0));
+	for (i = 0; i < 2 * ARRAY_SIZE(types); i++) {
+		page = zf_alloc(zone, i & 1, types[i % ARRAY_SIZE(types)],
+				ALLOC_NOFRAGMENT);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		KUNIT_ASSERT_EQ(test, 0, llfree_child(&zone->llfree->core,
+						      page_to_pfn(page), &child));
+		if (class < 0)
+			class = child.class;
+		KUNIT_EXPECT_EQ(test, child.class, class);
+		block[i % ARRAY_SIZE(types)] = get_pageblock_migratetype(page);
+	}
+	KUNIT_EXPECT_EQ(test, block[0], block[1]);
+	KUNIT_EXPECT_EQ(test, block[0], block[2]);
+	zf_count(zone, MIGRATE_UNMOVABLE, nr);
+	KUNIT_EXPECT_GT(test, nr[LLFREE_CHILD_ORDER - 1], 0);
+	zf_count(zone, MIGRATE_MOVABLE, nr);
+	KUNIT_EXPECT_EQ(test, nr[LLFREE_CHILD_ORDER - 1], 0);
+	while (zf_alloc(zone, 0, MIGRATE_MOVABLE, 0))
+		;
+}
+
 static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_all_orders),
 	KUNIT_CASE(zone_other_pieces),
@@ -541,6 +589,7 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_blocks),
 	KUNIT_CASE(zone_migratetype),
 	KUNIT_CASE(zone_nofragment),
+	KUNIT_CASE(zone_small),
 	{}
 };
 

@@ -17,7 +17,8 @@
  *               next one; per datagram
  *   thp         huge pages, one after the other; per huge page. In every second
  *               round they are not asked for, so that the kernel gives those
- *               that it has and makes none; these are not timed
+ *               that it has and makes none; these are not timed. Also says how
+ *               many were had in small pages instead, of either kind
  */
 #define _GNU_SOURCE
 #include <argp.h>
@@ -53,6 +54,9 @@ struct worker {
 	uint64_t ops;
 	uint64_t ns;
 	uint64_t max_ns;
+	/* Huge pages that were not asked for, and those not had: [asked] */
+	uint64_t other_ops;
+	uint64_t missed[2];
 	unsigned int random;
 };
 
@@ -285,28 +289,49 @@ static void datagrams(struct worker *w)
 	free(in);
 }
 
+/* What this process has in huge pages */
+static size_t huge_mapped(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	unsigned long kib = 0;
+	char line[128];
+
+	if (!f)
+		err(1, "/proc/self/smaps_rollup");
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "AnonHugePages: %lu kB", &kib) == 1)
+			break;
+	fclose(f);
+	return kib << 10;
+}
+
 /* The time of the first write to each; unmapping is not measured. */
 static void thp(struct worker *w)
 {
-	size_t size = mib << 20;
+	size_t size = mib << 20, had = huge_mapped(), off, got;
 
 	for (unsigned long r = 0; r < rounds && !is_ending(); r++) {
 		bool asked = !(r & 1);
 		char *p = map(size + HUGE, asked ? MADV_HUGEPAGE : MADV_NORMAL);
 		char *first = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
 
-		for (size_t off = 0; off < size && !is_ending(); off += HUGE) {
+		for (off = 0; off < size && !is_ending(); off += HUGE) {
 			uint64_t ns = now();
 
 			write_once(first + off);
 			ns = now() - ns;
-			if (!asked)
+			if (!asked) {
+				w->other_ops++;
 				continue;
+			}
 			w->ns += ns;
 			w->ops++;
 			if (ns > w->max_ns)
 				w->max_ns = ns;
 		}
+		got = huge_mapped() - had;
+		if (got < off)
+			w->missed[asked] += (off - got) / HUGE;
 		munmap(p, size + HUGE);
 		usleep(pause_ms * 1000);
 	}
@@ -469,10 +494,17 @@ int main(int argc, char **argv)
 		sum.ns += w->ns;
 		if (w->max_ns > sum.max_ns)
 			sum.max_ns = w->max_ns;
+		sum.other_ops += w->other_ops;
+		sum.missed[false] += w->missed[false];
+		sum.missed[true] += w->missed[true];
 	}
-	printf("{\"ops\": %llu, \"ns\": %.1f, \"max_ns\": %llu}\n",
+	printf("{\"ops\": %llu, \"ns\": %.1f, \"max_ns\": %llu, "
+	       "\"missed\": %llu, \"other_ops\": %llu, \"other_missed\": %llu}\n",
 	       (unsigned long long)sum.ops,
 	       sum.ops ? (double)sum.ns / sum.ops : 0.0,
-	       (unsigned long long)sum.max_ns);
+	       (unsigned long long)sum.max_ns,
+	       (unsigned long long)sum.missed[true],
+	       (unsigned long long)sum.other_ops,
+	       (unsigned long long)sum.missed[false]);
 	return 0;
 }
