@@ -561,19 +561,25 @@ void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 	zf_account(zone, &delta);
 }
 
-static void zf_put_word(struct zone *zone, unsigned long pfn, u64 mask,
-			struct llfree_delta *delta)
+/* One of them is not allocated: find out which. */
+static noinline void zf_put_each(struct zone *zone, unsigned long pfn, u64 mask,
+				 struct llfree_delta *delta)
 {
 	struct llfree *llf = &zone->llfree->core;
-	int slot = zf_slot(llf);
+
+	for (; mask; mask &= mask - 1)
+		if (llfree_put(llf, zf_slot(llf), pfn + __ffs64(mask), 0, delta))
+			zf_bad_free(zone, pfn + __ffs64(mask), 0);
+}
+
+static __always_inline void zf_put_word(struct zone *zone, unsigned long pfn,
+					u64 mask, struct llfree_delta *delta)
+{
+	struct llfree *llf = &zone->llfree->core;
 
 	zf_check_exclusive_mask(pfn, mask);
-	if (likely(!llfree_put_bulk(llf, slot, pfn, mask, delta)))
-		return;
-	/* Find out which one it is. */
-	for (; mask; mask &= mask - 1)
-		if (llfree_put(llf, slot, pfn + __ffs64(mask), 0, delta))
-			zf_bad_free(zone, pfn + __ffs64(mask), 0);
+	if (unlikely(llfree_put_bulk(llf, zf_slot(llf), pfn, mask, delta)))
+		zf_put_each(zone, pfn, mask, delta);
 }
 
 /**

@@ -221,23 +221,24 @@ static inline bool block_in_range(const struct llfree *llf, unsigned long frame,
 
 /*
  * Bits at which a free naturally aligned run of 2^@order frames starts in a
- * row. Halves of a run are joined order by order; what is not aligned drops
- * out at the end.
+ * row. The sum carries to the highest bit of a run from any bit below it, and
+ * never beyond.
  */
 static __always_inline u64 row_runs(u64 row, unsigned int order)
 {
-	static const u64 aligned[LLFREE_ROW_ORDER + 1] = {
-		0xffffffffffffffffULL, 0x5555555555555555ULL,
-		0x1111111111111111ULL, 0x0101010101010101ULL,
-		0x0001000100010001ULL, 0x0000000100000001ULL,
-		0x0000000000000001ULL,
+	/* All but the highest bit of each run */
+	static const u64 lower[LLFREE_ROW_ORDER + 1] = {
+		0x0000000000000000ULL, 0x5555555555555555ULL,
+		0x7777777777777777ULL, 0x7f7f7f7f7f7f7f7fULL,
+		0x7fff7fff7fff7fffULL, 0x7fffffff7fffffffULL,
+		0x7fffffffffffffffULL,
 	};
-	u64 free = ~row;
-	unsigned int run;
+	u64 mask;
 
-	for (run = 1; run < 1U << order; run *= 2)
-		free &= free >> run;
-	return free & aligned[order];
+	if (!order)
+		return ~row;
+	mask = lower[order];
+	return ~(((row & mask) + mask) | row | mask) >> ((1U << order) - 1);
 }
 
 /* All bits of the run of 2^@order that starts at @bit */

@@ -254,9 +254,11 @@ static u32 tree_word(const struct llfree *llf, s32 free, unsigned int class,
  * tree_put() - give permits to a tree, or take them whatever is there
  *
  * @frames may be negative and so may the sum.
+ *
+ * Return: what its word is now
  */
-static void tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
-		     s32 frames)
+static u32 tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
+		    s32 frames)
 {
 	u32 *word = &llf->trees[view][tree];
 	u32 old = READ_ONCE(*word), new;
@@ -265,6 +267,7 @@ static void tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
 		new = tree_word(llf, tree_free(old) + frames, tree_class(old),
 				tree_reserved(old));
 	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+	return new;
 }
 
 /* End a reservation, give its permits back and set the class if there is one. */
@@ -484,8 +487,7 @@ static noinline void permits_put_tree(struct llfree *llf, int slot,
 				local_make(tree_free(old) + frames, row)));
 	return;
 out:
-	tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames);
-	spare_note(llf, READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]), frames);
+	spare_note(llf, tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
 }
 
 /*
@@ -500,9 +502,13 @@ static __always_inline void permits_put(struct llfree *llf, int slot,
 	if (likely(slot >= 0)) {
 		local = llf->locals[slot].reserved;
 		end = local + llf->policy->nr_classes;
-		for (; local < end; local++)
+		do {
+			if (!local_holds(READ_ONCE(*local), row >> TREE_ROW_SHIFT))
+				continue;
 			if (local_put(local, row, frames))
 				return;
+			break;
+		} while (++local < end);
 	}
 	permits_put_tree(llf, slot, row, frames);
 }
@@ -676,7 +682,7 @@ static __always_inline bool rows_fill_child(struct llfree *llf, unsigned long ch
 }
 
 /* Clear @mask in a row, if all of it is set. */
-static bool row_clear(struct llfree *llf, unsigned long row, u64 mask)
+static __always_inline bool row_clear(struct llfree *llf, unsigned long row, u64 mask)
 {
 	u64 old = READ_ONCE(llf->rows[row]);
 
@@ -1442,15 +1448,18 @@ static long get_range(struct llfree *llf, struct get *g, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last)
 {
-	unsigned long first[LLFREE_LEVEL_REJECT], tree = start, i;
+	const u32 *words = llf->trees[g->view];
 	const s32 frames = get_frames(g);
+	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
+	unsigned long tree = start, end = high;
 	unsigned int seen = 0, level;
 	/* Of a tree that was not good enough; 0 has too few frames anyway. */
 	u32 word, worse = 0;
 	long ret;
 
-	for (i = low; i < high; i++, tree = tree + 1 == high ? low : tree + 1) {
-		word = READ_ONCE(llf->trees[g->view][tree]);
+again:
+	for (; tree < end; tree++) {
+		word = READ_ONCE(words[tree]);
 		if (word == worse || tree_free(word) < frames ||
 		    tree_reserved(word))
 			continue;
@@ -1466,6 +1475,11 @@ static long get_range(struct llfree *llf, struct get *g, unsigned long start,
 			seen |= BIT(level);
 			first[level] = tree;
 		}
+	}
+	if (end != start) {
+		tree = low;
+		end = start;
+		goto again;
 	}
 
 	for (level = good + 1; level <= last; level++) {
@@ -1713,7 +1727,7 @@ long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta)
 {
 	unsigned int held = 0, lost = 0;
-	struct llfree_delta unused;
+	struct llfree_delta unused __uninitialized;
 	unsigned long row = 0;
 	long frame;
 	u64 *local;
@@ -1754,7 +1768,7 @@ EXPORT_SYMBOL_GPL(llfree_get);
 long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
 {
-	struct llfree_delta unused;
+	struct llfree_delta unused __uninitialized;
 	struct get g;
 	long row;
 
@@ -1910,7 +1924,7 @@ static noinline int put_large(struct llfree *llf, int slot, unsigned long row,
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta)
 {
-	struct llfree_delta unused;
+	struct llfree_delta unused __uninitialized;
 	unsigned long row;
 
 	if (unlikely(order >= BITS_PER_LONG - 1 || !slot_valid(llf, slot) ||
@@ -1954,14 +1968,16 @@ EXPORT_SYMBOL_GPL(llfree_put);
 int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 		    u64 mask, struct llfree_delta *delta)
 {
-	struct llfree_delta unused;
+	struct llfree_delta unused __uninitialized;
 	unsigned long row;
 
 	if (unlikely(!mask || !slot_valid(llf, slot) ||
-		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES) ||
-		     frame < llf->base || frame >= llf->end ||
-		     frame + __ffs64(mask) < llf->first ||
-		     frame + fls64(mask) > llf->end))
+		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES)))
+		return -EINVAL;
+	if (unlikely(!block_in_range(llf, frame, LLFREE_ROW_FRAMES)) &&
+	    (frame < llf->base || frame >= llf->end ||
+	     frame + __ffs64(mask) < llf->first ||
+	     frame + fls64(mask) > llf->end))
 		return -EINVAL;
 
 	row = frame_row(llf, frame);
@@ -2037,7 +2053,7 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 		 unsigned int flags, struct llfree_delta *delta)
 {
 	unsigned int views = claim_views(flags), view;
-	struct llfree_delta unused;
+	struct llfree_delta unused __uninitialized;
 	unsigned long row, child;
 	bool ok;
 
@@ -2126,7 +2142,7 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		      struct llfree_delta *delta)
 {
 	unsigned int views = claim_views(flags), view, taken;
-	struct llfree_delta unused;
+	struct llfree_delta unused __uninitialized;
 	unsigned long row, child;
 	u64 word, take;
 

@@ -5,4 +5,6 @@
 #include_next <linux/compiler.h>
 #include <shim/atomic.h>
 
+#define __uninitialized
+
 #endif
