@@ -768,6 +768,45 @@ TEST(huge_blocks_are_used_again)
 	inst_free(&in);
 }
 
+/* Pairs of whole children and single ones, wherever they become free */
+TEST(huge_blocks_are_found_near_home)
+{
+	unsigned long i, tree;
+	struct inst in;
+	long frame;
+
+	ASSERT_EQ(0, inst_init(&in, BASE, 10 * TREE, LLFREE_INIT_ALLOC, NULL, 1));
+	for (tree = BASE; tree < BASE + 4 * TREE; tree += TREE) {
+		ASSERT_EQ(0, inst_put(&in, -1, tree, 9));
+		ASSERT_EQ(0, inst_put(&in, -1, tree + 2 * CHILD, 9));
+		ASSERT_EQ(0, llfree_set_class(&in.llf, tree, 3));
+	}
+	for (; tree < BASE + 10 * TREE; tree += TREE)
+		for (i = 0; i < TREE; i += CHILD)
+			ASSERT_EQ(0, inst_put(&in, -1, tree + i, 9));
+
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(BASE + 4 * TREE + i * 2 * CHILD,
+			  inst_get_class(&in, 0, 10, 3, 0));
+	ASSERT_EQ(0, inst_put(&in, -1, BASE + TREE + CHILD, 9));
+	EXPECT_EQ(BASE + TREE, inst_get_class(&in, 0, 10, 3, 0));
+
+	ASSERT_EQ(BASE + TREE + 2 * CHILD, inst_get_class(&in, 0, 9, 3, 0));
+	frame = inst_get_class(&in, 0, 9, 3, 0);
+	EXPECT_EQ(BASE, ALIGN_DOWN(frame, TREE));
+
+	/* So it is when a slot gives back what it had. */
+	ASSERT_EQ(0, inst_put(&in, 0, frame, 9));
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(BASE + 6 * TREE + i * 2 * CHILD,
+			  inst_get_class(&in, 0, 10, 3, 0));
+	ASSERT_EQ(0, inst_put(&in, 0, BASE + 6 * TREE, 10));
+	ASSERT_EQ(0, llfree_drain(&in.llf, 0));
+	EXPECT_EQ(BASE + 6 * TREE, inst_get_class(&in, 0, 10, 3, 0));
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
 /* Somebody frees a frame that is not theirs. */
 static void put_stray(struct inst *in)
 {
