@@ -119,7 +119,7 @@ static unsigned int zf_class(const struct llfree *llf, unsigned int order,
 		     MIGRATE_RECLAIMABLE != (int)LLFREE_CLASS_RECLAIMABLE);
 
 	if (!zf_grouped(llf))
-		return LLFREE_CLASS_UNMOVABLE;
+		return llf->policy->init_class;
 	if (migratetype == MIGRATE_MOVABLE && order >= LLFREE_CHILD_ORDER)
 		return LLFREE_CLASS_HUGE;
 	if (migratetype >= MIGRATE_PCPTYPES)
@@ -319,15 +319,18 @@ void zf_drain(struct zone *zone, int cpu)
 /*
  * The migratetype of a pageblock follows what is allocated in it, unless the
  * page was taken from a tree of another class and the tree stays what it is.
+ * Where pages are not grouped it is that of who began the pageblock.
  */
 static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
-					unsigned int order, int migratetype)
+					unsigned int order, int migratetype,
+					bool begun)
 {
 	unsigned long flags;
 	unsigned long i;
 	int old;
 
-	if (!zf_grouped(&zone->llfree->core) || in_nmi())
+	if (page_group_by_mobility_disabled || in_nmi() ||
+	    (!begun && !zf_grouped(&zone->llfree->core)))
 		return;
 	if (!spin_trylock_irqsave(&zone->lock, flags))
 		return;
@@ -370,7 +373,8 @@ static __always_inline void zf_settle(struct zone *zone, struct page *page,
 	/* Whole pageblocks belong to whoever has them. */
 	if ((!(delta->did & LLFREE_DID_STEAL) || order >= pageblock_order) &&
 	    unlikely(get_pageblock_migratetype(page) != migratetype))
-		zf_set_migratetype(zone, page, order, migratetype);
+		zf_set_migratetype(zone, page, order, migratetype,
+				   delta->huge[LLFREE_VIEW_NORMAL]);
 	if (unlikely(delta->did & foreign))
 		zf_settle_foreign(zone, page, order, migratetype, alloc_flags,
 				  delta);
@@ -1001,7 +1005,8 @@ void zf_count(const struct zone *zone, int migratetype,
 	}
 	/* One migratetype has it all if pages are not grouped by mobility. */
 	if (!zf_grouped(llf)) {
-		if (migratetype == MIGRATE_UNMOVABLE)
+		if (migratetype == (page_group_by_mobility_disabled ?
+				    MIGRATE_UNMOVABLE : MIGRATE_MOVABLE))
 			zf_count_add(llf, view, -1, nr);
 		return;
 	}

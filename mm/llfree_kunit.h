@@ -538,42 +538,51 @@ static void zone_nofragment(struct kunit *test)
 	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
 }
 
-/* A zone of few trees: to whom a tree belongs neither matters nor changes. */
+/* A zone of few trees: all pages are of one class, that which trees start with. */
 static void zone_small(struct kunit *test)
 {
 	static const int types[] = {
 		MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, MIGRATE_RECLAIMABLE,
 	};
 	struct zone *zone = &fake->small;
-	unsigned long nr[NR_PAGE_ORDERS];
-	int class = -1, block[ARRAY_SIZE(types)] = { };
+	struct llfree *llf = &zone->llfree->core;
+	int all = page_group_by_mobility_disabled ? MIGRATE_UNMOVABLE :
+						    MIGRATE_MOVABLE;
+	unsigned long nr[NR_PAGE_ORDERS], pfn = fake->pfn[0];
 	struct llfree_child child;
 	struct page *page;
+	int block = -1;
 	unsigned int i;
 
-	zf_free(zone, fake->pfn[0], MAX_PAGE_ORDER);
-	zf_count(zone, MIGRATE_UNMOVABLE, nr);
-	KUNIT_EXPECT_EQ(test, nr[MAX_PAGE_ORDER], 1);
-	/* A page in use in each child, lest there be one to take over */
+	zf_free(zone, pfn, MAX_PAGE_ORDER);
+	/* Who begins a pageblock says what it is. */
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		page = zf_alloc(zone, 0, types[i], 0);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		if (!page_group_by_mobility_disabled)
+			KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(page),
+					types[i]);
+		zf_free(zone, page_to_pfn(page), 0);
+	}
+
+	/* A page in use in each child, and less than half of the tree free */
 	for (i = 0; i < MAX_ORDER_NR_PAGES; i += LLFREE_CHILD_FRAMES)
-		KUNIT_ASSERT_TRUE(test, zf_claim(zone, fake->pfn[0] + i, 0, 0));
-	for (i = 0; i < 2 * ARRAY_SIZE(types); i++) {
+		KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn + i, 0, 0));
+	for (i = 0; i < 100 * ARRAY_SIZE(types); i++) {
 		page = zf_alloc(zone, i & 1, types[i % ARRAY_SIZE(types)],
 				ALLOC_NOFRAGMENT);
 		KUNIT_ASSERT_NOT_NULL(test, page);
-		KUNIT_ASSERT_EQ(test, 0, llfree_child(&zone->llfree->core,
-						      page_to_pfn(page), &child));
-		if (class < 0)
-			class = child.class;
-		KUNIT_EXPECT_EQ(test, child.class, class);
-		block[i % ARRAY_SIZE(types)] = get_pageblock_migratetype(page);
+		KUNIT_ASSERT_EQ(test, 0, llfree_child(llf, page_to_pfn(page),
+						      &child));
+		KUNIT_ASSERT_EQ(test, child.class, llf->policy->init_class);
+		if (block < 0)
+			block = get_pageblock_migratetype(page);
+		KUNIT_ASSERT_EQ(test, block, get_pageblock_migratetype(page));
 	}
-	KUNIT_EXPECT_EQ(test, block[0], block[1]);
-	KUNIT_EXPECT_EQ(test, block[0], block[2]);
-	zf_count(zone, MIGRATE_UNMOVABLE, nr);
-	KUNIT_EXPECT_GT(test, nr[LLFREE_CHILD_ORDER - 1], 0);
-	zf_count(zone, MIGRATE_MOVABLE, nr);
-	KUNIT_EXPECT_EQ(test, nr[LLFREE_CHILD_ORDER - 1], 0);
+	zf_count(zone, all, nr);
+	KUNIT_EXPECT_GT(test, nr[LLFREE_CHILD_ORDER - 4], 0);
+	zf_count(zone, MIGRATE_RECLAIMABLE, nr);
+	KUNIT_EXPECT_EQ(test, nr[LLFREE_CHILD_ORDER - 4], 0);
 	while (zf_alloc(zone, 0, MIGRATE_MOVABLE, 0))
 		;
 }

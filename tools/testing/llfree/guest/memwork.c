@@ -443,6 +443,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!load || !mib || !rounds || !workers)
 			argp_usage(state);
+		/* What is in huge pages is known of the process only. */
+		if (load->work == thp && (workers > 1 || mib % 2))
+			argp_error(state, "thp: one worker, an even number of MiB");
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
