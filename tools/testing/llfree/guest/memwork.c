@@ -501,11 +501,11 @@ int main(int argc, char **argv)
 		sum.missed[false] += w->missed[false];
 		sum.missed[true] += w->missed[true];
 	}
-	printf("{\"ops\": %llu, \"ns\": %.1f, \"max_ns\": %llu, "
-	       "\"missed\": %llu, \"other_ops\": %llu, \"other_missed\": %llu}\n",
+	printf("{\"ops\": %llu, \"ns\": %.1f, \"max_ns\": %llu, ",
 	       (unsigned long long)sum.ops,
 	       sum.ops ? (double)sum.ns / sum.ops : 0.0,
-	       (unsigned long long)sum.max_ns,
+	       (unsigned long long)sum.max_ns);
+	printf("\"missed\": %llu, \"other_ops\": %llu, \"other_missed\": %llu}\n",
 	       (unsigned long long)sum.missed[true],
 	       (unsigned long long)sum.other_ops,
 	       (unsigned long long)sum.missed[false]);
