@@ -1661,7 +1661,7 @@ static noinline long get_one(struct llfree *llf,
 			     unsigned int held, unsigned long start,
 			     unsigned int lost, struct llfree_delta *delta)
 {
-	struct get g;
+	struct get g __uninitialized;
 	long row;
 
 	get_init(llf, &g, req, 1, delta);
@@ -1769,7 +1769,7 @@ long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
-	struct get g;
+	struct get g __uninitialized;
 	long row;
 
 	if (unlikely(!request_valid(llf, req) || !nr ||
