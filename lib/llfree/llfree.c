@@ -502,13 +502,13 @@ static __always_inline void permits_put(struct llfree *llf, int slot,
 	if (likely(slot >= 0)) {
 		local = llf->locals[slot].reserved;
 		end = local + llf->policy->nr_classes;
-		do {
-			if (!local_holds(READ_ONCE(*local), row >> TREE_ROW_SHIFT))
-				continue;
-			if (local_put(local, row, frames))
-				return;
-			break;
-		} while (++local < end);
+		for (; local < end; local++) {
+			if (local_holds(READ_ONCE(*local), row >> TREE_ROW_SHIFT)) {
+				if (local_put(local, row, frames))
+					return;
+				break;
+			}
+		}
 	}
 	permits_put_tree(llf, slot, row, frames);
 }
@@ -1974,6 +1974,7 @@ int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 	if (unlikely(!mask || !slot_valid(llf, slot) ||
 		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES)))
 		return -EINVAL;
+	/* A row at either end may be in the range only in part. */
 	if (unlikely(!block_in_range(llf, frame, LLFREE_ROW_FRAMES)) &&
 	    (frame < llf->base || frame >= llf->end ||
 	     frame + __ffs64(mask) < llf->first ||
