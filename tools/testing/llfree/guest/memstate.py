@@ -146,23 +146,25 @@ def unexplained():
     return sum(z.used for z in zones()) - known
 
 
-def retry(check, streak, tries=40):
-    """No system rests entirely, but soon it is right several times in a row."""
+def retry(check, streak, seconds=30):
+    """No system rests entirely, but soon it is right several times in a row.
+
+    What is wrong for good is wrong to the last; how long others go on with
+    what they had begun depends on how busy the machine below is."""
     right = 0
-    for left in reversed(range(tries)):
+    deadline = time.monotonic() + seconds
+    while right < streak:
         refresh()
         try:
             text = check()
         except CheckError:
-            if left < streak:
+            if time.monotonic() > deadline:
                 raise
             right = 0
         else:
             right += 1
-            if right == streak:
-                return text
         time.sleep(0.02)
-    raise AssertionError("no try")
+    return text
 
 
 def check_buddyinfo():
