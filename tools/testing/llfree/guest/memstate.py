@@ -15,6 +15,7 @@ import klog
 PAGE = mmap.PAGESIZE
 NR_ORDERS = 11
 VALIDATE = "/sys/kernel/debug/page_alloc/validate"
+SETTLE_S = 30                   # how long a resting system may still move pages
 MADV_POPULATE_WRITE = 23        # not in the mmap module yet
 
 KPF_BUDDY, KPF_NOPAGE, KPF_RESERVED = 10, 20, 32
@@ -146,7 +147,7 @@ def unexplained():
     return sum(z.used for z in zones()) - known
 
 
-def retry(check, streak, seconds=30):
+def retry(check, streak, seconds=SETTLE_S):
     """No system rests entirely, but soon it is right several times in a row.
 
     What is wrong for good is wrong to the last; how long others go on with
@@ -265,10 +266,10 @@ def check_kernel_log():
     return "no kernel warning, not tainted"
 
 
-def check_all():
+def check_all(check_log=check_kernel_log, seconds=SETTLE_S):
     """Yields (passed, text); passed is None for what cannot be checked."""
-    for check in (check_validate, lambda: retry(check_buddyinfo, 5),
-                  lambda: retry(check_frames, 2), check_kernel_log):
+    for check in (check_validate, lambda: retry(check_buddyinfo, 5, seconds),
+                  lambda: retry(check_frames, 2, seconds), check_log):
         try:
             text = check()
         except CheckError as e:
