@@ -124,12 +124,21 @@ static unsigned int zf_class(const struct llfree *llf, unsigned int order,
 		return LLFREE_CLASS_HUGE;
 	if (migratetype >= MIGRATE_PCPTYPES)
 		return LLFREE_CLASS_MOVABLE;
+	if (migratetype == MIGRATE_UNMOVABLE && order >= PAGE_ALLOC_COSTLY_ORDER)
+		return LLFREE_CLASS_LARGE;
 	return migratetype;
 }
 
 static int class_migratetype(unsigned int class)
 {
-	return class == LLFREE_CLASS_HUGE ? MIGRATE_MOVABLE : class;
+	switch (class) {
+	case LLFREE_CLASS_HUGE:
+		return MIGRATE_MOVABLE;
+	case LLFREE_CLASS_LARGE:
+		return MIGRATE_UNMOVABLE;
+	default:
+		return class;
+	}
 }
 
 /* The buddy allocator has zone->lock for that. */
@@ -1011,6 +1020,8 @@ void zf_count(const struct zone *zone, int migratetype,
 		return;
 	}
 	zf_count_add(llf, view, zf_class(llf, 0, migratetype), nr);
+	if (migratetype == MIGRATE_UNMOVABLE)
+		zf_count_add(llf, view, LLFREE_CLASS_LARGE, nr);
 	if (migratetype == MIGRATE_MOVABLE) {
 		zf_count_add(llf, view, LLFREE_CLASS_HUGE, nr);
 		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
@@ -1297,6 +1308,7 @@ static const char *map_class(struct zone *zone, unsigned long pfn,
 		[LLFREE_CLASS_MOVABLE] = "movable",
 		[LLFREE_CLASS_RECLAIMABLE] = "reclaimable",
 		[LLFREE_CLASS_HUGE] = "huge",
+		[LLFREE_CLASS_LARGE] = "unmovable",
 	};
 	enum llfree_view view = LLFREE_VIEW_NORMAL;
 	unsigned int class = LLFREE_CLASS_UNMOVABLE;

@@ -271,6 +271,40 @@ static void zone_bulk(struct kunit *test)
 	fake_check(test, 0);
 }
 
+/* Large kernel blocks have trees of their own, but that is nobody's business. */
+static void zone_large_apart(struct kunit *test)
+{
+	struct llfree *llf = &fake->zone.llfree->core;
+	unsigned long nr[NR_PAGE_ORDERS], sum = 0;
+	unsigned int order, type;
+	struct llfree_child child;
+	struct page *page;
+
+	if (page_group_by_mobility_disabled)
+		kunit_skip(test, "pages are not grouped by mobility");
+	fake_hand_over(test);
+	page = zf_alloc(&fake->zone, PAGE_ALLOC_COSTLY_ORDER, MIGRATE_UNMOVABLE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_EQ(test, llfree_child(llf, page_to_pfn(page), &child), 0);
+	KUNIT_EXPECT_EQ(test, child.class, LLFREE_CLASS_LARGE);
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(page), MIGRATE_UNMOVABLE);
+	for (type = 0; type < MIGRATE_PCPTYPES; type++) {
+		zf_count(&fake->zone, type, nr);
+		for (order = 0; order < NR_PAGE_ORDERS; order++)
+			sum += nr[order] << order;
+	}
+	KUNIT_EXPECT_EQ(test, sum, FAKE_PAGES - (1UL << PAGE_ALLOC_COSTLY_ORDER));
+	zf_free(&fake->zone, page_to_pfn(page), PAGE_ALLOC_COSTLY_ORDER);
+
+	page = zf_alloc(&fake->zone, PAGE_ALLOC_COSTLY_ORDER - 1,
+			MIGRATE_UNMOVABLE, 0);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_ASSERT_EQ(test, llfree_child(llf, page_to_pfn(page), &child), 0);
+	KUNIT_EXPECT_NE(test, child.class, LLFREE_CLASS_LARGE);
+	zf_free(&fake->zone, page_to_pfn(page), PAGE_ALLOC_COSTLY_ORDER - 1);
+	fake_check(test, FAKE_PAGES);
+}
+
 /* What is not allocated cannot be freed, whatever way it is tried. */
 static void zone_bad_free(struct kunit *test)
 {
@@ -591,6 +625,7 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_all_orders),
 	KUNIT_CASE(zone_other_pieces),
 	KUNIT_CASE(zone_bulk),
+	KUNIT_CASE(zone_large_apart),
 	KUNIT_CASE(zone_bad_free),
 	KUNIT_CASE(zone_claims),
 	KUNIT_CASE(zone_highatomic),

@@ -172,12 +172,18 @@ struct llfree_policy {
 				  unsigned int free);
 };
 
-/* The classes of llfree_default_policy */
+/*
+ * The classes of llfree_default_policy. HUGE are movable blocks of a child and
+ * more. LARGE are unmovable ones of many frames: if small ones could take what
+ * comes free between them, there would soon be no place but a huge block for
+ * the next.
+ */
 enum llfree_class {
 	LLFREE_CLASS_UNMOVABLE,
 	LLFREE_CLASS_MOVABLE,
 	LLFREE_CLASS_RECLAIMABLE,
 	LLFREE_CLASS_HUGE,
+	LLFREE_CLASS_LARGE,
 	LLFREE_NR_CLASSES,
 };
 

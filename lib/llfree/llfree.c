@@ -927,7 +927,7 @@ next:
 /*
  * child_peek() - does a child seem to have a block, and in which row?
  * @stuck: set if the rows have one but the permits are out, which means that
- *	somebody is between two steps
+ *	somebody is between two steps; may be NULL for less than a child
  */
 static long child_peek(const struct llfree *llf, const struct get *g,
 		       unsigned long child, bool *stuck)
@@ -948,9 +948,8 @@ static long child_peek(const struct llfree *llf, const struct get *g,
 				return -1;
 			if (child_free(word) == LLFREE_CHILD_FRAMES)
 				continue;
-			if (!stuck || !rows_free(llf, (child + nr) <<
-						 CHILD_ROW_SHIFT,
-						 LLFREE_CHILD_ROWS))
+			if (!rows_free(llf, (child + nr) << CHILD_ROW_SHIFT,
+				       LLFREE_CHILD_ROWS))
 				return -1;
 			*stuck = true;
 		}
@@ -2498,7 +2497,7 @@ EXPORT_SYMBOL_GPL(llfree_init);
  * llfree_max_slots() - how many slots make sense
  * @llf: the instance
  *
- * With more than one tree in four reserved, slots would only steal from each
+ * With more than one tree in three reserved, slots would only steal from each
  * other.
  *
  * Context: any.
@@ -2508,7 +2507,7 @@ EXPORT_SYMBOL_GPL(llfree_init);
 unsigned int llfree_max_slots(const struct llfree *llf)
 {
 	return min_t(unsigned long, INT_MAX,
-		     llf->nr_trees / (4UL * llf->policy->nr_classes));
+		     llf->nr_trees / (3UL * llf->policy->nr_classes));
 }
 EXPORT_SYMBOL_GPL(llfree_max_slots);
 

@@ -858,7 +858,7 @@ static void slots(struct kunit *test)
 
 	inst = inst_new(test, FIRST, 33 * TREE, LLFREE_INIT_FREE, 3);
 	llf = &inst->llf;
-	KUNIT_EXPECT_EQ(test, llfree_max_slots(llf), 33 / (4 * 4));
+	KUNIT_EXPECT_EQ(test, llfree_max_slots(llf), 33 / (3 * LLFREE_NR_CLASSES));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_slots(llf, NULL, 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			llfree_set_slots(llf, (void *)inst->locals + 8, 1));
@@ -885,7 +885,8 @@ static void slots(struct kunit *test)
 	inst_put_rest(test, inst);
 	inst_check(test, inst);
 
-	inst = inst_new(test, 0, 15 * TREE, LLFREE_INIT_FREE, 0);
+	inst = inst_new(test, 0, (3 * LLFREE_NR_CLASSES - 1) * TREE,
+			LLFREE_INIT_FREE, 0);
 	KUNIT_EXPECT_EQ(test, llfree_max_slots(&inst->llf), 0);
 }
 
@@ -1645,7 +1646,7 @@ static void class_of_tree(struct kunit *test)
 /* Default policy: classes keep apart as long as there is room. */
 static void policy_default(struct kunit *test)
 {
-	struct instance *inst = inst_new(test, FIRST, 4 * TREE,
+	struct instance *inst = inst_new(test, FIRST, LLFREE_NR_CLASSES * TREE,
 					 LLFREE_INIT_FREE, 1);
 	long frame[LLFREE_NR_CLASSES], again;
 	unsigned int class, i;

@@ -78,7 +78,8 @@ static struct llfree_request pick_request(struct diff *d)
 		.order = pick_order(d),
 		.class = pick(d, d->in.llf.policy->nr_classes),
 		.view = pick_view(d),
-		.flags = chance(d, 10) ? LLFREE_GET_NOFRAGMENT : 0,
+		.flags = (chance(d, 10) ? LLFREE_GET_NOFRAGMENT : 0) |
+			 (chance(d, 10) ? LLFREE_GET_RESERVED : 0),
 	};
 }
 
