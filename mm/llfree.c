@@ -7,10 +7,11 @@
  * zf_free() is given ever becomes free, so holes, reserved and unaccepted
  * memory need nothing.
  *
- *   migratetype   UNMOVABLE, MOVABLE and RECLAIMABLE are classes of trees, that
- *                 is policy, and not done in a zone of fewer trees than
- *                 classes. HIGHATOMIC, CMA and ISOLATE are views of
- *                 pageblocks, that is who may have the page.
+ *   migratetype   UNMOVABLE, MOVABLE and RECLAIMABLE are classes of trees, the
+ *                 first two have another for large blocks. That is policy, and
+ *                 not done in a zone of fewer trees than classes. HIGHATOMIC,
+ *                 CMA and ISOLATE are views of pageblocks, that is who may have
+ *                 the page.
  *   slots         One per CPU, or fewer in a zone that is too small for that.
  *                 A slot is only where to look first: it does not matter which
  *                 CPU uses it, or how many do at a time, and so neither
@@ -1001,6 +1002,7 @@ void zf_count(const struct zone *zone, int migratetype,
 {
 	const struct llfree *llf = &zone->llfree->core;
 	enum llfree_view view;
+	unsigned int class;
 
 	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
 	if (migratetype < 0) {
@@ -1019,13 +1021,11 @@ void zf_count(const struct zone *zone, int migratetype,
 			zf_count_add(llf, view, -1, nr);
 		return;
 	}
-	zf_count_add(llf, view, zf_class(llf, 0, migratetype), nr);
-	if (migratetype == MIGRATE_UNMOVABLE)
-		zf_count_add(llf, view, LLFREE_CLASS_LARGE, nr);
-	if (migratetype == MIGRATE_MOVABLE) {
-		zf_count_add(llf, view, LLFREE_CLASS_HUGE, nr);
+	for (class = 0; class < LLFREE_NR_CLASSES; class++)
+		if (class_migratetype(class) == migratetype)
+			zf_count_add(llf, view, class, nr);
+	if (migratetype == MIGRATE_MOVABLE)
 		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
-	}
 }
 
 /**
