@@ -474,6 +474,33 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 	return page;
 }
 
+/*
+ * Put the blocks of @mask, which is not 0, at the end of a list.
+ * @page: one of them
+ *
+ * Return: number of blocks
+ */
+static __always_inline unsigned int
+zf_list_pages(struct list_head *list, unsigned long pfn, u64 mask,
+	      unsigned int order, int migratetype, struct page **page)
+{
+	unsigned int nr = 0, bit;
+
+	do {
+		bit = __ffs64(mask);
+		if (order < LLFREE_ROW_ORDER)
+			mask &= ~(((1ULL << (1U << order)) - 1) << bit);
+		else
+			mask = 0;
+		zf_check_exclusive(pfn + bit, 1UL << order);
+		*page = pfn_to_page(pfn + bit);
+		list_add_tail(&(*page)->pcp_list, list);
+		trace_mm_page_alloc_zone_locked(*page, order, migratetype, 1);
+		nr++;
+	} while (mask);
+	return nr;
+}
+
 /**
  * zf_alloc_bulk() - allocate many blocks of pages from a zone
  * @zone: the zone
@@ -483,7 +510,7 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
  * @nr: number of blocks
  * @list: pages are added to its tail by pcp_list
  *
- * Takes up to 64 pages in one step. Stops short of @nr where the pages that the
+ * Takes up to 2 MiB in one step. Stops short of @nr where the pages that the
  * CPU has reserved come to an end, or next would be a free block of 2 MiB and
  * there may be pages elsewhere.
  *
@@ -497,42 +524,39 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_delta delta = { };
 	struct llfree_request req;
-	unsigned int done = 0, bit;
+	unsigned int done = 0, rows, i;
+	u64 mask[LLFREE_CHILD_ROWS];
 	struct page *page;
-	u64 mask;
 	long pfn;
 
 	zf_request(&req, llf, order, migratetype, alloc_flags,
 		   LLFREE_VIEW_NORMAL);
 	while (done < nr) {
+		rows = 1;
 		if (order <= LLFREE_ROW_ORDER) {
-			pfn = llfree_get_bulk(llf, &req, nr - done, &mask,
+			pfn = llfree_get_rows(llf, &req, nr - done, mask,
 					      &delta);
+			if (pfn >= 0)
+				rows = LLFREE_CHILD_ROWS;
+			else
+				pfn = llfree_get_bulk(llf, &req, nr - done,
+						      mask, &delta);
 		} else {
 			pfn = llfree_get(llf, &req, &delta);
-			mask = 1;
+			mask[0] = 1;
 		}
 		if (pfn < 0)
 			break;
 		/* With something to return, more is not worth a long search. */
 		req.flags |= LLFREE_GET_RESERVED;
 
-		zf_settle(zone, pfn_to_page(pfn + __ffs64(mask)), order,
-			  migratetype, alloc_flags, &delta);
-		delta = (struct llfree_delta){ };
-		while (mask) {
-			bit = __ffs64(mask);
-			if (order < LLFREE_ROW_ORDER)
-				mask &= ~(((1ULL << (1U << order)) - 1) << bit);
-			else
-				mask = 0;
-			zf_check_exclusive(pfn + bit, 1UL << order);
-			page = pfn_to_page(pfn + bit);
-			list_add_tail(&page->pcp_list, list);
-			trace_mm_page_alloc_zone_locked(page, order,
-							migratetype, 1);
-			done++;
+		for (i = 0; i < rows; i++, pfn += LLFREE_ROW_FRAMES) {
+			if (mask[i])
+				done += zf_list_pages(list, pfn, mask[i], order,
+						      migratetype, &page);
 		}
+		zf_settle(zone, page, order, migratetype, alloc_flags, &delta);
+		delta = (struct llfree_delta){ };
 	}
 	zf_account(zone, &delta);
 	return done;

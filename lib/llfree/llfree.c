@@ -1785,6 +1785,152 @@ long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 }
 EXPORT_SYMBOL_GPL(llfree_get_bulk);
 
+/*
+ * How many blocks there are to be had in the rest of the child, at most @max
+ * @row: first row to look at; it is set to the first one that has any
+ */
+static __always_inline unsigned int rows_count(const struct llfree *llf,
+					       unsigned long *row,
+					       unsigned int order,
+					       unsigned int max)
+{
+	unsigned long end = (*row | (LLFREE_CHILD_ROWS - 1)) + 1, at;
+	unsigned int nr = 0;
+	u64 runs;
+
+	for (at = *row; at < end && nr < max; at++) {
+		runs = row_runs(READ_ONCE(llf->rows[at]), order);
+		if (!runs)
+			continue;
+		if (!nr)
+			*row = at;
+		nr += hweight64(runs);
+	}
+	return min(nr, max);
+}
+
+/*
+ * Where a slot goes on in its tree for blocks of several rows: in this child if
+ * it has any left, else in the next one that has and is not entirely free.
+ *
+ * Return: how many there seem to be, at most @max; 0 if there are none up to the
+ *	end of the tree, or if it would begin a child while there is hope of others
+ */
+static __always_inline unsigned int
+rows_find(const struct llfree *llf, const struct llfree_request *req,
+	  unsigned long *row, unsigned int max)
+{
+	const unsigned long first = *row;
+	unsigned int nr;
+	u16 word;
+
+	do {
+		word = READ_ONCE(llf->children[*row >> CHILD_ROW_SHIFT]);
+		if (child_view(word) != LLFREE_VIEW_NORMAL)
+			goto next;
+		if (child_whole(word)) {
+			if (*row != first)
+				goto next;
+			if (spare_hoped(llf, req->slot, req->class, req->order))
+				return 0;
+		}
+		if (child_free(word) >= 1U << req->order) {
+			nr = rows_count(llf, row, req->order, max);
+			if (nr)
+				return nr;
+		}
+next:
+		*row = (*row | (LLFREE_CHILD_ROWS - 1)) + 1;
+	} while (*row & (TREE_ROWS - 1));
+	return 0;
+}
+
+/**
+ * llfree_get_rows() - allocate several blocks of one child at once
+ * @llf: the instance
+ * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
+ * @nr: most blocks wanted
+ * @mask: LLFREE_CHILD_ROWS words; bits of the frames that were allocated, counted
+ *	from the frame that is returned. Written only if there are any.
+ * @delta: what changed is added here; may be NULL
+ *
+ * For scattered blocks this costs much less than as many llfree_get_bulk(). Looks
+ * only where the slot goes on in the tree that it has reserved, and may return
+ * fewer blocks than wanted though there are more. Who gets none asks
+ * llfree_get_bulk(), which looks everywhere.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES; -ENOMEM if
+ *	the slot has none there; -EINVAL for bad arguments
+ */
+long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
+		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
+{
+	unsigned int order = req->order, held, taken, left, lost = 0, view;
+	struct llfree_delta unused __uninitialized;
+	unsigned long child, row, at, last;
+	u64 *local, word, bits;
+
+	if (unlikely(!request_valid(llf, req) || !nr || order > LLFREE_ROW_ORDER))
+		return -EINVAL;
+	if (req->slot < 0 || req->view != LLFREE_VIEW_NORMAL)
+		return -ENOMEM;
+	delta = delta_or(delta, &unused);
+
+	local = &llf->locals[req->slot].reserved[req->class];
+	nr = min_t(unsigned int, nr, LLFREE_CHILD_FRAMES >> order);
+	held = local_take(local, 1U << order, nr << order, &at);
+	if (!held)
+		return -ENOMEM;
+
+	row = at;
+	taken = rows_find(llf, req, &row, held >> order) << order;
+	if (!taken)
+		goto out;
+
+	child = row >> CHILD_ROW_SHIFT;
+	at = row;
+	last = row;
+	preempt_disable();
+	taken = child_take(llf, child, BIT(LLFREE_VIEW_NORMAL), 1U << order,
+			   taken, &view, delta);
+	if (unlikely(!taken)) {
+		preempt_enable();
+		goto out;
+	}
+	memset(mask, 0, LLFREE_CHILD_ROWS * sizeof(*mask));
+	left = taken;
+	do {
+		word = READ_ONCE(llf->rows[row]);
+		do {
+			bits = runs_lowest(row_runs(word, order), order,
+					   left >> order);
+		} while (bits && !row_set(llf, row, &word, bits));
+		if (bits) {
+			mask[row & (LLFREE_CHILD_ROWS - 1)] = bits;
+			left -= hweight64(bits);
+			last = row;
+		}
+		row++;
+	} while (left && (row & (LLFREE_CHILD_ROWS - 1)));
+	preempt_enable();
+
+	if (unlikely(left))
+		lost = child_undo(llf, child, left, view, delta);
+	taken -= left;
+	row = last;
+out:
+	held -= taken + lost;
+	if (held && !local_put(local, at, held))
+		tree_put(llf, LLFREE_VIEW_NORMAL, at >> TREE_ROW_SHIFT, held);
+	if (!taken)
+		return -ENOMEM;
+	local_set_row(local, row);
+	return child_frame(llf, row >> CHILD_ROW_SHIFT);
+}
+EXPORT_SYMBOL_GPL(llfree_get_rows);
+
 /* ---- Put ---- */
 
 /*

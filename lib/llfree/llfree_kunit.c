@@ -1170,6 +1170,60 @@ static void bulk_get(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* What the slot has at hand by child, else by row: all of it in the end */
+static void rows_get(struct kunit *test)
+{
+	const unsigned int order = *(const unsigned int *)test->param_value;
+	struct llfree_request req = { .order = order };
+	unsigned long total = 0, expected, by_child = 0;
+	unsigned int nr, blocks, rows, i;
+	u64 mask[LLFREE_CHILD_ROWS];
+	struct instance *inst;
+	struct rnd_state rnd;
+	long frame;
+
+	prandom_seed_state(&rnd, order);
+	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
+	inst_scatter(test, inst, &rnd);
+	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	KUNIT_ASSERT_GT(test, expected, 0);
+	for (;;) {
+		nr = 1 + prandom_u32_state(&rnd) % 600;
+		req.slot = (int)(nr % 3) - 1;
+		rows = LLFREE_CHILD_ROWS;
+		frame = llfree_get_rows(&inst->llf, &req, nr, mask,
+					&inst->delta);
+		if (frame >= 0) {
+			KUNIT_EXPECT_GE(test, req.slot, 0);
+			KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, LLFREE_CHILD_FRAMES));
+		} else {
+			KUNIT_ASSERT_EQ(test, frame, -ENOMEM);
+			rows = 1;
+			frame = llfree_get_bulk(&inst->llf, &req, nr, mask,
+						&inst->delta);
+		}
+		if (frame < 0)
+			break;
+		for (i = 0, blocks = 0; i < rows; i++) {
+			KUNIT_ASSERT_TRUE(test, bulk_shape_ok(mask[i], order));
+			blocks += hweight64(mask[i]) >> order;
+			ref_take_mask(test, inst, frame + i * LLFREE_ROW_FRAMES,
+				      mask[i], LLFREE_VIEW_NORMAL);
+		}
+		KUNIT_EXPECT_GE(test, blocks, 1);
+		KUNIT_EXPECT_LE(test, blocks, nr);
+		total += blocks;
+		if (rows > 1)
+			by_child += blocks;
+	}
+	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, total, expected);
+	KUNIT_EXPECT_GT(test, by_child, 0);
+	inst_check(test, inst);
+	inst_put_rest(test, inst);
+	inst_check(test, inst);
+}
+
 /* From memory that is all free, as many as were asked for */
 static void bulk_get_full(struct kunit *test)
 {
@@ -1275,6 +1329,10 @@ static void bad_request(struct kunit *test)
 					       &inst->delta), "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
 				    llfree_get_bulk(&inst->llf, &bad[i], 1,
+						    &mask, &inst->delta),
+				    "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    llfree_get_rows(&inst->llf, &bad[i], 1,
 						    &mask, &inst->delta),
 				    "%u", i);
 	}
@@ -2658,6 +2716,29 @@ static void actor_hold_mask(struct actor *actor, unsigned long frame, u64 mask)
 	actor_hold(actor, &held);
 }
 
+static void actor_get_rows(struct actor *actor, const struct llfree_request *req,
+			   unsigned int nr)
+{
+	u64 mask[LLFREE_CHILD_ROWS];
+	unsigned int i, blocks = 0;
+	long frame;
+
+	frame = llfree_get_rows(&actor->crowd->inst->llf, req, nr, mask,
+				&actor->delta);
+	if (frame < 0)
+		return;
+	actor->gets++;
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++, frame += LLFREE_ROW_FRAMES) {
+		if (!bulk_shape_ok(mask[i], req->order))
+			actor_error(actor, "got rows of wrong shape", frame);
+		blocks += hweight64(mask[i]) >> req->order;
+		if (mask[i])
+			actor_hold_mask(actor, frame, mask[i]);
+	}
+	if (!blocks || blocks > nr)
+		actor_error(actor, "got a wrong number of blocks", frame);
+}
+
 static void actor_get_bulk(struct actor *actor, unsigned int view)
 {
 	struct llfree_request req = {
@@ -2670,6 +2751,10 @@ static void actor_get_bulk(struct actor *actor, unsigned int view)
 	u64 mask = 0;
 	long frame;
 
+	if (actor_random(actor, 2)) {
+		actor_get_rows(actor, &req, nr * 8);
+		return;
+	}
 	frame = llfree_get_bulk(&actor->crowd->inst->llf, &req, nr, &mask,
 				&actor->delta);
 	if (frame < 0) {
@@ -3229,6 +3314,7 @@ static struct kunit_case llfree_cases[] = {
 	KUNIT_CASE(claim_row),
 	KUNIT_CASE_PARAM(put_shape, shape_gen_params),
 	KUNIT_CASE_PARAM(bulk_get, bulk_order_gen_params),
+	KUNIT_CASE_PARAM(rows_get, bulk_order_gen_params),
 	KUNIT_CASE_PARAM(bulk_get_full, bulk_order_gen_params),
 	KUNIT_CASE(put_bulk),
 	KUNIT_CASE(bad_request),

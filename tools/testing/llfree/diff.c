@@ -279,13 +279,71 @@ long diff_get(struct diff *d, const struct llfree_request *req)
 	return frame;
 }
 
+static unsigned int check_got_mask(struct diff *d,
+				   const struct llfree_request *req,
+				   unsigned long frame, u64 mask)
+{
+	unsigned int size = 1U << req->order, blocks = 0, i;
+	u64 block;
+
+	for (i = 0; i < LLFREE_ROW_FRAMES; i += size) {
+		block = GENMASK_ULL(size - 1, 0) << i;
+		if ((mask & block) == block) {
+			check_got(d, req, frame + i, size);
+			blocks++;
+		} else if (mask & block) {
+			FAIL(d, "mask %#llx has part of a block",
+			     (unsigned long long)mask);
+		}
+	}
+	return blocks;
+}
+
+/* It need not find what there is, so a failure is right at any time. */
+long diff_get_rows(struct diff *d, const struct llfree_request *req,
+		   unsigned int nr)
+{
+	bool valid = nr && request_valid(d, req, LLFREE_ROW_ORDER);
+	u64 mask[LLFREE_CHILD_ROWS];
+	struct llfree_delta delta = {};
+	unsigned int i, blocks = 0;
+	long frame, frames = 0;
+
+	begin(d, LLFREE_CHILD_FRAMES,
+	      "get_rows slot %d order %d class %d view %d flags %d nr %u",
+	      req->slot, req->order, req->class, req->view, req->flags, nr);
+	frame = CALL(d, llfree_get_rows(&d->in.llf, req, nr, mask, &delta));
+	note(d, frame < 0 ? "= %ld" : "= %#lx", frame);
+	if (!valid) {
+		if (frame != -EINVAL)
+			FAIL(d, "bad get_rows returned %ld", frame);
+	} else if (frame >= 0) {
+		if (!IS_ALIGNED(frame, LLFREE_CHILD_FRAMES))
+			FAIL(d, "get_rows returned %#lx, not the start of a child",
+			     frame);
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
+			blocks += check_got_mask(d, req,
+						 frame + i * LLFREE_ROW_FRAMES,
+						 mask[i]);
+			frames += hweight64(mask[i]);
+		}
+		if (!blocks || blocks > nr)
+			FAIL(d, "asked for %u blocks, got %u", nr, blocks);
+		check_did(d, req, &delta);
+	} else if (frame != -ENOMEM) {
+		FAIL(d, "get_rows returned %ld", frame);
+	}
+	compare_delta(d, &delta, -frames);
+	return frame;
+}
+
 long diff_get_bulk(struct diff *d, const struct llfree_request *req,
 		   unsigned int nr)
 {
 	bool valid = nr && request_valid(d, req, LLFREE_ROW_ORDER);
-	unsigned int i, size, blocks = 0;
 	struct llfree_delta delta = {};
-	u64 mask = 0, block;
+	unsigned int blocks;
+	u64 mask = 0;
 	long frame;
 
 	begin(d, LLFREE_ROW_FRAMES,
@@ -306,17 +364,7 @@ long diff_get_bulk(struct diff *d, const struct llfree_request *req,
 	} else if (!IS_ALIGNED(frame, LLFREE_ROW_FRAMES)) {
 		FAIL(d, "get_bulk returned %#lx, not the start of a row", frame);
 	} else {
-		size = 1U << req->order;
-		for (i = 0; i < LLFREE_ROW_FRAMES; i += size) {
-			block = GENMASK_ULL(size - 1, 0) << i;
-			if ((mask & block) == block) {
-				check_got(d, req, frame + i, size);
-				blocks++;
-			} else if (mask & block) {
-				FAIL(d, "mask %#llx has part of a block",
-				     (unsigned long long)mask);
-			}
-		}
+		blocks = check_got_mask(d, req, frame, mask);
 		if (!blocks || blocks > nr)
 			FAIL(d, "asked for %u blocks, got %u", nr, blocks);
 		check_did(d, req, &delta);

@@ -130,7 +130,10 @@ static void do_get_bulk(struct diff *d)
 		else
 			nr = 0;
 	}
-	diff_get_bulk(d, &req, nr);
+	if (pick(d, 2))
+		diff_get_rows(d, &req, nr);
+	else
+		diff_get_bulk(d, &req, nr);
 }
 
 /* A used block, found from a random frame; order -1 if none was found. */

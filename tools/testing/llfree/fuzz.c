@@ -399,6 +399,8 @@ static bool do_op(const struct op *op, bool others)
 		req = op_request(op);
 		if (!op_odd(op, 5))
 			req.order %= LLFREE_ROW_ORDER + 1;
+		if (op->where[0] % 160 >= 80)
+			return diff_get_rows(&d, &req, op->where[0] % 80 * 8) >= 0;
 		return diff_get_bulk(&d, &req, op->where[0] % 80) >= 0;
 	case PUT:
 		return do_put(op);

@@ -372,6 +372,29 @@ static void op_get_bulk(int actor, int order)
 			own_visible(actor, row + i, 1);
 }
 
+/* All that the slot has at hand; there may be more */
+static void op_get_rows(int actor, int order)
+{
+	struct llfree_request req = {
+		.slot = slot_of[actor], .order = order,
+		.class = LLFREE_CLASS_MOVABLE,
+	};
+	u64 mask[CHILD / ROW];
+	unsigned int i;
+	long child;
+
+	begin_get(actor);
+	child = llfree_get_rows(llf, &req, CHILD >> order, mask, &books.sum);
+	if (child == -ENOMEM)
+		return;
+	end_get(actor, &req, child);
+	if (child < 0 || !IS_ALIGNED(child, CHILD))
+		explore_fail("get of rows went wrong", child);
+	for (i = 0; i < CHILD; i++)
+		if (mask[i / ROW] & BIT_ULL(i % ROW))
+			own_visible(actor, child + i, 1);
+}
+
 /* The first own block from the shared frames on, if there is one */
 static void op_put(int actor, int order)
 {
@@ -540,6 +563,8 @@ static const struct op {
 	{ "get9cma", op_get_cma, 9 },
 	{ "bulk0", op_get_bulk, 0 },
 	{ "bulk2", op_get_bulk, 2 },
+	{ "rows0", op_get_rows, 0 },
+	{ "rows3", op_get_rows, 3 },
 	{ "put0", op_put, 0 },
 	{ "put6", op_put, 6 },
 	{ "put8", op_put, 8 },
@@ -1126,6 +1151,11 @@ static const char * const chosen[] = {
 	"put0 put0 | get0 | get0",
 	"put0 | put0 | get9",
 	"putword | putword | bulk0",
+	"putword | putword | rows0",
+	"rows0 | rows0 | put0",
+	"rows3 put0got | get9 | get0",
+	"claimrow | rows0 | tocma",
+	"isolatewait | rows0 | drainall",
 	"put8 | put8 | get9 | get0",
 	"put8 | put8 | get10",
 	"put8 | put8 | get8",
@@ -1193,6 +1223,7 @@ static const char * const weak_chosen[] = {
 	"put9 | put9 | get10",
 	"put6got | claim7 | claim0row1 claim0",
 	"put6got | get7 | bulk0",
+	"put6got | get7 | rows0",
 	"put0 put0 | get0 | get0",
 	"get0 | put0 | isolatewait",
 	"get0 put0got | get9 | get0",

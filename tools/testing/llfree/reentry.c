@@ -127,6 +127,26 @@ static void op_get_bulk(int actor, int order)
 			own(actor, row + i, 1);
 }
 
+/* What the slot has at hand, of a child */
+static void op_get_rows(int actor, int order)
+{
+	struct llfree_request req = { .slot = actor % 2, .order = order };
+	u64 mask[CHILD / ROW];
+	unsigned int i;
+	long child;
+
+	child = llfree_get_rows(&in.llf, &req, CHILD >> order, mask, &in.sum);
+	if (!actor)
+		got = child;
+	if (child < 0)
+		return;
+	if (!IS_ALIGNED(child, CHILD))
+		fail("get of rows is not aligned", child);
+	for (i = 0; i < CHILD; i++)
+		if (mask[i / ROW] & BIT_ULL(i % ROW))
+			own(actor, child + i, 1);
+}
+
 static void op_put(int actor, int order)
 {
 	unsigned long frame, nr = 1UL << order;
@@ -238,6 +258,8 @@ static const struct op {
 	{ "get 2 of CMA", op_get_cma, 2, true, 2, LLFREE_VIEW_CMA },
 	{ "bulk get 0", op_get_bulk, 0, true, 0, 0 },
 	{ "bulk get 2", op_get_bulk, 2, true, 2, 0 },
+	{ "get rows 0", op_get_rows, 0, false, -1 },
+	{ "get rows 2", op_get_rows, 2, false, -1 },
 	{ "put 0", op_put, 0, false, -1 },
 	{ "put 8", op_put, 8, false, -1 },
 	{ "put 9", op_put, 9, false, -1 },

@@ -301,6 +301,32 @@ static void get_bulk(struct thread *t)
 	check_visible(row, 1, began);
 }
 
+static void get_rows(struct thread *t)
+{
+	unsigned int order = rng_below(&t->rng, 4), i, max;
+	struct llfree_request req = pick_request(t, order);
+	u64 began = clock_now(), mask[CHILD / ROW];
+	long child;
+
+	if (t->nr_held >= t->limit)
+		return;
+	max = min(CHILD, t->limit - t->nr_held);
+	child = llfree_get_rows(&in.llf, &req, 1 + rng_below(&t->rng, max), mask,
+				&t->delta);
+	if (child == -ENOMEM)
+		return;
+	if (child < 0 || !IS_ALIGNED(child, CHILD))
+		die("get of rows returned %ld", child);
+	t->gets++;
+	for (i = 0; i < CHILD; i += 1U << order) {
+		if (!(mask[i / ROW] & BIT_ULL(i % ROW)))
+			continue;
+		own(t, child + i, 1UL << order);
+		hold(t, child + i, order);
+	}
+	check_visible(child, 1, began);
+}
+
 static void put_block(struct thread *t, struct block block)
 {
 	int err;
@@ -495,7 +521,10 @@ static void step(struct thread *t, unsigned int max_order)
 
 		get_one(t, order, LLFREE_VIEW_NORMAL);
 	} else if (what < fill + 3) {
-		get_bulk(t);
+		if (rng_below(&t->rng, 2))
+			get_rows(t);
+		else
+			get_bulk(t);
 	} else if (what < 85) {
 		put_one(t);
 	} else if (what < 92) {

@@ -446,6 +446,8 @@ TEST_F(core, bad_get)
 		EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &bad[i], 1,
 						   &mask, &self->in.sum));
 	}
+	EXPECT_EQ(-EINVAL, llfree_get_rows(&self->in.llf, &req, 0, &mask,
+					   &self->in.sum));
 	EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &req, 0, &mask,
 					   &self->in.sum));
 	req.order = LLFREE_ROW_ORDER + 1;
@@ -897,6 +899,79 @@ TEST_F(core, bulk_every_order)
 		EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 13));
 		EXPECT_EQ(0, inst_put(&self->in, -1, BASE + NR / 2, 13));
 	}
+}
+
+/* Only what the slot has reserved; the rest of a child in one go */
+TEST_F(core, rows_of_own_tree)
+{
+	struct llfree_request req = { .slot = 0, .class = 1 };
+	u64 mask[CHILD / ROW], bulk;
+	long child, frame;
+	unsigned long f, total = 0;
+
+	/* Nothing is reserved yet, and without a slot nothing ever is. */
+	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
+					   &self->in.sum));
+	frame = llfree_get_bulk(&self->in.llf, &req, 1, &bulk, &self->in.sum);
+	ASSERT_GE(frame, 0);
+	req.slot = LLFREE_NO_SLOT;
+	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
+					   &self->in.sum));
+	req.slot = 0;
+	req.view = LLFREE_VIEW_CMA;
+	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
+					   &self->in.sum));
+	req.view = LLFREE_VIEW_NORMAL;
+
+	child = llfree_get_rows(&self->in.llf, &req, 100, mask, &self->in.sum);
+	ASSERT_EQ(ALIGN_DOWN(frame, CHILD), child);
+	for (f = 0; f < CHILD / ROW; f++)
+		total += hweight64(mask[f]);
+	EXPECT_EQ(100, total);
+	EXPECT_EQ(0, mask[0] & bulk);
+	EXPECT_EQ(NR - 101, inst_free_frames(&self->in));
+	child = llfree_get_rows(&self->in.llf, &req, INT_MAX, mask, NULL);
+	ASSERT_EQ(ALIGN_DOWN(frame, CHILD), child);
+	for (f = 0; f < CHILD / ROW; f++)
+		total += hweight64(mask[f]);
+	EXPECT_EQ(CHILD - 1, total);
+	/* The others are entirely free: not to be begun here. */
+	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
+					   &self->in.sum));
+	self->in.sum.frames[0] -= CHILD - 101;
+	EXPECT_STREQ("", inst_check(&self->in));
+}
+
+/* Holes of all rows of a child, then on to the next child that has some */
+TEST_F(core, rows_take_holes)
+{
+	struct llfree_request req = { .slot = 0, .order = 1 };
+	u64 mask[CHILD / ROW], bulk;
+	unsigned long f, i, nr = 0;
+	long child;
+
+	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	for (f = BASE; f < BASE + TREE; f += 32)
+		ASSERT_EQ(0, inst_put(&self->in, 1, f, 1));
+	/* A hole that is too small */
+	ASSERT_EQ(0, inst_put(&self->in, 1, BASE + 8, 0));
+	ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
+	ASSERT_GE(llfree_get_bulk(&self->in.llf, &req, 1, &bulk, &self->in.sum), 0);
+
+	while ((child = llfree_get_rows(&self->in.llf, &req, 10, mask,
+					&self->in.sum)) >= 0) {
+		for (i = 0; i < CHILD; i += 2) {
+			if (!(mask[i / ROW] & BIT_ULL(i % ROW)))
+				continue;
+			EXPECT_EQ(3, mask[i / ROW] >> (i % ROW) & 3);
+			EXPECT_EQ(0, (child + i - BASE) % 32);
+			nr++;
+		}
+	}
+	EXPECT_EQ(-ENOMEM, child);
+	EXPECT_EQ(TREE / 32 - 1, nr);
+	EXPECT_EQ(1, inst_free_frames(&self->in));
+	EXPECT_STREQ("", inst_check(&self->in));
 }
 
 /* A bulk get takes what a row has; it never touches what is in use. */
