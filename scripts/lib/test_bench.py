@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of how scripts/bench plans and starts its guests, without any."""
+
+import argparse
+import collections
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import os
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+
+
+def load(name):
+    loader = importlib.machinery.SourceFileLoader(name, f"{TOP}/scripts/{name}")
+    module = importlib.util.module_from_spec(
+        importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(module)
+    return module
+
+
+bench = load("bench")
+vm = load("vm")
+
+
+def parsed(*argv):
+    """What main() makes of a command line"""
+    found = []
+    with mock.patch.object(sys, "argv", ["bench", *argv]), \
+         mock.patch.object(bench, "measure", found.append), \
+         mock.patch.object(bench.signal, "signal"):
+        bench.main()
+    return found[0]
+
+
+def refused(*argv):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        try:
+            parsed(*argv)
+        except SystemExit as e:
+            return e.code == 2 and said.getvalue()
+    return None
+
+
+class Arguments(unittest.TestCase):
+    def test_lists(self):
+        self.assertEqual(parsed("--order", "0,3,8-10").order, [0, 3, 8, 9, 10])
+        self.assertEqual(parsed("--bench", "fill,bulk").bench, ["bulk", "fill"])
+
+    def test_quick(self):
+        args = parsed("--quick")
+        self.assertEqual((args.order, args.cpus, args.pairs, args.real),
+                         ([0, 3, 9], [1, 2], 3, ["page_fault1"]))
+
+    def test_bad(self):
+        for argv, why in ((("--order", "11"), "0 to 10"),
+                          (("--order", "x"), "no list"),
+                          (("--bench", "bulk,none"), "no 'none'"),
+                          (("--um", "--cpus", "2"), "one CPU"),
+                          (("--um", "--count"), "for QEMU"),
+                          (("--count", "--cpus", "2"), "one CPU"),
+                          (("--limits", "/nowhere"), "no file"),
+                          (("--no-module", "--no-real"), "nothing left")):
+            with self.subTest(argv=argv):
+                self.assertIn(why, refused(*argv) or "")
+
+
+class Plan(unittest.TestCase):
+    def test_pairs_alternate(self):
+        boots = bench.plan_boots(parsed("--pairs", "3", "--bench", "bulk",
+                                        "--order", "0", "--cpus", "1"))
+        kinds = collections.defaultdict(list)
+        for boot in boots:
+            kinds[bool(boot.real)].append((boot.pair, boot.alloc))
+        order = [(0, "buddy"), (0, "llfree"), (1, "llfree"), (1, "buddy"),
+                 (2, "buddy"), (2, "llfree")]
+        # What programs leave behind is not what the module finds.
+        self.assertEqual(dict(kinds), {False: order, True: order})
+        self.assertEqual([b.number for b in boots], list(range(12)))
+
+    def test_all_benchmarks_are_in_it(self):
+        cells = bench.matrix(parsed("--cpus", "1,2"))
+        found = {bench.bench_name(c) for c in cells}
+        self.assertEqual(found, set(bench.stat.BENCHES))
+        bulk = {(c["order"], c["cpus"]) for c in cells if c["bench"] == "bulk"}
+        self.assertEqual(bulk, {(o, f"0-{n - 1}") for o in range(11)
+                                for n in (1, 2)})
+
+    def test_raw_is_no_key_of_the_module(self):
+        (cell,) = bench.matrix(parsed("--bench", "frag-raw"))
+        self.assertEqual((cell["bench"], cell["raw"], cell["rounds"]),
+                         ("frag", True, 100))
+
+
+class Guests(unittest.TestCase):
+    def argv(self, *argv):
+        args = parsed(*argv)
+        boot = bench.plan_boots(args)[0]
+        with tempfile.TemporaryDirectory() as tmp, \
+             mock.patch.object(bench, "WORK", tmp):
+            boot.write_plan(tmp)
+            return boot.argv(args)
+
+    def test_timed(self):
+        """Memory is at hand, or faults of the host are what is timed."""
+        argv = self.argv("--no-real", "--bench", "bulk", "--cpus", "1,2")
+        self.assertIn("--prealloc", argv)
+        self.assertNotIn("--icount", argv)
+        self.assertEqual(argv[argv.index("--smp") + 1], "2")
+
+    def test_counted(self):
+        argv = self.argv("--count")
+        self.assertIn("--icount", argv)
+        self.assertNotIn("--prealloc", argv)
+
+    def qemu(self, *argv):
+        with tempfile.TemporaryDirectory() as tmp, \
+             mock.patch.object(sys, "argv", ["vm", *argv, "--", "true"]):
+            image = f"{tmp}/image"
+            with open(image, "wb") as f:
+                f.write(bytes(64))
+            sys.argv[1:1] = ["--kernel", image]
+            guest = vm.Guest(vm.parse_args(), tmp)
+            try:
+                return guest.qemu()
+            finally:
+                guest.klog.file.close()
+                ours = [key.fileobj for key in
+                        guest.selector.get_map().values()]
+                guest.selector.close()
+                for end in guest.fds + ours:
+                    end.close()
+
+    def test_qemu(self):
+        self.assertIn("-mem-prealloc", self.qemu("--prealloc"))
+        self.assertNotIn("-mem-prealloc", self.qemu())
+        counted = self.qemu("--icount")
+        self.assertEqual(counted[counted.index("-icount") + 1],
+                         "shift=0,sleep=off")
+        self.assertIn("tcg,thread=single", counted)
+
+
+class Records(unittest.TestCase):
+    RECORD = {"cell": 0, "error": None, "cpus": 4, "vmstat": {"pgfault": 7},
+              "measures": {"huge_ns": [20, 5e6], "missed_permille": [20, 250.0]}}
+
+    def results(self):
+        found = bench.Results({"machine": "TCG", "date": "", "host": "", "smp": 4,
+                               "host_cpus": 4, "mem": 1})
+        for number, alloc in enumerate(bench.stat.ALLOCS):
+            boot = bench.Boot(number, 0, alloc, [], ["thp"])
+            record = dict(self.RECORD)
+            if alloc == "llfree":
+                record["measures"] = {"huge_ns": [20, 5e6],
+                                      "missed_permille": [20, 50.0]}
+            found.add(boot, record)
+        return found
+
+    def test_missed_huge_pages(self):
+        found = bench.stat.compare(self.results().values)
+        ratios = {key.measure: c.ratio for key, c in found.items()}
+        self.assertEqual(ratios, {"huge_ns": 1.0, "missed_permille": 0.2})
+        self.assertRegex(bench.report(self.results()),
+                         r"thp +missed_permille +4 +250 .* 50 .* 0\.20")
+
+    def test_failed(self):
+        found = self.results()
+        boot = bench.Boot(2, 1, "buddy", [], ["thp"])
+        found.add(boot, {"cell": 0, "error": "no huge page in all that time"})
+        self.assertEqual(len(found.values), 4)
+        self.assertIn("thp: no huge page in all that time (buddy 2)",
+                      bench.report(found))
+
+    def test_saved(self):
+        with tempfile.TemporaryDirectory() as tmp:
+            self.results().save(tmp)
+            again = bench.Results.load(f"{tmp}/results.json")
+            self.assertEqual(again.data, self.results().data)
+            with open(f"{tmp}/results.csv", encoding="utf-8") as f:
+                self.assertEqual(len(f.readlines()), 5)
+
+
+class Lists(unittest.TestCase):
+    def test_int_list(self):
+        parse = bench.int_list(0, 10)
+        self.assertEqual(parse("3-5,1"), [1, 3, 4, 5])
+        for text in ("", "-1", "5-3", "1,,2", "11"):
+            with self.subTest(text=text), \
+                 self.assertRaises(argparse.ArgumentTypeError):
+                parse(text)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
