@@ -112,8 +112,8 @@ static bool zf_grouped(const struct llfree *llf)
 		      llf->nr_trees >= LLFREE_NR_CLASSES);
 }
 
-static unsigned int zf_class(const struct llfree *llf, unsigned int order,
-			     int migratetype)
+static __always_inline unsigned int
+zf_class(const struct llfree *llf, unsigned int order, int migratetype)
 {
 	BUILD_BUG_ON(MIGRATE_UNMOVABLE != (int)LLFREE_CLASS_UNMOVABLE ||
 		     MIGRATE_MOVABLE != (int)LLFREE_CLASS_MOVABLE ||
@@ -404,30 +404,62 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 		     order < pageblock_order ? LLFREE_GET_NOFRAGMENT : 0;
 }
 
+/*
+ * From where the CPU found the last one. The tree is the CPU's, and so of the class,
+ * and its pageblocks mostly have the migratetype: that is looked at when one is begun,
+ * and once for each word that is, in case somebody else had zone->lock before.
+ *
+ * Return: NULL, and in @delta what changed, if it does not go straight
+ */
 static __always_inline struct page *
-zf_alloc_view(struct zone *zone, unsigned int order, int migratetype,
-	      unsigned int alloc_flags, enum llfree_view view)
+zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
+	       bool refill, struct llfree_delta *delta)
 {
 	struct llfree *llf = &zone->llfree->core;
-	struct llfree_delta delta = { };
-	struct llfree_request req;
+	unsigned int whole;
 	struct page *page;
 	long pfn;
 
-	zf_request(&req, llf, order, migratetype, alloc_flags, view);
-	pfn = llfree_get(llf, &req, &delta);
+	pfn = llfree_get_quick(llf, slot, order,
+			       zf_class(llf, order, migratetype), &whole, delta);
+	if (unlikely(pfn < 0))
+		return NULL;
+
+	zf_check_exclusive(pfn, 1UL << order);
+	page = pfn_to_page(pfn);
+	mod_zone_page_state(zone, NR_FREE_PAGES, -(1L << order));
+	if (whole)
+		atomic_long_sub(whole, &zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
+	if ((whole || IS_ALIGNED(pfn, LLFREE_ROW_FRAMES)) &&
+	    unlikely(get_pageblock_migratetype(page) != migratetype))
+		zf_set_migratetype(zone, page, order, migratetype, whole);
+	trace_mm_page_alloc_zone_locked(page, order, migratetype, refill);
+	return page;
+}
+
+/* By a search. @delta is what changed so far, which is counted as well. */
+static noinline struct page *
+zf_alloc_search(struct zone *zone, const struct llfree_request *req,
+		int migratetype, unsigned int alloc_flags, bool refill,
+		struct llfree_delta *delta)
+{
+	const unsigned int order = req->order;
+	struct page *page;
+	long pfn;
+
+	pfn = llfree_get_search(&zone->llfree->core, req, delta);
 	if (pfn < 0) {
-		zf_account(zone, &delta);
+		zf_account(zone, delta);
 		return NULL;
 	}
 
 	zf_check_exclusive(pfn, 1UL << order);
 	page = pfn_to_page(pfn);
-	if (view == LLFREE_VIEW_NORMAL)
-		zf_settle(zone, page, order, migratetype, alloc_flags, &delta);
+	if (req->view == LLFREE_VIEW_NORMAL)
+		zf_settle(zone, page, order, migratetype, alloc_flags, delta);
 	else
-		zf_account(zone, &delta);
-	trace_mm_page_alloc_zone_locked(page, order, migratetype, 0);
+		zf_account(zone, delta);
+	trace_mm_page_alloc_zone_locked(page, order, migratetype, refill);
 	return page;
 }
 
@@ -436,10 +468,41 @@ static noinline struct page *
 zf_alloc_highatomic(struct zone *zone, unsigned int order, int migratetype,
 		    unsigned int alloc_flags)
 {
+	struct llfree_delta delta = { };
+	struct llfree_request req;
+
 	if (!zf_nr_free_highatomic(zone))
 		return NULL;
-	return zf_alloc_view(zone, order, migratetype, alloc_flags,
-			     LLFREE_VIEW_HIGHATOMIC);
+	zf_request(&req, &zone->llfree->core, order, migratetype, alloc_flags,
+		   LLFREE_VIEW_HIGHATOMIC);
+	return zf_alloc_search(zone, &req, migratetype, alloc_flags, false, &delta);
+}
+
+/* What zf_alloc() does if a block is not at hand */
+static noinline struct page *
+zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
+	      unsigned int alloc_flags, struct llfree_delta *delta)
+{
+	struct llfree_request req;
+	struct page *page = NULL;
+
+	if (alloc_flags & ALLOC_HIGHATOMIC)
+		page = zf_alloc_highatomic(zone, order, migratetype,
+					   alloc_flags);
+	if (!page) {
+		zf_request(&req, &zone->llfree->core, order, migratetype,
+			   alloc_flags, LLFREE_VIEW_NORMAL);
+		page = zf_alloc_search(zone, &req, migratetype, alloc_flags, false,
+				       delta);
+	}
+	/*
+	 * OOM handling and (atomic) allocations may use the reserve: failing
+	 * now is worse than failing a high-order atomic allocation later.
+	 */
+	if (unlikely(!page) && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
+		page = zf_alloc_highatomic(zone, order, migratetype,
+					   alloc_flags);
+	return page;
 }
 
 /**
@@ -456,21 +519,18 @@ zf_alloc_highatomic(struct zone *zone, unsigned int order, int migratetype,
 struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 		      unsigned int alloc_flags)
 {
+	struct llfree_delta delta __uninitialized;
+	int slot = zf_slot(&zone->llfree->core);
 	struct page *page = NULL;
 
-	if (unlikely(alloc_flags & ALLOC_HIGHATOMIC))
-		page = zf_alloc_highatomic(zone, order, migratetype,
-					   alloc_flags);
-	if (!page)
-		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
-				     LLFREE_VIEW_NORMAL);
-	/*
-	 * OOM handling and (atomic) allocations may use the reserve: failing
-	 * now is worse than failing a high-order atomic allocation later.
-	 */
-	if (unlikely(!page) && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
-		page = zf_alloc_highatomic(zone, order, migratetype,
-					   alloc_flags);
+	if (likely(slot >= 0 && !(alloc_flags & ALLOC_HIGHATOMIC)))
+		page = zf_alloc_quick(zone, order, migratetype, slot, false,
+				      &delta);
+	else
+		delta = (struct llfree_delta){ };
+	if (unlikely(!page))
+		page = zf_alloc_slow(zone, order, migratetype, alloc_flags,
+				     &delta);
 	return page;
 }
 
@@ -501,6 +561,36 @@ zf_list_pages(struct list_head *list, unsigned long pfn, u64 mask,
 	return nr;
 }
 
+/* zf_alloc_bulk() for blocks of several words */
+static unsigned int zf_alloc_bulk_large(struct zone *zone, unsigned int order,
+					int migratetype, unsigned int alloc_flags,
+					unsigned int nr, struct list_head *list)
+{
+	struct llfree_request req;
+	struct page *page;
+	unsigned int done;
+
+	zf_request(&req, &zone->llfree->core, order, migratetype, alloc_flags,
+		   LLFREE_VIEW_NORMAL);
+	for (done = 0; done < nr; done++) {
+		struct llfree_delta delta = { };
+
+		page = NULL;
+		if (likely(req.slot >= 0))
+			page = zf_alloc_quick(zone, order, migratetype, req.slot,
+					      true, &delta);
+		if (unlikely(!page))
+			page = zf_alloc_search(zone, &req, migratetype, alloc_flags,
+					       true, &delta);
+		if (!page)
+			break;
+		/* With something to return, more is not worth a long search. */
+		req.flags |= LLFREE_GET_RESERVED;
+		list_add_tail(&page->pcp_list, list);
+	}
+	return done;
+}
+
 /**
  * zf_alloc_bulk() - allocate many blocks of pages from a zone
  * @zone: the zone
@@ -529,21 +619,17 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 	struct page *page;
 	long pfn;
 
+	if (order > LLFREE_ROW_ORDER)
+		return zf_alloc_bulk_large(zone, order, migratetype, alloc_flags,
+					   nr, list);
 	zf_request(&req, llf, order, migratetype, alloc_flags,
 		   LLFREE_VIEW_NORMAL);
 	while (done < nr) {
-		rows = 1;
-		if (order <= LLFREE_ROW_ORDER) {
-			pfn = llfree_get_rows(llf, &req, nr - done, mask,
-					      &delta);
-			if (pfn >= 0)
-				rows = LLFREE_CHILD_ROWS;
-			else
-				pfn = llfree_get_bulk(llf, &req, nr - done,
-						      mask, &delta);
-		} else {
-			pfn = llfree_get(llf, &req, &delta);
-			mask[0] = 1;
+		rows = LLFREE_CHILD_ROWS;
+		pfn = llfree_get_rows(llf, &req, nr - done, mask, &delta);
+		if (pfn < 0) {
+			rows = 1;
+			pfn = llfree_get_bulk(llf, &req, nr - done, mask, &delta);
 		}
 		if (pfn < 0)
 			break;

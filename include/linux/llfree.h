@@ -311,6 +311,11 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 /* Allocation and free */
 long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta);
+long llfree_get_quick(struct llfree *llf, unsigned int slot, unsigned int order,
+		      unsigned int class, unsigned int *whole,
+		      struct llfree_delta *delta);
+long llfree_get_search(struct llfree *llf, const struct llfree_request *req,
+		       struct llfree_delta *delta);
 long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
 long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,

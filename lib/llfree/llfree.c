@@ -129,6 +129,16 @@ static inline struct llfree_delta *delta_or(struct llfree_delta *delta,
 	return unused;
 }
 
+static void delta_add(struct llfree_delta *delta, const struct llfree_delta *more)
+{
+	unsigned int view;
+
+	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
+		delta->frames[view] += more->frames[view];
+		delta->huge[view] += more->huge[view];
+	}
+}
+
 /* How many of @free permits to take: at most @max, in units of @min, a power of 2 */
 static __always_inline unsigned int permits(unsigned int free, unsigned int min,
 					    unsigned int max)
@@ -515,6 +525,15 @@ static __always_inline void permits_put(struct llfree *llf, int slot,
 
 /* ---- Lower level: children and rows ---- */
 
+/* What taking from a child changed that was @before */
+static __always_inline void child_taken(u16 before, unsigned int taken,
+					struct llfree_delta *delta)
+{
+	delta->frames[child_view(before)] -= taken;
+	if (child_free(before) == LLFREE_CHILD_FRAMES)
+		delta->huge[child_view(before)]--;
+}
+
 /*
  * child_take() - take permits from a child
  * @views: bit mask of the views that the child may have
@@ -542,9 +561,7 @@ child_take(struct llfree *llf, unsigned long child, unsigned int views,
 	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(child_take:A) */
 
 	*view = child_view(old);
-	delta->frames[*view] -= take;
-	if (child_free(old) == LLFREE_CHILD_FRAMES)
-		delta->huge[*view]--;
+	child_taken(old, take, delta);
 	return take;
 }
 
@@ -1038,81 +1055,17 @@ static inline unsigned int get_settle(struct get *g, unsigned int held,
 	return held;
 }
 
-/*
- * get_quick() - from where the slot last found something, at the first attempt
- * @held: permits that the caller has got for it, if it fails
- * @row: where to go on with them
- * @lost: how many of them went to another view, see struct get
- *
- * This is where nearly all blocks of up to a row come from. What does not go
- * straight is left to who knows all the cases.
- *
- * Return: first frame, or negative
- */
-static __always_inline long get_quick(struct llfree *llf,
-				      const struct llfree_request *req,
-				      u64 *local, unsigned int order,
-				      unsigned int *held, unsigned long *row,
-				      unsigned int *lost,
-				      struct llfree_delta *delta)
-{
-	const unsigned int frames = 1U << order;
-	unsigned int view, bit;
-	unsigned long child, at;
-	u64 word, mask;
-	bool ok;
-
-	*held = local_take(local, frames, frames, row);
-	if (unlikely(!*held))
-		return -1;
-	child = *row >> CHILD_ROW_SHIFT;
-	if (unlikely(child_whole(READ_ONCE(llf->children[child])) &&
-		     spare_hoped(llf, req->slot, req->class, order)))
-		return -1;
-
-	at = *row;
-	for (;;) {
-		word = READ_ONCE(llf->rows[at]);
-		mask = row_runs(word, order);
-		if (likely(mask))
-			break;
-		if (!(++at & (LLFREE_CHILD_ROWS - 1)))
-			return -1;
-	}
-	bit = __ffs64(mask);
-
-	preempt_disable();
-	if (unlikely(!child_take(llf, child, BIT(LLFREE_VIEW_NORMAL), frames,
-				 frames, &view, delta))) {
-		preempt_enable();
-		return -1;
-	}
-	ok = row_set(llf, at, &word, run_mask(bit, order));
-	preempt_enable();
-	if (unlikely(!ok)) {
-		*lost = child_undo(llf, child, frames, view, delta);
-		return -1;
-	}
-	if (at != *row)
-		local_set_row(local, row_after(at, frames));
-	return row_frame(llf, at) + bit;
-}
-
-/*
- * From the tree that the slot has reserved. Starts with @held permits of the
- * tree of @row, if there are any.
- */
+/* From the tree that the slot has reserved */
 static __always_inline long get_reserved(struct llfree *llf, struct get *g,
-					 u64 *local, unsigned int held,
-					 unsigned long row)
+					 u64 *local)
 {
 	const unsigned int frames = get_frames(g);
-	unsigned int left;
+	unsigned int held, left;
+	unsigned long row;
 	u64 word;
 	long ret;
 
-	if (!held)
-		held = local_take(local, frames, g->nr * frames, &row);
+	held = local_take(local, frames, g->nr * frames, &row);
 	while (unlikely(!held)) {
 		word = READ_ONCE(*local);
 		if (!(word & LOCAL_PRESENT))
@@ -1124,9 +1077,7 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 		held = local_take(local, frames, g->nr * frames, &row);
 	}
 
-	ret = -1;
-	if (likely(held >= g->lost + frames))
-		ret = tree_get(llf, g, row, held);
+	ret = tree_get(llf, g, row, held);
 	left = get_settle(g, held, ret >= 0);
 	if (likely(ret >= 0)) {
 		if (unlikely(left) && !local_put(local, ret, left))
@@ -1578,7 +1529,7 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 		ret = get_spare(llf, g, start);
 		g->spare = false;
 		if (ret < 0 && local && g->spared)
-			ret = get_reserved(llf, g, local, 0, 0);
+			ret = get_reserved(llf, g, local);
 		if (ret >= 0)
 			return ret;
 	}
@@ -1609,15 +1560,13 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	return ret >= 0 ? ret : get_anywhere(llf, g);
 }
 
-/* With @held permits of the tree of @row to start with, see get_quick() */
-static __always_inline long get_any(struct llfree *llf, struct get *g,
-				    unsigned int held, unsigned long row)
+static __always_inline long get_any(struct llfree *llf, struct get *g)
 {
 	u64 *local = get_local(llf, g);
 	long ret;
 
 	if (local) {
-		ret = get_reserved(llf, g, local, held, row);
+		ret = get_reserved(llf, g, local);
 		if (likely(ret >= 0))
 			return ret;
 	}
@@ -1654,18 +1603,16 @@ static void get_init(const struct llfree *llf, struct get *g,
 	g->delta = delta;
 }
 
-/* A block from anywhere, with what get_quick() has left */
+/* A block from anywhere */
 static noinline long get_one(struct llfree *llf,
 			     const struct llfree_request *req,
-			     unsigned int held, unsigned long start,
-			     unsigned int lost, struct llfree_delta *delta)
+			     struct llfree_delta *delta)
 {
 	struct get g __uninitialized;
 	long row;
 
 	get_init(llf, &g, req, 1, delta);
-	g.lost = lost;
-	row = get_any(llf, &g, held, start);
+	row = get_any(llf, &g);
 	if (unlikely(row < 0))
 		return -ENOMEM;
 	if (g.order <= LLFREE_ROW_ORDER)
@@ -1673,36 +1620,220 @@ static noinline long get_one(struct llfree *llf,
 	return row_frame(llf, row);
 }
 
-/* Like get_quick(), for larger blocks, and with get_one() behind it */
-static noinline long get_large(struct llfree *llf,
-			       const struct llfree_request *req, u64 *local,
-			       struct llfree_delta *delta)
+/*
+ * llfree_get_quick() fails: give the permits of the tree of @row back to where they
+ * came from, or to the tree.
+ */
+static noinline long quick_fail(struct llfree *llf, u64 *local,
+				unsigned long row, unsigned int frames,
+				struct llfree_delta *delta)
 {
-	const unsigned int frames = 1U << req->order;
-	const unsigned int views = BIT(LLFREE_VIEW_NORMAL);
-	const unsigned int rows = frames >> LLFREE_ROW_ORDER;
-	unsigned int held, lost = 0;
-	unsigned long row = 0;
-	bool ok = false, taken;
-
-	held = local_take(local, frames, frames, &row);
-	if (likely(held && IS_ALIGNED(row, rows))) {
-		if (rows >= LLFREE_CHILD_ROWS)
-			ok = child_get_huge(llf, row >> CHILD_ROW_SHIFT,
-					    rows / LLFREE_CHILD_ROWS, views,
-					    &lost, delta);
-		else
-			ok = rows_free(llf, row, rows) &&
-			     !(child_whole(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT])) &&
-			       spare_hoped(llf, req->slot, req->class,
-					   req->order)) &&
-			     child_get_row_run(llf, row, rows, views, &taken,
-					       &lost, delta);
-		if (likely(ok))
-			return row_frame(llf, row);
-	}
-	return get_one(llf, req, held, row, lost, delta);
+	*delta = (struct llfree_delta){ };
+	if (frames && !local_put(local, row, frames))
+		tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
+	return -EAGAIN;
 }
+
+/* The same, with frames of the child, which was @before */
+static noinline long quick_undo(struct llfree *llf, u64 *local,
+				unsigned long row, unsigned int frames,
+				u16 before, struct llfree_delta *delta)
+{
+	struct llfree_delta undone = { };
+	unsigned int lost;
+
+	child_taken(before, frames, &undone);
+	lost = child_undo(llf, row >> CHILD_ROW_SHIFT, frames,
+			  LLFREE_VIEW_NORMAL, &undone);
+	quick_fail(llf, local, row, frames - lost, delta);
+	*delta = undone;
+	return -EAGAIN;
+}
+
+/*
+ * Permits of the child, which was @before when it was looked at. This need not be an
+ * acquire: the rows were read before, and compare-and-swap decides about each of them.
+ */
+static __always_inline bool quick_take(u16 *child, u16 *before, unsigned int frames)
+{
+	u16 after;
+
+	do {
+		if (child_free(*before) < frames ||
+		    child_view(*before) != LLFREE_VIEW_NORMAL)
+			return false;
+		after = (*before - frames) & ~CHILD_REPORTED;
+	} while (!try_cmpxchg_relaxed(child, before, after));
+	return true;
+}
+
+/* llfree_get_quick() for blocks of up to a row */
+static noinline long quick_row(struct llfree *llf, unsigned int slot,
+			       unsigned int order, unsigned int class,
+			       unsigned int *whole, struct llfree_delta *delta)
+{
+	u64 *local = &llf->locals[slot].reserved[class];
+	const unsigned int frames = 1U << order;
+	unsigned long row, at;
+	u16 *child, before;
+	u64 word, runs;
+
+	if (unlikely(!local_take(local, frames, frames, &row)))
+		return quick_fail(llf, local, 0, 0, delta);
+	child = &llf->children[row >> CHILD_ROW_SHIFT];
+	before = READ_ONCE(*child);
+	if (unlikely(child_whole(before) && spare_hoped(llf, slot, class, order)))
+		goto fail;
+
+	at = row;
+	for (;;) {
+		word = READ_ONCE(llf->rows[at]);
+		runs = row_runs(word, order);
+		if (likely(runs))
+			break;
+		if (unlikely(!(++at & (LLFREE_CHILD_ROWS - 1))))
+			goto fail;
+	}
+
+	preempt_disable();
+	if (unlikely(!quick_take(child, &before, frames))) {
+		preempt_enable();
+		goto fail;
+	}
+	if (unlikely(!row_set(llf, at, &word, run_mask(__ffs64(runs), order)))) {
+		preempt_enable();
+		return quick_undo(llf, local, row, frames, before, delta);
+	}
+	preempt_enable();
+
+	if (at != row)
+		local_set_row(local, row_after(at, frames));
+	*whole = child_free(before) == LLFREE_CHILD_FRAMES;
+	return row_frame(llf, at) + __ffs64(runs);
+fail:
+	return quick_fail(llf, local, row, frames, delta);
+}
+
+/* llfree_get_quick() for blocks of several rows of a child */
+static noinline long quick_rows(struct llfree *llf, unsigned int slot,
+				unsigned int order, unsigned int class,
+				unsigned int *whole, struct llfree_delta *delta)
+{
+	u64 *local = &llf->locals[slot].reserved[class];
+	const unsigned int frames = 1U << order;
+	const unsigned int rows = frames >> LLFREE_ROW_ORDER;
+	u16 *child, before;
+	unsigned long row;
+
+	if (unlikely(!local_take(local, frames, frames, &row)))
+		return quick_fail(llf, local, 0, 0, delta);
+	child = &llf->children[row >> CHILD_ROW_SHIFT];
+	before = READ_ONCE(*child);
+	if (unlikely((row & (rows - 1)) || !rows_free(llf, row, rows) ||
+		     (child_whole(before) && spare_hoped(llf, slot, class, order))))
+		goto fail;
+
+	preempt_disable();
+	if (unlikely(!quick_take(child, &before, frames))) {
+		preempt_enable();
+		goto fail;
+	}
+	if (unlikely(!rows_fill(llf, row, rows))) {
+		preempt_enable();
+		return quick_undo(llf, local, row, frames, before, delta);
+	}
+	preempt_enable();
+
+	*whole = child_free(before) == LLFREE_CHILD_FRAMES;
+	return row_frame(llf, row);
+fail:
+	return quick_fail(llf, local, row, frames, delta);
+}
+
+/* llfree_get_quick() for one or two whole children */
+static noinline long quick_huge(struct llfree *llf, unsigned int slot,
+				unsigned int order, unsigned int class,
+				unsigned int *whole, struct llfree_delta *delta)
+{
+	u64 *local = &llf->locals[slot].reserved[class];
+	const unsigned int frames = 1U << order;
+	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
+	unsigned long row = local_row(READ_ONCE(*local));
+	u16 *child = &llf->children[row >> CHILD_ROW_SHIFT];
+	struct llfree_delta done = { };
+	unsigned int lost = 0;
+
+	/* Often there is none; that is seen before anything is taken. */
+	if (row & (nr * LLFREE_CHILD_ROWS - 1) ||
+	    !child_whole(READ_ONCE(child[0])) ||
+	    !child_whole(READ_ONCE(child[nr - 1])) ||
+	    !local_take(local, frames, frames, &row))
+		return quick_fail(llf, local, 0, 0, delta);
+	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
+		   child_get_huge(llf, row >> CHILD_ROW_SHIFT, nr,
+				  BIT(LLFREE_VIEW_NORMAL), &lost, &done))) {
+		*whole = nr;
+		return row_frame(llf, row);
+	}
+	quick_fail(llf, local, row, frames - lost, delta);
+	*delta = done;
+	return -EAGAIN;
+}
+
+/**
+ * llfree_get_quick() - allocate a block where the slot found the last one
+ * @llf: the instance
+ * @slot: below the number of slots of the instance
+ * @order: 0..LLFREE_MAX_ORDER
+ * @class: below the number of classes of the policy
+ * @whole: set to how many entirely free children are so no longer, if a block is
+ *	returned
+ * @delta: set to what changed, if none is; need not be initialised
+ *
+ * What llfree_get() mostly comes to in the view that everybody sees, without what it
+ * takes to tell of all else that may have happened: there are the frames of the block
+ * less, and @whole children. Whatever does not go straight is left to who knows all
+ * the cases. Arguments are not checked.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the block, aligned to its size; -EAGAIN if
+ *	llfree_get_search() has to look further
+ */
+long llfree_get_quick(struct llfree *llf, unsigned int slot, unsigned int order,
+		      unsigned int class, unsigned int *whole,
+		      struct llfree_delta *delta)
+{
+	if (order <= LLFREE_ROW_ORDER)
+		return quick_row(llf, slot, order, class, whole, delta);
+	if (order < LLFREE_CHILD_ORDER)
+		return quick_rows(llf, slot, order, class, whole, delta);
+	return quick_huge(llf, slot, order, class, whole, delta);
+}
+EXPORT_SYMBOL_GPL(llfree_get_quick);
+
+/**
+ * llfree_get_search() - allocate a block where llfree_get_quick() did not find one
+ * @llf: the instance
+ * @req: what is wanted
+ * @delta: what changed is added here; may be NULL
+ *
+ * The rest of llfree_get(), and all of it without a slot or for other views.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: as llfree_get()
+ */
+long llfree_get_search(struct llfree *llf, const struct llfree_request *req,
+		       struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+
+	if (unlikely(!request_valid(llf, req)))
+		return -EINVAL;
+	return get_one(llf, req, delta_or(delta, &unused));
+}
+EXPORT_SYMBOL_GPL(llfree_get_search);
 
 /**
  * llfree_get() - allocate a block
@@ -1725,25 +1856,25 @@ static noinline long get_large(struct llfree *llf,
 long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta)
 {
-	unsigned int held = 0, lost = 0;
 	struct llfree_delta unused __uninitialized;
-	unsigned long row = 0;
+	struct llfree_delta quick __uninitialized;
+	unsigned int whole;
 	long frame;
-	u64 *local;
 
 	if (unlikely(!request_valid(llf, req)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 	if (req->slot >= 0 && req->view == LLFREE_VIEW_NORMAL) {
-		local = &llf->locals[req->slot].reserved[req->class];
-		if (unlikely(req->order > LLFREE_ROW_ORDER))
-			return get_large(llf, req, local, delta);
-		frame = get_quick(llf, req, local, req->order, &held, &row,
-				  &lost, delta);
-		if (likely(frame >= 0))
+		frame = llfree_get_quick(llf, req->slot, req->order, req->class,
+					 &whole, &quick);
+		if (likely(frame >= 0)) {
+			delta->frames[LLFREE_VIEW_NORMAL] -= 1 << req->order;
+			delta->huge[LLFREE_VIEW_NORMAL] -= whole;
 			return frame;
+		}
+		delta_add(delta, &quick);
 	}
-	return get_one(llf, req, held, row, lost, delta);
+	return get_one(llf, req, delta);
 }
 EXPORT_SYMBOL_GPL(llfree_get);
 
@@ -1777,7 +1908,7 @@ long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 
 	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
 	get_init(llf, &g, req, nr, delta_or(delta, &unused));
-	row = get_any(llf, &g, 0, 0);
+	row = get_any(llf, &g);
 	if (unlikely(row < 0))
 		return -ENOMEM;
 	*mask = g.mask;

@@ -1170,6 +1170,56 @@ static void bulk_get(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* Where the slot is, else by a search: all of it in the end, and well counted */
+static void quick_get(struct kunit *test)
+{
+	const unsigned int order = *(const unsigned int *)test->param_value;
+	struct llfree_request req = { .order = order };
+	unsigned long total = 0, quick = 0, expected;
+	unsigned int whole, view;
+	struct instance *inst;
+	struct rnd_state rnd;
+	long frame;
+
+	prandom_seed_state(&rnd, order);
+	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
+	if (order < LLFREE_CHILD_ORDER)
+		inst_scatter(test, inst, &rnd);
+	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	KUNIT_ASSERT_GT(test, expected, 0);
+	for (;; total++) {
+		struct llfree_delta delta;
+
+		/* It has to be initialised there. */
+		memset(&delta, 0xa5, sizeof(delta));
+		req.slot = total % 2;
+		frame = llfree_get_quick(&inst->llf, req.slot, order, req.class,
+					 &whole, &delta);
+		if (frame >= 0) {
+			inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
+			inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
+			quick++;
+		} else {
+			KUNIT_ASSERT_EQ(test, frame, -EAGAIN);
+			for (view = 0; view < LLFREE_NR_VIEWS; view++) {
+				KUNIT_EXPECT_EQ(test, delta.frames[view], 0);
+				KUNIT_EXPECT_EQ(test, delta.huge[view], 0);
+			}
+			frame = llfree_get_search(&inst->llf, &req, &inst->delta);
+		}
+		if (frame < 0)
+			break;
+		KUNIT_ASSERT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
+		ref_take(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
+	}
+	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, total, expected);
+	KUNIT_EXPECT_GT(test, quick, 0);
+	inst_check(test, inst);
+	inst_put_rest(test, inst);
+	inst_check(test, inst);
+}
+
 /* What the slot has at hand by child, else by row: all of it in the end */
 static void rows_get(struct kunit *test)
 {
@@ -1330,6 +1380,10 @@ static void bad_request(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
 				    llfree_get_bulk(&inst->llf, &bad[i], 1,
 						    &mask, &inst->delta),
+				    "%u", i);
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    llfree_get_search(&inst->llf, &bad[i],
+						      &inst->delta),
 				    "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
 				    llfree_get_rows(&inst->llf, &bad[i], 1,
@@ -3314,6 +3368,7 @@ static struct kunit_case llfree_cases[] = {
 	KUNIT_CASE(claim_row),
 	KUNIT_CASE_PARAM(put_shape, shape_gen_params),
 	KUNIT_CASE_PARAM(bulk_get, bulk_order_gen_params),
+	KUNIT_CASE_PARAM(quick_get, order_gen_params),
 	KUNIT_CASE_PARAM(rows_get, bulk_order_gen_params),
 	KUNIT_CASE_PARAM(bulk_get_full, bulk_order_gen_params),
 	KUNIT_CASE(put_bulk),

@@ -252,16 +252,20 @@ static bool request_valid(const struct diff *d,
 	       slot_exists(d, req->slot);
 }
 
-long diff_get(struct diff *d, const struct llfree_request *req)
+long diff_get(struct diff *d, const struct llfree_request *req, bool quick)
 {
 	bool valid = request_valid(d, req, LLFREE_MAX_ORDER);
 	unsigned long nr = valid ? 1UL << req->order : 0;
 	struct llfree_delta delta = {};
 	long frame;
 
-	begin(d, nr, "get slot %d order %d class %d view %d flags %d",
-	      req->slot, req->order, req->class, req->view, req->flags);
-	frame = CALL(d, llfree_get(&d->in.llf, req, &delta));
+	begin(d, nr, "%s slot %d order %d class %d view %d flags %d",
+	      quick ? "quick get" : "get", req->slot, req->order, req->class,
+	      req->view, req->flags);
+	if (quick)
+		frame = CALL(d, inst_get_quick(&d->in.llf, req, &delta));
+	else
+		frame = CALL(d, llfree_get(&d->in.llf, req, &delta));
 	note(d, frame < 0 ? "= %ld" : "= %#lx", frame);
 	d->marks_lost |= req->order > LLFREE_CHILD_ORDER;
 	if (!valid) {

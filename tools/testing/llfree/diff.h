@@ -57,7 +57,7 @@ struct diff {
 extern const struct llfree_policy diff_policies[DIFF_POLICIES];
 
 /* Operations, with good and bad arguments. They return what the core does. */
-long diff_get(struct diff *d, const struct llfree_request *req);
+long diff_get(struct diff *d, const struct llfree_request *req, bool quick);
 long diff_get_rows(struct diff *d, const struct llfree_request *req,
 		   unsigned int nr);
 long diff_get_bulk(struct diff *d, const struct llfree_request *req,

@@ -113,7 +113,7 @@ static void do_get(struct diff *d)
 
 	if (chance(d, 2))
 		spoil_request(d, &req, LLFREE_MAX_ORDER);
-	diff_get(d, &req);
+	diff_get(d, &req, pick(d, 2));
 }
 
 static void do_get_bulk(struct diff *d)

@@ -394,7 +394,7 @@ static bool do_op(const struct op *op, bool others)
 	switch (op_kind(op)) {
 	case GET:
 		req = op_request(op);
-		return diff_get(&d, &req) >= 0;
+		return diff_get(&d, &req, op->where[0] & 1) >= 0;
 	case GET_BULK:
 		req = op_request(op);
 		if (!op_odd(op, 5))

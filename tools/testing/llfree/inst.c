@@ -178,6 +178,38 @@ long inst_get_class(struct inst *in, int slot, unsigned int order,
 	return llfree_get(&in->llf, &req, &in->sum);
 }
 
+long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
+		    struct llfree_delta *delta)
+{
+	struct llfree_delta some;
+	unsigned int whole;
+	long frame;
+	int v;
+
+	if (req->slot < 0 || req->slot >= (int)llf->nr_slots ||
+	    req->class >= llf->policy->nr_classes ||
+	    req->view != LLFREE_VIEW_NORMAL || req->order > LLFREE_MAX_ORDER ||
+	    req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED))
+		return llfree_get_search(llf, req, delta);
+
+	/* It has to be initialised there. */
+	memset(&some, 0xa5, sizeof(some));
+	frame = llfree_get_quick(llf, req->slot, req->order, req->class, &whole,
+				 &some);
+	if (frame >= 0) {
+		delta->frames[LLFREE_VIEW_NORMAL] -= 1 << req->order;
+		delta->huge[LLFREE_VIEW_NORMAL] -= whole;
+		return frame;
+	}
+	for (v = 0; v < LLFREE_NR_VIEWS; v++) {
+		delta->frames[v] += some.frames[v];
+		delta->huge[v] += some.huge[v];
+	}
+	if (frame != -EAGAIN || some.did)
+		return -EPROTO;
+	return llfree_get_search(llf, req, delta);
+}
+
 int inst_put(struct inst *in, int slot, unsigned long frame,
 	     unsigned int order)
 {

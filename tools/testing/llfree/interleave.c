@@ -309,15 +309,29 @@ static void end_get(int actor, const struct llfree_request *req, long frame)
 
 /* ---- Operations ---- */
 
-static void get(int actor, struct llfree_request req)
+static void get_by(int actor, struct llfree_request req,
+		   long (*by)(struct llfree *llf, const struct llfree_request *req,
+			      struct llfree_delta *delta))
 {
 	long frame;
 
 	begin_get(actor);
-	frame = llfree_get(llf, &req, &books.sum);
+	frame = by(llf, &req, &books.sum);
 	end_get(actor, &req, frame);
 	if (frame >= 0)
 		own_visible(actor, frame, 1UL << req.order);
+}
+
+static void get(int actor, struct llfree_request req)
+{
+	get_by(actor, req, llfree_get);
+}
+
+static void op_get_quick(int actor, int order)
+{
+	get_by(actor, (struct llfree_request){
+		.slot = slot_of[actor], .order = order,
+		.class = LLFREE_CLASS_MOVABLE }, inst_get_quick);
 }
 
 static void op_get(int actor, int order)
@@ -555,6 +569,9 @@ static const struct op {
 	{ "get8", op_get, 8 },
 	{ "get9", op_get, 9 },
 	{ "get10", op_get, 10 },
+	{ "quick0", op_get_quick, 0 },
+	{ "quick4", op_get_quick, 4 },
+	{ "quick6", op_get_quick, 6 },
 	{ "get0class", op_get_class, 0 },
 	{ "get9class", op_get_class, 9 },
 	{ "get0noslot", op_get_no_slot, 0 },
@@ -1152,6 +1169,10 @@ static const char * const chosen[] = {
 	"put0 | put0 | get9",
 	"putword | putword | bulk0",
 	"putword | putword | rows0",
+	"put0 | quick0 | quick0",
+	"quick0 | quick0 | tocma",
+	"quick6 | quick0 | tocma tonormal",
+	"quick4 | claimrow | isolate",
 	"rows0 | rows0 | put0",
 	"rows3 put0got | get9 | get0",
 	"claimrow | rows0 | tocma",
@@ -1224,6 +1245,7 @@ static const char * const weak_chosen[] = {
 	"put6got | claim7 | claim0row1 claim0",
 	"put6got | get7 | bulk0",
 	"put6got | get7 | rows0",
+	"put6got | quick6 | quick0",
 	"put0 put0 | get0 | get0",
 	"get0 | put0 | isolatewait",
 	"get0 put0got | get9 | get0",

@@ -81,10 +81,8 @@ static bool disown(int actor, unsigned long frame, unsigned long nr)
 
 static long got;	/* result of the outermost get, for the check of failures */
 
-static void get_order(int actor, int order, int slot, int view)
+static void check_get(int actor, int order, long frame)
 {
-	long frame = inst_get_view(&in, slot, order, view);
-
 	if (!actor)
 		got = frame;
 	if (frame >= 0)
@@ -93,9 +91,21 @@ static void get_order(int actor, int order, int slot, int view)
 		fail("get failed in an odd way", -frame);
 }
 
+static void get_order(int actor, int order, int slot, int view)
+{
+	check_get(actor, order, inst_get_view(&in, slot, order, view));
+}
+
 static void op_get(int actor, int order)
 {
 	get_order(actor, order, actor % 2, LLFREE_VIEW_NORMAL);
+}
+
+static void op_get_quick(int actor, int order)
+{
+	struct llfree_request req = { .slot = actor % 2, .order = order };
+
+	check_get(actor, order, inst_get_quick(&in.llf, &req, &in.sum));
 }
 
 static void op_get_no_slot(int actor, int order)
@@ -251,6 +261,8 @@ static const struct op {
 	{ "get 3", op_get, 3, true, 3, 0 },
 	{ "get 6", op_get, 6, true, 6, 0 },
 	{ "get 8", op_get, 8, true, 8, 0 },
+	{ "quick get 0", op_get_quick, 0, true, 0, 0 },
+	{ "quick get 4", op_get_quick, 4, true, 4, 0 },
 	{ "get 9", op_get, 9, true, 9, 0 },
 	{ "get 10", op_get, 10, true, 10, 0 },
 	{ "get 0 without slot", op_get_no_slot, 0, true, 0, 0 },

@@ -258,7 +258,10 @@ static bool get_one(struct thread *t, unsigned int order, unsigned int view)
 	req.view = view;
 	if (t->nr_held >= t->limit)
 		return false;
-	frame = llfree_get(&in.llf, &req, &t->delta);
+	if (rng_below(&t->rng, 2))
+		frame = inst_get_quick(&in.llf, &req, &t->delta);
+	else
+		frame = llfree_get(&in.llf, &req, &t->delta);
 	t->gets++;
 	if (frame == -ENOMEM) {
 		t->fails++;

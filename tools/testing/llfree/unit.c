@@ -901,6 +901,133 @@ TEST_F(core, bulk_every_order)
 	}
 }
 
+/* Where the slot is, or not at all; either way what it says is what it did. */
+TEST_F(core, quick_of_own_tree)
+{
+	struct llfree_delta delta;
+	unsigned long free = NR;
+	unsigned int order, whole, i;
+	long frame, huge = 0;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		/* Nothing is reserved yet. */
+		memset(&delta, 0xa5, sizeof(delta));
+		ASSERT_EQ(-EAGAIN, llfree_get_quick(&self->in.llf, 0, order, 1, &whole,
+						    &delta));
+		for (i = 0; i < LLFREE_NR_VIEWS; i++) {
+			EXPECT_EQ(0, delta.frames[i]);
+			EXPECT_EQ(0, delta.huge[i]);
+		}
+		EXPECT_EQ(0, delta.did);
+		EXPECT_EQ(free, inst_free_frames(&self->in));
+
+		ASSERT_GE(inst_get_class(&self->in, 0, order, 1, 0), 0);
+		free -= 1 << order;
+		frame = llfree_get_quick(&self->in.llf, 0, order, 1, &whole, &delta);
+		ASSERT_GE(frame, BASE);
+		EXPECT_TRUE(IS_ALIGNED(frame, 1 << order));
+		free -= 1 << order;
+		self->in.sum.frames[0] -= 1 << order;
+		self->in.sum.huge[0] -= whole;
+		huge += whole;
+		EXPECT_EQ(order < LLFREE_CHILD_ORDER ? 0 :
+			  1U << (order - LLFREE_CHILD_ORDER), whole);
+		EXPECT_EQ(free, inst_free_frames(&self->in));
+		EXPECT_LT(llfree_free_order(&self->in.llf, frame), 0);
+		EXPECT_STREQ("", inst_check(&self->in));
+		ASSERT_EQ(0, llfree_drain(&self->in.llf, 0));
+	}
+	EXPECT_EQ(3, huge);
+}
+
+static void hide_child(struct inst *in)
+{
+	inst_set_view(in, BASE, LLFREE_VIEW_ISOLATED);
+}
+
+static void take_row(struct inst *in)
+{
+	u64 mask;
+
+	llfree_claim_row(&in->llf, BASE, ~0ULL, 0, &mask, &in->sum);
+}
+
+/* An undo finds another view than the step that it undoes. */
+static void take_row_show_to_cma(struct inst *in)
+{
+	take_row(in);
+	inst_set_view(in, BASE, LLFREE_VIEW_CMA);
+}
+
+static void take_next_child(struct inst *in)
+{
+	llfree_claim(&in->llf, BASE + CHILD, LLFREE_CHILD_ORDER, 0, &in->sum);
+}
+
+/* Permits cannot go back to where they came from. */
+static void take_row_drain(struct inst *in)
+{
+	take_row(in);
+	llfree_drain(&in->llf, -1);
+}
+
+/*
+ * Somebody gets in its way at each of its steps: permits are where they belong, and
+ * what it says is what it did.
+ */
+TEST(quick_interrupted)
+{
+	static void (* const others[])(struct inst *in) = {
+		hide_child, take_row, take_row_show_to_cma, take_row_drain,
+		take_next_child,
+	};
+	static const unsigned int orders[] = { 0, 4, 6, 7, 8, 9, 10 };
+	struct llfree_delta delta;
+	unsigned int i, j, v, whole, refused;
+	struct inst in;
+	long steps, frame;
+	bool more;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		for (j = 0; j < ARRAY_SIZE(others); j++) {
+			more = true;
+			refused = 0;
+			for (steps = 0; more; steps++) {
+				ASSERT_EQ(0, inst_init(&in, BASE, 16 * TREE,
+						       LLFREE_INIT_FREE, NULL, 1));
+				frame = inst_get_class(&in, 0, orders[i], 1, 0);
+				ASSERT_EQ(BASE, frame);
+				ASSERT_EQ(0, inst_put(&in, 0, frame, orders[i]));
+				interrupt_after(steps, others[j], &in);
+				frame = llfree_get_quick(&in.llf, 0, orders[i], 1,
+							 &whole, &delta);
+				more = interrupt_done();
+				if (frame >= 0) {
+					in.sum.frames[0] -= 1 << orders[i];
+					in.sum.huge[0] -= whole;
+				} else {
+					ASSERT_EQ(-EAGAIN, frame);
+					refused++;
+				}
+				for (v = 0; frame < 0 && v < LLFREE_NR_VIEWS; v++) {
+					in.sum.frames[v] += delta.frames[v];
+					in.sum.huge[v] += delta.huge[v];
+				}
+				ASSERT_STREQ("", inst_check(&in)) {
+					TH_LOG("order %u other %u step %ld", orders[i],
+					       j, steps);
+				}
+				inst_free(&in);
+			}
+			/* The next child matters only to who wants two. */
+			EXPECT_EQ(others[j] != take_next_child || orders[i] == 10,
+				  !!refused) {
+				TH_LOG("order %u other %u", orders[i], j);
+			}
+		}
+	}
+}
+
 /* Only what the slot has reserved; the rest of a child in one go */
 TEST_F(core, rows_of_own_tree)
 {
