@@ -509,7 +509,10 @@ static __always_inline void permits_put(struct llfree *llf, int slot,
 {
 	u64 *local, *end;
 
-	if (likely(slot >= 0)) {
+	/* Nobody need look who has a tree that nobody has. */
+	if (likely(slot >= 0) &&
+	    tree_reserved(READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
+				    [row >> TREE_ROW_SHIFT]))) {
 		local = llf->locals[slot].reserved;
 		end = local + llf->policy->nr_classes;
 		for (; local < end; local++) {
