@@ -36,6 +36,7 @@
 #include <linux/mm.h>
 #include <linux/nmi.h>
 #include <linux/page-isolation.h>
+#include <linux/prefetch.h>
 #include <linux/ratelimit.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -427,6 +428,11 @@ zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
 
 	zf_check_exclusive(pfn, 1UL << order);
 	page = pfn_to_page(pfn);
+	/*
+	 * The next one is mostly behind it, and who allocates writes to it at once. A
+	 * free list has its next page at hand; here it would be waited for.
+	 */
+	prefetchw(page + (1UL << order));
 	mod_zone_page_state(zone, NR_FREE_PAGES, -(1L << order));
 	if (whole)
 		atomic_long_sub(whole, &zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
