@@ -19,16 +19,17 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 
 
-def load(name):
-    loader = importlib.machinery.SourceFileLoader(name, f"{TOP}/scripts/{name}")
+def load_bench():
+    loader = importlib.machinery.SourceFileLoader("bench",
+                                                  f"{TOP}/scripts/bench")
     module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader(name, loader))
+        importlib.util.spec_from_loader("bench", loader))
     loader.exec_module(module)
     return module
 
 
-bench = load("bench")
-vm = load("vm")
+bench = load_bench()
+vm = bench.load_vm()
 
 
 def parsed(*argv):
