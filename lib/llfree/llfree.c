@@ -1623,17 +1623,21 @@ static noinline long get_one(struct llfree *llf,
 	return row_frame(llf, row);
 }
 
-/*
- * llfree_get_quick() fails: give the permits of the tree of @row back to where they
- * came from, or to the tree.
- */
+/* Give permits of the tree of @row back to where they came from, or to the tree. */
+static void quick_back(struct llfree *llf, u64 *local, unsigned long row,
+		       unsigned int frames)
+{
+	if (frames && !local_put(local, row, frames))
+		tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
+}
+
+/* llfree_get_quick() fails, with permits of the tree of @row */
 static noinline long quick_fail(struct llfree *llf, u64 *local,
 				unsigned long row, unsigned int frames,
 				struct llfree_delta *delta)
 {
 	*delta = (struct llfree_delta){ };
-	if (frames && !local_put(local, row, frames))
-		tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
+	quick_back(llf, local, row, frames);
 	return -EAGAIN;
 }
 
@@ -1642,14 +1646,13 @@ static noinline long quick_undo(struct llfree *llf, u64 *local,
 				unsigned long row, unsigned int frames,
 				u16 before, struct llfree_delta *delta)
 {
-	struct llfree_delta undone = { };
 	unsigned int lost;
 
-	child_taken(before, frames, &undone);
+	*delta = (struct llfree_delta){ };
+	child_taken(before, frames, delta);
 	lost = child_undo(llf, row >> CHILD_ROW_SHIFT, frames,
-			  LLFREE_VIEW_NORMAL, &undone);
-	quick_fail(llf, local, row, frames - lost, delta);
-	*delta = undone;
+			  LLFREE_VIEW_NORMAL, delta);
+	quick_back(llf, local, row, frames - lost);
 	return -EAGAIN;
 }
 
@@ -1763,23 +1766,22 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
 	unsigned long row = local_row(READ_ONCE(*local));
 	u16 *child = &llf->children[row >> CHILD_ROW_SHIFT];
-	struct llfree_delta done = { };
 	unsigned int lost = 0;
 
+	*delta = (struct llfree_delta){ };
 	/* Often there is none; that is seen before anything is taken. */
 	if (row & (nr * LLFREE_CHILD_ROWS - 1) ||
 	    !child_whole(READ_ONCE(child[0])) ||
 	    !child_whole(READ_ONCE(child[nr - 1])) ||
 	    !local_take(local, frames, frames, &row))
-		return quick_fail(llf, local, 0, 0, delta);
+		return -EAGAIN;
 	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
 		   child_get_huge(llf, row >> CHILD_ROW_SHIFT, nr,
-				  BIT(LLFREE_VIEW_NORMAL), &lost, &done))) {
+				  BIT(LLFREE_VIEW_NORMAL), &lost, delta))) {
 		*whole = nr;
 		return row_frame(llf, row);
 	}
-	quick_fail(llf, local, row, frames - lost, delta);
-	*delta = done;
+	quick_back(llf, local, row, frames - lost);
 	return -EAGAIN;
 }
 
@@ -1791,7 +1793,8 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
  * @class: below the number of classes of the policy
  * @whole: set to how many entirely free children are so no longer, if a block is
  *	returned
- * @delta: set to what changed, if none is; need not be initialised
+ * @delta: set to what changed, if none is; need not be initialised, and says nothing
+ *	otherwise
  *
  * What llfree_get() mostly comes to in the view that everybody sees, without what it
  * takes to tell of all else that may have happened: there are the frames of the block
