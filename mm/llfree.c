@@ -670,6 +670,37 @@ static void zf_bad_free(struct zone *zone, unsigned long pfn,
 		dump_page(pfn_to_page(pfn), "freed but not allocated");
 }
 
+/* Blocks of several children */
+static noinline void zf_free_large(struct zone *zone, unsigned long pfn,
+				   unsigned int order)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_delta delta = { };
+
+	if (unlikely(llfree_put(llf, zf_slot(llf), pfn, order, &delta)))
+		zf_bad_free(zone, pfn, order);
+	zf_account(zone, &delta);
+}
+
+/* llfree_put_quick() returned something else than the normal view. */
+static noinline void zf_freed_elsewhere(struct zone *zone, unsigned long pfn,
+					unsigned int order, int given)
+{
+	struct llfree_delta delta = { };
+	unsigned int view;
+
+	if (given < 0) {
+		zf_bad_free(zone, pfn, order);
+		return;
+	}
+	view = given & LLFREE_PUT_VIEW;
+	if (view >= LLFREE_ALLOC_VIEWS)
+		return;
+	delta.frames[view] = 1 << order;
+	delta.huge[view] = !!(given & LLFREE_PUT_WHOLE);
+	zf_account_views(zone, &delta);
+}
+
 /**
  * zf_free() - free a block of pages
  * @zone: the zone
@@ -683,12 +714,21 @@ static void zf_bad_free(struct zone *zone, unsigned long pfn,
 void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 {
 	struct llfree *llf = &zone->llfree->core;
-	struct llfree_delta delta = { };
+	int given;
 
 	zf_check_exclusive(pfn, 1UL << order);
-	if (unlikely(llfree_put(llf, zf_slot(llf), pfn, order, &delta)))
-		zf_bad_free(zone, pfn, order);
-	zf_account(zone, &delta);
+	if (unlikely(order > LLFREE_CHILD_ORDER)) {
+		zf_free_large(zone, pfn, order);
+		return;
+	}
+	given = llfree_put_quick(llf, zf_slot(llf), pfn, order);
+	if (likely((given & LLFREE_PUT_VIEW) == LLFREE_VIEW_NORMAL)) {
+		mod_zone_page_state(zone, NR_FREE_PAGES, 1L << order);
+		if (given & LLFREE_PUT_WHOLE)
+			atomic_long_inc(&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
+	} else {
+		zf_freed_elsewhere(zone, pfn, order, given);
+	}
 }
 
 /* One of them is not allocated: find out which. */

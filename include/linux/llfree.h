@@ -86,6 +86,12 @@ enum llfree_mode {
  */
 #define LLFREE_GET_RESERVED	0x2
 
+/* What llfree_put_quick() returns */
+/* The view that the frames are free in */
+#define LLFREE_PUT_VIEW		0x0ff
+/* Their child is entirely free now. */
+#define LLFREE_PUT_WHOLE	0x100
+
 /* Claim flags */
 /* Also claim from isolated children. */
 #define LLFREE_CLAIM_HIDDEN	0x1
@@ -322,6 +328,8 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta);
+int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order);
 int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 		    u64 mask, struct llfree_delta *delta);
 

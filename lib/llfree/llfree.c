@@ -261,14 +261,14 @@ static u32 tree_word(const struct llfree *llf, s32 free, unsigned int class,
 }
 
 /*
- * tree_put() - give permits to a tree, or take them whatever is there
+ * tree_give() - give permits to a tree, or take them whatever is there
  *
  * @frames may be negative and so may the sum.
  *
  * Return: what its word is now
  */
-static u32 tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
-		    s32 frames)
+static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
+				     unsigned long tree, s32 frames)
 {
 	u32 *word = &llf->trees[view][tree];
 	u32 old = READ_ONCE(*word), new;
@@ -278,6 +278,13 @@ static u32 tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
 				tree_reserved(old));
 	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
 	return new;
+}
+
+/* The same, for where it is not worth being inline */
+static u32 tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
+		    s32 frames)
+{
+	return tree_give(llf, view, tree, frames);
 }
 
 /* End a reservation, give its permits back and set the class if there is one. */
@@ -497,7 +504,7 @@ static noinline void permits_put_tree(struct llfree *llf, int slot,
 				local_make(tree_free(old) + frames, row)));
 	return;
 out:
-	spare_note(llf, tree_put(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
+	spare_note(llf, tree_give(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
 }
 
 /*
@@ -571,17 +578,14 @@ child_take(struct llfree *llf, unsigned long child, unsigned int views,
 /*
  * child_give() - give frames, whose bits are clear, to a child
  *
- * Return: the view in which they are free now; LLFREE_NR_VIEWS if the child
- *	counted as many free frames already that something must be wrong, and
- *	the frames are leaked
+ * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if the child counted as many free
+ *	frames already that something must be wrong, and the frames are leaked
  */
 static __always_inline unsigned int
-child_give(struct llfree *llf, unsigned long child, unsigned int frames,
-	   struct llfree_delta *delta)
+child_give(struct llfree *llf, unsigned long child, unsigned int frames)
 {
 	u16 *word = &llf->children[child];
 	u16 old = READ_ONCE(*word), new;
-	unsigned int view;
 
 	do {
 		if (WARN_ONCE(child_free(old) + frames > LLFREE_CHILD_FRAMES,
@@ -591,10 +595,25 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames,
 		new = old + frames;
 	} while (!try_cmpxchg(word, &old, new)); /* LLF(child_give:A,B) */
 
-	view = child_view(new);
-	delta->frames[view] += frames;
-	if (child_free(new) == LLFREE_CHILD_FRAMES)
-		delta->huge[view]++;
+	return child_view(new) |
+	       (child_free(new) == LLFREE_CHILD_FRAMES ? LLFREE_PUT_WHOLE : 0);
+}
+
+/*
+ * Count what child_give() did.
+ *
+ * Return: the view in which the frames are free now, or LLFREE_NR_VIEWS
+ */
+static __always_inline unsigned int
+child_given(unsigned int given, unsigned int frames, struct llfree_delta *delta)
+{
+	unsigned int view = given & LLFREE_PUT_VIEW;
+
+	if (likely(view < LLFREE_NR_VIEWS)) {
+		delta->frames[view] += frames;
+		if (given & LLFREE_PUT_WHOLE)
+			delta->huge[view]++;
+	}
 	return view;
 }
 
@@ -611,7 +630,8 @@ static unsigned int child_undo(struct llfree *llf, unsigned long child,
 			       unsigned int frames, unsigned int view,
 			       struct llfree_delta *delta)
 {
-	unsigned int now = child_give(llf, child, frames, delta);
+	unsigned int now = child_given(child_give(llf, child, frames), frames,
+				       delta);
 
 	if (now < LLFREE_ALLOC_VIEWS && !hint_idle(READ_ONCE(llf->hint[now])))
 		hint_raise(llf, LLFREE_MAX_ORDER, now);
@@ -1402,7 +1422,8 @@ static long get_range(struct llfree *llf, struct get *g, unsigned long start,
 		      enum llfree_level good, enum llfree_level last)
 {
 	const u32 *words = llf->trees[g->view];
-	const s32 frames = get_frames(g);
+	/* Words of trees with too few frames are below that. */
+	const s32 least = get_frames(g) << TREE_FREE_SHIFT;
 	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
 	unsigned long tree = start, end = high;
 	unsigned int seen = 0, level;
@@ -1413,8 +1434,7 @@ static long get_range(struct llfree *llf, struct get *g, unsigned long start,
 again:
 	for (; tree < end; tree++) {
 		word = READ_ONCE(words[tree]);
-		if (word == worse || tree_free(word) < frames ||
-		    tree_reserved(word))
+		if ((s32)word < least || word == worse || tree_reserved(word))
 			continue;
 		level = tree_rate(llf, g, word);
 		if (level <= good) {
@@ -2073,14 +2093,16 @@ EXPORT_SYMBOL_GPL(llfree_get_rows);
 /*
  * Give frames, whose bits are clear, back to child and tree. Whoever clears the
  * bits turns preemption off before; here it is turned on again.
+ *
+ * Return: as child_give()
  */
-static __always_inline void put_frames(struct llfree *llf, int slot,
-				       unsigned long row, u64 mask,
-				       unsigned int frames,
-				       struct llfree_delta *delta)
+static __always_inline int put_frames(struct llfree *llf, int slot,
+				      unsigned long row, u64 mask,
+				      unsigned int frames)
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
-	unsigned int view = child_give(llf, child, frames, delta);
+	unsigned int given = child_give(llf, child, frames);
+	unsigned int view = given & LLFREE_PUT_VIEW;
 
 	preempt_enable();
 	if (likely(view == LLFREE_VIEW_NORMAL))
@@ -2089,6 +2111,7 @@ static __always_inline void put_frames(struct llfree *llf, int slot,
 		tree_put(llf, view, child >> TREE_CHILD_SHIFT, frames);
 	hint_freed(llf, row, mask,
 		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
+	return given;
 }
 
 /*
@@ -2098,12 +2121,14 @@ static __always_inline void put_frames(struct llfree *llf, int slot,
 static bool rows_clear(struct llfree *llf, unsigned long row, unsigned int nr)
 {
 	unsigned int i;
+	u64 old;
 
 	if (!rows_allocated(llf, row, nr))
 		return false;
 	for (i = 0; i < nr; i++) {
-		if (!row_clear(llf, row + i, ~0ULL))
-			goto undo;
+		old = ~0ULL;
+		if (!try_cmpxchg_release(&llf->rows[row + i], &old, 0))
+			goto undo; /* LLF(put_row:A) */
 	}
 	return true;
 undo:
@@ -2112,8 +2137,7 @@ undo:
 	 * clear, unless more than one of us frees what is not theirs.
 	 */
 	while (i--) {
-		u64 old = 0;
-
+		old = 0;
 		WARN_ONCE(!try_cmpxchg(&llf->rows[row + i], &old, ~0ULL),
 			  "llfree: row %lu changed while it was being freed\n",
 			  row + i);
@@ -2142,7 +2166,8 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 			ret = -EINVAL;
 			break;
 		}
-		view = child_give(llf, child, LLFREE_CHILD_FRAMES, delta);
+		view = child_given(child_give(llf, child, LLFREE_CHILD_FRAMES),
+				   LLFREE_CHILD_FRAMES, delta);
 		preempt_enable();
 		if (likely(view == LLFREE_VIEW_NORMAL)) {
 			if (!frames)
@@ -2165,27 +2190,77 @@ static bool slot_valid(const struct llfree *llf, int slot)
 	return slot >= LLFREE_NO_SLOT && slot < (int)llf->nr_slots;
 }
 
-/* A block of more than a row */
-static noinline int put_large(struct llfree *llf, int slot, unsigned long row,
-			      unsigned int order, struct llfree_delta *delta)
+static __always_inline bool put_valid(const struct llfree *llf, int slot,
+				      unsigned long frame, unsigned int order)
 {
-	unsigned long nr = 1UL << (order - LLFREE_ROW_ORDER);
+	return slot_valid(llf, slot) && IS_ALIGNED(frame, 1UL << order) &&
+	       block_in_range(llf, frame, 1UL << order);
+}
 
-	if (order >= LLFREE_CHILD_ORDER) {
-		if (order > LLFREE_CHILD_ORDER && !rows_allocated(llf, row, nr))
-			return -EINVAL;
-		return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
-				    nr >> CHILD_ROW_SHIFT, delta);
-	}
-
+/* Frames of a row */
+static __always_inline int put_mask(struct llfree *llf, int slot,
+				    unsigned long row, u64 mask,
+				    unsigned int frames)
+{
 	preempt_disable();
-	if (!rows_clear(llf, row, nr)) {
+	if (unlikely(!row_clear(llf, row, mask))) {
 		preempt_enable();
 		return -EINVAL;
 	}
-	put_frames(llf, slot, row, ~0ULL, 1U << order, delta);
-	return 0;
+	return put_frames(llf, slot, row, mask, frames);
 }
+
+/* A block of several rows of a child, or all of it */
+static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
+			     unsigned int order)
+{
+	preempt_disable();
+	if (unlikely(!rows_clear(llf, row, 1U << (order - LLFREE_ROW_ORDER)))) {
+		preempt_enable();
+		return -EINVAL;
+	}
+	return put_frames(llf, slot, row, ~0ULL, 1U << order);
+}
+
+/* A block of up to a child */
+static __always_inline int put_block(struct llfree *llf, int slot,
+				     unsigned long frame, unsigned int order)
+{
+	unsigned long row = frame_row(llf, frame);
+
+	if (likely(order <= LLFREE_ROW_ORDER))
+		return put_mask(llf, slot, row,
+				run_mask(frame & (LLFREE_ROW_FRAMES - 1), order),
+				1U << order);
+	return put_rows(llf, slot, row, order);
+}
+
+/**
+ * llfree_put_quick() - free a block of up to a child
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_CHILD_ORDER; the block need not have been allocated in one piece
+ *
+ * What llfree_put() does, for callers who can count one block without a struct.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: the view that the frames are free in, as bits LLFREE_PUT_VIEW, and
+ *	LLFREE_PUT_WHOLE if that makes their child entirely free; LLFREE_NR_VIEWS if
+ *	they are leaked, as something was wrong before; -EINVAL and nothing has
+ *	changed if the block is not in the range, not aligned, too large or not
+ *	allocated in whole
+ */
+int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order)
+{
+	if (unlikely(order > LLFREE_CHILD_ORDER ||
+		     !put_valid(llf, slot, frame, order)))
+		return -EINVAL;
+	return put_block(llf, slot, frame, order);
+}
+EXPORT_SYMBOL_GPL(llfree_put_quick);
 
 /**
  * llfree_put() - free a block
@@ -2207,28 +2282,28 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
-	unsigned long row;
+	unsigned long row, nr;
+	int ret;
 
-	if (unlikely(order >= BITS_PER_LONG - 1 || !slot_valid(llf, slot) ||
-		     !IS_ALIGNED(frame, 1UL << order) ||
-		     !block_in_range(llf, frame, 1UL << order)))
+	if (unlikely(order >= BITS_PER_LONG - 1 ||
+		     !put_valid(llf, slot, frame, order)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
-	row = frame_row(llf, frame);
-	if (likely(order <= LLFREE_ROW_ORDER)) {
-		u64 mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
-
-		preempt_disable();
-		if (unlikely(!row_clear(llf, row, mask))) {
-			preempt_enable();
+	if (unlikely(order > LLFREE_CHILD_ORDER)) {
+		row = frame_row(llf, frame);
+		nr = 1UL << (order - LLFREE_ROW_ORDER);
+		if (!rows_allocated(llf, row, nr))
 			return -EINVAL;
-		}
-		put_frames(llf, slot, row, mask, 1U << order, delta);
-		return 0;
+		return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
+				    nr >> CHILD_ROW_SHIFT, delta);
 	}
 
-	return put_large(llf, slot, row, order, delta);
+	ret = put_block(llf, slot, frame, order);
+	if (unlikely(ret < 0))
+		return ret;
+	child_given(ret, 1U << order, delta);
+	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_put);
 
@@ -2250,8 +2325,9 @@ EXPORT_SYMBOL_GPL(llfree_put);
 int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 		    u64 mask, struct llfree_delta *delta)
 {
+	unsigned int frames = hweight64(mask);
 	struct llfree_delta unused __uninitialized;
-	unsigned long row;
+	int ret;
 
 	if (unlikely(!mask || !slot_valid(llf, slot) ||
 		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES)))
@@ -2263,13 +2339,10 @@ int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 	     frame + fls64(mask) > llf->end))
 		return -EINVAL;
 
-	row = frame_row(llf, frame);
-	preempt_disable();
-	if (unlikely(!row_clear(llf, row, mask))) {
-		preempt_enable();
-		return -EINVAL;
-	}
-	put_frames(llf, slot, row, mask, hweight64(mask), delta_or(delta, &unused));
+	ret = put_mask(llf, slot, frame_row(llf, frame), mask, frames);
+	if (unlikely(ret < 0))
+		return ret;
+	child_given(ret, frames, delta_or(delta, &unused));
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_put_bulk);

@@ -257,11 +257,24 @@ static long inst_get_view(struct kunit *test, struct instance *inst,
 static void inst_put(struct kunit *test, struct instance *inst, int slot,
 		     unsigned long frame, unsigned int order)
 {
+	unsigned int view;
+	int ret;
+
 	ref_give(test, inst, frame, 1UL << order);
-	KUNIT_ASSERT_EQ_MSG(test, 0,
-			    llfree_put(&inst->llf, slot, frame, order,
-				       &inst->delta),
-			    "frame %lu order %u", frame, order);
+	/* Either way, and always the same for a block */
+	if (order > LLFREE_CHILD_ORDER || !(frame >> order & 1)) {
+		KUNIT_ASSERT_EQ_MSG(test, 0,
+				    llfree_put(&inst->llf, slot, frame, order,
+					       &inst->delta),
+				    "frame %lu order %u", frame, order);
+		return;
+	}
+	ret = llfree_put_quick(&inst->llf, slot, frame, order);
+	KUNIT_ASSERT_GE_MSG(test, ret, 0, "frame %lu order %u", frame, order);
+	view = ret & LLFREE_PUT_VIEW;
+	KUNIT_ASSERT_LT(test, view, LLFREE_NR_VIEWS);
+	inst->delta.frames[view] += 1 << order;
+	inst->delta.huge[view] += !!(ret & LLFREE_PUT_WHOLE);
 }
 
 static void inst_put_bulk(struct kunit *test, struct instance *inst, int slot,
@@ -1428,6 +1441,9 @@ static void fault_error_not_crash(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_put(llf, 0, ULONG_MAX, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_put_quick(llf, 0, first - 1, order));
+		KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_quick(llf, 0, end, order));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_claim(llf, FIRST, order, 0, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_claim(llf, end, order, 0, delta));
@@ -1440,6 +1456,9 @@ static void fault_error_not_crash(struct kunit *test)
 				llfree_put(llf, 0, FIRST + 2 * CHILD + 1, order,
 					   delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_put_quick(llf, 0, FIRST + 2 * CHILD + 1,
+						 order));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_claim(llf, hole + 1, order, 0,
 					     delta));
 	}
@@ -1447,9 +1466,16 @@ static void fault_error_not_crash(struct kunit *test)
 						  6, delta));
 
 	/* Free already, in whole and in part */
-	for (order = 0; order <= LLFREE_CHILD_ORDER; order++)
+	for (order = 0; order <= LLFREE_CHILD_ORDER; order++) {
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_put(llf, 0, hole, order, delta));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_put_quick(llf, 0, hole, order));
+	}
+	/* Allocated, but more than a child */
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			llfree_put_quick(llf, 0, FIRST + 2 * CHILD,
+					 LLFREE_CHILD_ORDER + 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 0, FIRST + TREE,
 						  LLFREE_TREE_ORDER, delta));
 
@@ -1457,6 +1483,8 @@ static void fault_error_not_crash(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 2, first, 0, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, -2, first, 0, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, INT_MAX, first, 0, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_quick(llf, 2, first, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_quick(llf, -2, first, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, 2));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, INT_MAX));
 	KUNIT_EXPECT_EQ(test, -EINVAL,

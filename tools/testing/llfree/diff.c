@@ -400,7 +400,12 @@ int diff_put(struct diff *d, int slot, unsigned long frame, unsigned int order)
 	/* Now, since others may get the frames before the put returns. */
 	if (!want)
 		model_mark(&d->m, frame, nr, false);
-	ret = CALL(d, llfree_put(&d->in.llf, slot, frame, order, &delta));
+	/* Either way, and always the same for a block */
+	if (order < BITS_PER_LONG && frame >> order & 1)
+		ret = CALL(d, inst_put_quick(&d->in.llf, slot, frame, order,
+					     &delta));
+	else
+		ret = CALL(d, llfree_put(&d->in.llf, slot, frame, order, &delta));
 	note(d, "= %d", ret);
 	if (ret != want)
 		FAIL(d, "put slot %d frame %#lx order %u: %d, not %d", slot,

@@ -210,6 +210,25 @@ long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
 	return llfree_get_search(llf, req, delta);
 }
 
+int inst_put_quick(struct llfree *llf, int slot, unsigned long frame,
+		   unsigned int order, struct llfree_delta *delta)
+{
+	unsigned int view;
+	int ret;
+
+	if (order > LLFREE_CHILD_ORDER)
+		return llfree_put(llf, slot, frame, order, delta);
+	ret = llfree_put_quick(llf, slot, frame, order);
+	if (ret < 0)
+		return ret;
+	view = ret & LLFREE_PUT_VIEW;
+	if (view >= LLFREE_NR_VIEWS || ret & ~(LLFREE_PUT_VIEW | LLFREE_PUT_WHOLE))
+		return -EPROTO;
+	delta->frames[view] += 1 << order;
+	delta->huge[view] += !!(ret & LLFREE_PUT_WHOLE);
+	return 0;
+}
+
 int inst_put(struct inst *in, int slot, unsigned long frame,
 	     unsigned int order)
 {

@@ -48,6 +48,9 @@ long inst_get_class(struct inst *in, int slot, unsigned int order,
 /* As zones do: llfree_get_quick() where it may be called, then the search */
 long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
 		    struct llfree_delta *delta);
+/* The same for a put: llfree_put_quick() for all but the largest blocks */
+int inst_put_quick(struct llfree *llf, int slot, unsigned long frame,
+		   unsigned int order, struct llfree_delta *delta);
 int inst_put(struct inst *in, int slot, unsigned long frame,
 	     unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);

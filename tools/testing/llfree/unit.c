@@ -16,6 +16,10 @@
 #include "internal.h"
 #include "kselftest_harness.h"
 
+/* Seconds that a test may take where all is slow. Those that hang do for ever. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	300
+
 #define TREE	LLFREE_TREE_FRAMES
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
@@ -471,12 +475,19 @@ TEST_F(core, bad_put)
 
 	for (round = 0; round < 2; round++) {
 		/* First all is free, then all but the first frame is used. */
-		for (i = 0; i < ARRAY_SIZE(bad); i++)
+		for (i = 0; i < ARRAY_SIZE(bad); i++) {
 			EXPECT_EQ(-EINVAL, inst_put(&self->in, -1, bad[i].frame,
 						    bad[i].order)) {
 				TH_LOG("frame %#lx order %u", bad[i].frame,
 				       bad[i].order);
 			}
+			EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, -1,
+							    bad[i].frame,
+							    bad[i].order)) {
+				TH_LOG("frame %#lx order %u, quick",
+				       bad[i].frame, bad[i].order);
+			}
+		}
 		if (round)
 			break;
 		EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
@@ -486,7 +497,42 @@ TEST_F(core, bad_put)
 	/* A slot that is not there */
 	EXPECT_EQ(-EINVAL, inst_put(&self->in, 4, BASE + 1, 0));
 	EXPECT_EQ(-EINVAL, inst_put(&self->in, -2, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, 4, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, -2, BASE + 1, 0));
+	/* Allocated, but more than a child */
+	EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, -1, BASE + TREE, 10));
 	EXPECT_EQ(1, inst_free_frames(&self->in));
+}
+
+/* What is returned: the view, and whether that was the last of the child */
+TEST_F(core, put_quick_tells)
+{
+	struct llfree *llf = &self->in.llf;
+	unsigned int view, order, i;
+
+	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
+		for (order = 0; order <= LLFREE_CHILD_ORDER; order++) {
+			ASSERT_EQ(0, llfree_claim(llf, BASE + CHILD, 9, 0,
+						  &self->in.sum));
+			if (view != LLFREE_VIEW_NORMAL)
+				ASSERT_EQ(LLFREE_VIEW_NORMAL,
+					  inst_set_view(&self->in, BASE + CHILD,
+							view));
+			for (i = 0; i < CHILD - (1 << order); i += 1 << order)
+				ASSERT_EQ(view, llfree_put_quick(llf, i % 3 - 1,
+								 BASE + CHILD + i,
+								 order));
+			ASSERT_EQ(view | LLFREE_PUT_WHOLE,
+				  llfree_put_quick(llf, 1, BASE + CHILD + i, order));
+			self->in.sum.frames[view] += CHILD;
+			self->in.sum.huge[view]++;
+			ASSERT_STREQ("", inst_check(&self->in));
+			if (view != LLFREE_VIEW_NORMAL)
+				ASSERT_EQ(view, inst_set_view(&self->in, BASE + CHILD,
+							      LLFREE_VIEW_NORMAL));
+		}
+	}
+	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
 /* Fault 6, tail checks: one free frame anywhere in the block, nothing changes. */
@@ -2520,7 +2566,6 @@ TEST(range_of_64T)
 	struct inst in;
 	long frame;
 
-	_metadata->timeout = 120;
 	ASSERT_EQ(0, inst_init(&in, 0, LLFREE_MAX_FRAMES, LLFREE_INIT_RECOVER,
 			       NULL, 4));
 	EXPECT_EQ(LLFREE_MAX_FRAMES, inst_free_frames(&in));
