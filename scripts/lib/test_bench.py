@@ -11,6 +11,7 @@ import io
 import os
 import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 
@@ -148,6 +149,136 @@ class Guests(unittest.TestCase):
         self.assertEqual(counted[counted.index("-icount") + 1],
                          "shift=0,sleep=off")
         self.assertIn("tcg,thread=single", counted)
+
+    def test_stands_still(self):
+        """The time that a guest has is not that in which it stands."""
+        guest = vm.Guest.__new__(vm.Guest)
+        guest.stopped, guest.stood = None, 0.0
+        guest.monitor = mock.Mock()
+        times = []
+        with mock.patch.object(vm.time, "monotonic") as clock:
+            for now, what in ((10, guest.stop), (15, guest.stop),
+                              (40, guest.go_on), (41, guest.go_on),
+                              (50, guest.stop), (60, guest.go_on)):
+                clock.return_value = now
+                what()
+                times.append(guest.time())
+        self.assertEqual(times, [10, 10, 10, 11, 20, 20])
+        self.assertEqual([c.args[0] for c in guest.monitor.sendall.mock_calls],
+                         [b"stop\n", b"cont\n"] * 2)
+
+
+class Fake:
+    """A guest that notes what it is told, and dies before some cell."""
+
+    def __init__(self, name, events, cells=3, dies=99):
+        self.name = name
+        self.events = events
+        self.boot = argparse.Namespace(todo=["cell"] * cells)
+        self.dies = dies
+        self.stands = False
+
+    def start(self):
+        self.events.append(f"{self.name} starts")
+        return True
+
+    def reach(self, position):
+        assert not self.stands
+        self.events.append(f"{self.name}{position}")
+        return position < self.dies
+
+    def stand(self):
+        self.stands = True
+
+    def go_on(self):
+        self.stands = False
+
+    def finish(self):
+        self.events.append(f"{self.name} ends")
+        return self.dies == 99
+
+    def close(self):
+        self.events.append(f"{self.name} closed")
+
+
+class Turns(unittest.TestCase):
+    def run_fakes(self, *fakes):
+        """What happened; with each step, that nobody else was going on"""
+        events = []
+        found = [Fake(events=events, **f) for f in fakes]
+        for fake in found:
+            fake.reach = self.alone(fake, found)
+        good = bench.run_guests(found)
+        return good, events
+
+    def alone(self, fake, all_of_them):
+        reach = fake.reach
+
+        def check(position):
+            self.assertTrue(all(f.stands for f in all_of_them
+                                if f is not fake and position < f.dies))
+            return reach(position)
+        return check
+
+    def test_pair(self):
+        good, events = self.run_fakes({"name": "a"}, {"name": "b"})
+        self.assertTrue(good)
+        self.assertEqual(events, ["a starts", "b starts", "a1", "b1", "b2", "a2",
+                                  "a3", "b3", "a ends", "b ends", "a closed",
+                                  "b closed"])
+
+    def test_one_dies(self):
+        good, events = self.run_fakes({"name": "a", "dies": 2}, {"name": "b"})
+        self.assertFalse(good)
+        self.assertEqual([e for e in events if " " not in e],
+                         ["a1", "b1", "b2", "a2", "b3"])
+
+    def test_groups(self):
+        def sizes(*argv):
+            args = parsed("--pairs", "2", *argv)
+            return [[b.alloc for b in g]
+                    for g in bench.groups(bench.plan_boots(args), args)]
+        self.assertEqual(sizes("--no-real"),
+                         [["buddy", "llfree"], ["llfree", "buddy"]])
+        for argv in (("--um",), ("--count",), ("--no-real", "--one-by-one")):
+            with self.subTest(argv=argv):
+                self.assertEqual({len(g) for g in sizes(*argv)}, {1})
+
+    GUEST = """
+import json, signal, time
+signal.signal(signal.SIGUSR1, lambda *_: print("stands", flush=True))
+signal.signal(signal.SIGUSR2, lambda *_: print("goes on", flush=True))
+print(json.dumps({"kernel": "6.12"}), flush=True)
+time.sleep(0.5)
+for cell in range(2):
+    print(json.dumps({"cell": cell, "error": None, "seconds": 1, "cpus": 1,
+                      "vmstat": {}, "measures": {"ns": [1, 2]}}), flush=True)
+"""
+
+    def test_signals(self):
+        args = parsed("--no-module", "--real", "build,malloc")
+        boot = bench.plan_boots(args)[0]
+        results = bench.Results({"machine": "TCG"})
+        with tempfile.TemporaryDirectory() as tmp, \
+             mock.patch.object(bench, "WORK", tmp), \
+             mock.patch.object(boot, "argv", lambda _: [
+                 sys.executable, "-c", self.GUEST]), \
+             contextlib.redirect_stderr(io.StringIO()):
+            args.out = tmp
+            guest = bench.Guest(boot, args, results, bench.Progress([boot]))
+            self.assertTrue(guest.start())
+            guest.stand()
+            guest.stand()
+            time.sleep(0.1)
+            guest.go_on()
+            self.assertTrue(guest.reach(1))
+            log = guest.log.name
+            guest.log.flush()
+            with open(log, encoding="utf-8") as f:
+                self.assertEqual(f.read(), "stands\ngoes on\n")
+            self.assertTrue(guest.finish())
+        self.assertEqual([v["bench"] for v in results.values],
+                         ["build", "malloc"])
 
 
 class Records(unittest.TestCase):
