@@ -28,7 +28,8 @@ kernel: prepare ## Build the release kernel, build/x86_64
 debug-kernel: prepare
 	@scripts/build x86_64-debug
 
-test: deps ## All tests (T="um checkpatch" for some, T=list for their names)
+# The list and the help need no packages.
+test: $(if $(filter list -h --help,$(T)),,deps) ## All tests (T="um checkpatch" for some, T=list for their names)
 	@scripts/test $(T)
 
 check-model: prepare ## Explore all meetings of operations; faults on purpose (EFFORT=20 for long)
