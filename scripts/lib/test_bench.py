@@ -5,8 +5,6 @@
 import argparse
 import collections
 import contextlib
-import importlib.machinery
-import importlib.util
 import io
 import os
 import sys
@@ -16,21 +14,12 @@ import unittest
 from unittest import mock
 
 sys.dont_write_bytecode = True
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+# pylint: disable=wrong-import-position
+import scriptload
 
-
-def load_bench():
-    loader = importlib.machinery.SourceFileLoader("bench",
-                                                  f"{TOP}/scripts/bench")
-    module = importlib.util.module_from_spec(
-        importlib.util.spec_from_loader("bench", loader))
-    loader.exec_module(module)
-    return module
-
-
-bench = load_bench()
-vm = bench.load_vm()
+bench = scriptload.load("bench")
+vm = scriptload.load("vm")
 
 
 def parsed(*argv):
