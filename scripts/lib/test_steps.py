@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of which steps scripts/test runs and what it prints, with fake steps."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+# pylint: disable=wrong-import-position
+import scriptload
+
+
+class Steps(unittest.TestCase):
+    def setUp(self):
+        self.test = scriptload.load("test")
+        self.now = 1000.0
+        self.ran = []
+        self.failing = set()
+        patches = (mock.patch.object(self.test, "command", self.command),
+                   mock.patch.object(self.test.signal, "signal"),
+                   mock.patch.object(self.test.time, "monotonic",
+                                     lambda: self.now))
+        for patch in patches:
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def command(self, name, *_):
+        """Stands for a command that takes as many seconds as its name has letters."""
+        self.now += len(name)
+        good = name not in self.failing
+        return self.test.report(name, self.test.Count(int(good), int(not good), 0),
+                                len(name))
+
+    def fake(self, name, seconds, kernel=None):
+        def step():
+            self.ran.append(name)
+            if kernel and not self.test.built(kernel):
+                return
+            self.now += seconds
+            self.test.report(name, self.test.Count(1, 0, 0), seconds)
+        step.__doc__ = f"about {name}"
+        return step
+
+    def run_steps(self, steps, *argv):
+        """(exit status, lines)"""
+        said = io.StringIO()
+        with mock.patch.object(self.test, "STEPS", steps), \
+             mock.patch.object(sys, "argv", ["test", *argv]), \
+             contextlib.redirect_stdout(said):
+            status = self.test.main()
+        return status, said.getvalue().splitlines()
+
+    def slowest(self, lines):
+        """[(step, seconds, seconds of builds)]"""
+        start = lines.index("slowest steps:") + 1
+        found = []
+        for line in lines[start:]:
+            m = re.fullmatch(r"  (\S+) +([\d.]+) s(?: \(builds: ([\d.]+) s\))?",
+                             line)
+            if not m:
+                break
+            found.append((m[1], float(m[2]), float(m[3] or 0)))
+        return found
+
+    def test_slowest(self):
+        seconds = dict(a=1, b=70, c=30.5, d=900, e=8, f=40)
+        status, lines = self.run_steps(
+            {name: self.fake(name, s) for name, s in seconds.items()})
+        self.assertEqual(status, 0)
+        self.assertEqual(self.slowest(lines),
+                         [("d", 900, 0), ("b", 70, 0), ("f", 40, 0),
+                          ("c", 30.5, 0), ("e", 8, 0)])
+        self.assertEqual(lines[-1], "7 passed, 0 failed, 0 skipped")
+
+    def test_sums(self):
+        """The lines of a step, and its second run, count together."""
+        several = self.fake("one", 5)
+        status, lines = self.run_steps(
+            {"one": lambda: (several(), several())}, "one", "one")
+        self.assertEqual(status, 0)
+        self.assertEqual(self.slowest(lines),
+                         [("one", 20, 0), ("prepare", 7, 0)])
+
+    def test_builds(self):
+        """The first step that needs a kernel builds it."""
+        status, lines = self.run_steps({"first": self.fake("first", 5, "x86_64"),
+                                        "then": self.fake("then", 20, "x86_64")})
+        self.assertEqual(status, 0)
+        build = len("build x86_64")
+        self.assertEqual(self.slowest(lines),
+                         [("then", 20, 0), ("first", 5 + build, build),
+                          ("prepare", 7, 0)])
+
+    def test_failed_build(self):
+        self.failing.add("build x86_64")
+        status, lines = self.run_steps({"first": self.fake("first", 5, "x86_64")})
+        self.assertEqual(status, 1)
+        self.assertEqual(lines[-1], "1 passed, 1 failed, 0 skipped")
+
+    def test_failed_prepare(self):
+        self.failing.add("prepare")
+        status, lines = self.run_steps({"first": self.fake("first", 5)})
+        self.assertEqual((status, self.ran), (1, []))
+        self.assertEqual(self.slowest(lines), [("prepare", 7, 0)])
+        self.assertEqual(lines[-1], "0 passed, 1 failed, 0 skipped")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
