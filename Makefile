@@ -13,6 +13,8 @@ HOURS ?= 2
 WORKLOAD := tools/testing/llfree/guest/workload
 SMOKE := tools/testing/llfree/guest/smoke
 
+##@ Build and boot
+
 run: kernel ## Build the kernel, boot it, run the workload, report (the default; ALLOC=buddy compares)
 	scripts/vm --alloc $(ALLOC) --mem 1G --smp 2 --timeout 1800 -- $(WORKLOAD)
 
@@ -28,9 +30,29 @@ kernel: prepare ## Build the release kernel, build/x86_64
 debug-kernel: prepare
 	@scripts/build x86_64-debug
 
+debug: debug-kernel ## Boot the debug kernel and run the workload
+	scripts/vm --kernel build/x86_64-debug --alloc $(ALLOC) --mem 2G --smp 2 \
+		--timeout 3600 -- $(WORKLOAD)
+
+shell: kernel ## A shell in the guest
+	@scripts/vm --alloc $(ALLOC)
+
+##@ Test
+
 # The list and the help need no packages.
-test: $(if $(filter list -h --help,$(T)),,deps) ## All tests (T="um checkpatch" for some, T=list for their names)
+TEST_DEPS := $(if $(filter list -h --help,$(T)),,deps)
+
+test: $(TEST_DEPS) ## The usual tests (T="um checkpatch" for some, T=list for their names)
 	@scripts/test $(T)
+
+test-full: $(TEST_DEPS) ## All tests, also those with kernels of their own; takes T= as well
+	@scripts/test --full $(T)
+
+kunit: prepare ## KUnit suites in QEMU and in User Mode Linux (A=um for one)
+	@scripts/kunit $(A)
+
+boots: kernel ## 20 boots in a row for each of 1, 2, 8 CPUs and 64M, 512M, 8G
+	@scripts/boots
 
 check-model: prepare ## Explore all meetings of operations; faults on purpose (EFFORT=20 for long)
 	@$(MAKE) -C tools/testing/llfree check-model
@@ -41,11 +63,16 @@ check-fuzz: prepare ## Fuzz the core with clang's libFuzzer (FUZZ_SECONDS=1800)
 check-san: deps ## KUnit and work on kernels with KASAN and UBSAN, and with KCSAN
 	@scripts/test kasan kcsan
 
-check-arm64: deps ## The same on arm64, emulated
+check-arm64: deps ## KUnit and work on arm64, emulated
 	@scripts/test arm64
+
+text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kernel's
+	@scripts/check-text
 
 soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report in build/soak
 	scripts/soak --hours $(HOURS)
+
+##@ Measure
 
 bench: kernel ## Measure both allocators, table and figures in build/bench (QUICK=1, BENCH_ARGS=)
 	scripts/bench $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
@@ -53,25 +80,14 @@ bench: kernel ## Measure both allocators, table and figures in build/bench (QUIC
 bench-count: kernel ## Count instructions instead of time, on one CPU: build/bench-count
 	scripts/bench --count $(BENCH_ARGS)
 
-bench-um: prepare ## The same natively on one CPU, in User Mode Linux: build/bench-um
+bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/bench-um
 	@scripts/build um-bench
 	scripts/bench --um $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
 
 latency: prepare ## Slowest operations of the core with memory empty and 99 % full
 	@$(MAKE) -C tools/testing/llfree latency
 
-kunit: prepare ## KUnit suites in QEMU and in User Mode Linux (A=um for one)
-	@scripts/kunit $(A)
-
-debug: debug-kernel ## Boot the debug kernel and run the workload
-	scripts/vm --kernel build/x86_64-debug --alloc $(ALLOC) --mem 2G --smp 2 \
-		--timeout 3600 -- $(WORKLOAD)
-
-boots: kernel ## 20 boots in a row for each of 1, 2, 8 CPUs and 64M, 512M, 8G
-	@scripts/boots
-
-shell: kernel ## A shell in the guest
-	@scripts/vm --alloc $(ALLOC)
+##@ Patches
 
 patches: ## Write patches/ from the commits in build/linux
 	@scripts/save-patches
@@ -79,8 +95,7 @@ patches: ## Write patches/ from the commits in build/linux
 series: prepare ## Write the mails to post to build/series, and check that they apply
 	@scripts/series
 
-text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kernel's
-	@scripts/check-text
+##@ Other
 
 clean: ## Remove build outputs (but not build/linux, which may hold your edits)
 	rm -rf $(filter-out build/linux build/linux.state build/linux.lock,\
@@ -88,10 +103,10 @@ clean: ## Remove build outputs (but not build/linux, which may hold your edits)
 	@if [ -d build/linux/.git ]; then git -C build/linux worktree prune; fi
 
 help: ## This text
-	@echo "Targets:"
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | \
-		expand -t 20
+	@sed -n -e 's/^##@ \(.*\)/\n\1:/p' \
+		-e 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' \
+		$(firstword $(MAKEFILE_LIST)) | expand -t 20
 
-.PHONY: run deps prepare kernel debug-kernel test check-model check-fuzz \
+.PHONY: run deps prepare kernel debug-kernel test test-full check-model check-fuzz \
 	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
 	shell patches series text clean help

@@ -92,7 +92,8 @@ class BareClone(unittest.TestCase):
 
     def test_list(self):
         listed = self.says("scripts/test", "list", words=("kunit", "boots"))
-        self.assertEqual(self.says("make", "test", "T=list"), listed)
+        for target in "test", "test-full":
+            self.assertEqual(self.says("make", target, "T=list"), listed)
 
     def test_help_of_make_test(self):
         self.says("make", "test", "T=--help", words=("usage: test",))

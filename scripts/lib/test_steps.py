@@ -78,6 +78,39 @@ class Steps(unittest.TestCase):
                           ("c", 30.5, 0), ("e", 8, 0)])
         self.assertEqual(lines[-1], "7 passed, 0 failed, 0 skipped")
 
+    def test_sets(self):
+        steps = {name: self.fake(name, 1) for name in "abc"}
+        with mock.patch.object(self.test, "FULL_ONLY", ("b",)):
+            for argv, ran in (((), "ac"), (("--full",), "abc"), (("b",), "b"),
+                              (("c", "a"), "ca"), (("--full", "a"), "a")):
+                with self.subTest(argv=argv):
+                    self.ran.clear()
+                    self.assertEqual(self.run_steps(steps, *argv)[0], 0)
+                    self.assertEqual("".join(self.ran), ran)
+
+    def test_list(self):
+        steps = {name: self.fake(name, 1) for name in "ab"}
+        with mock.patch.object(self.test, "FULL_ONLY", ("b",)):
+            for argv in (("list",), ("--full", "list")):
+                with self.subTest(argv=argv):
+                    _, lines = self.run_steps(steps, *argv)
+                    self.assertEqual([line.split() for line in lines[1:]],
+                                     [["a", "test,", "test-full", "about", "a"],
+                                      ["b", "test-full", "about", "b"]])
+        self.assertEqual(self.ran, [])
+
+    def test_unknown_step(self):
+        with contextlib.redirect_stderr(io.StringIO()) as said, \
+             self.assertRaises(SystemExit) as raised:
+            self.run_steps({"a": self.fake("a", 1)}, "a", "nonsense")
+        self.assertEqual((raised.exception.code, self.ran), (2, []))
+        self.assertIn("no step 'nonsense'; there are: a", said.getvalue())
+
+    def test_names_in_the_table_exist(self):
+        self.assertEqual(set(self.test.FULL_ONLY) - set(self.test.STEPS), set())
+        self.assertLess(set(self.test.selected(False)),
+                        set(self.test.selected(True)))
+
     def test_sums(self):
         """The lines of a step, and its second run, count together."""
         several = self.fake("one", 5)
