@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of scripts/vm with a fake QEMU: no guest boots."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+# pylint: disable=wrong-import-position
+import scriptload
+
+vm = scriptload.load("vm")
+
+# Each start takes the next line of the file plan and does what its words say; the
+# last line is for all further starts. A "~" stands for a space.
+FAKE_QEMU = f"""#!{sys.executable}
+import os, re, signal, sys
+
+here = os.path.dirname(os.path.abspath(__file__))
+fds = dict(re.findall(r"socket,id=(\\w+),fd=(\\d+)", " ".join(sys.argv)))
+with open(here + "/starts", "a+") as f:
+    f.write("start\\n")
+    f.seek(0)
+    number = len(f.readlines())
+with open(here + "/plan") as f:
+    plan = f.read().splitlines()
+for word in plan[min(number, len(plan)) - 1].split():
+    what, _, value = word.replace("~", " ").partition(":")
+    if what == "stderr":
+        print(value, file=sys.stderr, flush=True)
+    elif what == "signal":
+        os.kill(os.getpid(), getattr(signal, value))
+    elif what == "exit":
+        sys.exit(int(value))
+    else:
+        os.write(int(fds[what]), value.encode() + b"\\n")
+"""
+ASSERTION = "stderr:msix_table_mmio_write:~Assertion~`addr~<~size'~failed."
+CRASH = f"{ASSERTION} signal:SIGABRT"
+GOOD = "klog:Linux~version status:start out:hello status:exit~3 exit:0"
+
+
+class FakeQemu(unittest.TestCase):
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.tmp = tmp.name
+        self.kernel = f"{self.tmp}/image"
+        with open(self.kernel, "wb") as f:
+            f.write(bytes(64))
+        path = f"{self.tmp}/{vm.MACHINES['x86_64'].qemu}"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(FAKE_QEMU)
+        os.chmod(path, 0o755)
+        for patch in (
+                mock.patch.object(vm, "TOP", self.tmp),
+                mock.patch.object(vm, "HOST", "x86_64"),
+                mock.patch.dict(os.environ, PATH=f"{self.tmp}:"
+                                f"{os.environ['PATH']}")):
+            patch.start()
+            self.addCleanup(patch.stop)
+        for signum in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+            self.addCleanup(signal.signal, signum, signal.getsignal(signum))
+
+    def run_vm(self, *plan, options=()):
+        """(exit status, stdout, stderr) with a plan of what QEMU does"""
+        with open(f"{self.tmp}/plan", "w", encoding="utf-8") as f:
+            f.write("\n".join(plan))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self.tmp}/starts")
+        out = io.TextIOWrapper(io.BytesIO())
+        with mock.patch.object(sys, "argv", ["vm", "--kernel", self.kernel,
+                                             *options, "--", "true"]), \
+             contextlib.redirect_stdout(out), \
+             contextlib.redirect_stderr(io.StringIO()) as err:
+            status = vm.main()
+        out.seek(0)
+        return status, out.read(), err.getvalue()
+
+    def starts(self):
+        with open(f"{self.tmp}/starts", encoding="utf-8") as f:
+            return len(f.readlines())
+
+
+class Crashes(FakeQemu):
+    AGAIN = "booting once more"
+
+    def test_no_crash(self):
+        self.assertEqual(self.run_vm(GOOD), (3, "hello\n", ""))
+        self.assertEqual(self.starts(), 1)
+
+    def test_first_boot(self):
+        """QEMU crashes once: the command's output and status are those wanted."""
+        status, out, err = self.run_vm(CRASH, GOOD)
+        self.assertEqual((status, out, self.starts()), (3, "hello\n", 2))
+        self.assertIn(f"QEMU crashed while the guest booted (SIGABRT); {self.AGAIN}",
+                      err)
+        self.assertIn("qemu: msix_table_mmio_write: Assertion", err)
+
+    def test_every_boot(self):
+        status, out, err = self.run_vm(CRASH)
+        self.assertEqual((status, out, self.starts()), (vm.EXIT_GUEST, "", 2))
+        self.assertEqual(err.count(self.AGAIN), 1)
+        self.assertIn("vm: QEMU crashed (SIGABRT)", err)
+        self.assertEqual(err.count("Assertion"), 2)
+
+    def test_crash_then_trouble(self):
+        """The second boot counts as any other."""
+        status, _, err = self.run_vm(
+            CRASH, "klog:Kernel~panic~-~not~syncing exit:0")
+        self.assertEqual((status, self.starts()), (vm.EXIT_KERNEL, 2))
+        self.assertIn("Kernel panic", err)
+
+    def test_kinds(self):
+        for plan in ("signal:SIGSEGV", "signal:SIGBUS", f"{ASSERTION} exit:134"):
+            with self.subTest(plan=plan):
+                self.assertEqual(self.run_vm(plan, GOOD)[0], 3)
+                self.assertEqual(self.starts(), 2)
+
+    def test_no_crash_of_qemu(self):
+        """Signals from outside, errors and a guest's own end are not repeated."""
+        for plan in ("signal:SIGKILL", "signal:SIGTERM", "stderr:bad~option exit:1",
+                     "exit:0", f"{ASSERTION} exit:0"):
+            with self.subTest(plan=plan):
+                status, _, err = self.run_vm(plan, GOOD)
+                self.assertEqual((status, self.starts()), (vm.EXIT_GUEST, 1))
+                self.assertNotIn(self.AGAIN, err)
+
+    def test_after_start(self):
+        """A command that ran, in part at least, does not run twice."""
+        status, out, err = self.run_vm(f"status:start out:once {CRASH}", GOOD)
+        self.assertEqual((status, out, self.starts()),
+                         (vm.EXIT_GUEST, "once\n", 1))
+        self.assertIn("vm: QEMU crashed (SIGABRT)", err)
+
+    def test_after_trouble(self):
+        """What the kernel reported is not lost in a second boot."""
+        status, _, err = self.run_vm(
+            f"klog:BUG:~Bad~page~state~in~process~x {CRASH}", GOOD)
+        self.assertEqual((status, self.starts()), (vm.EXIT_KERNEL, 1))
+        self.assertIn("Bad page state", err)
+
+    def test_log(self):
+        """The kernel log is that of the boot that counts."""
+        log = f"{self.tmp}/log"
+        self.run_vm(f"klog:first {CRASH}", GOOD, options=("--log", log))
+        with open(log, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "Linux version\n")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
