@@ -19,7 +19,6 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import scriptload
 
 bench = scriptload.load("bench")
-vm = scriptload.load("vm")
 
 
 def parsed(*argv):
@@ -112,49 +111,6 @@ class Guests(unittest.TestCase):
         argv = self.argv("--count")
         self.assertIn("--icount", argv)
         self.assertNotIn("--prealloc", argv)
-
-    def qemu(self, *argv):
-        with tempfile.TemporaryDirectory() as tmp, \
-             mock.patch.object(sys, "argv", ["vm", *argv, "--", "true"]):
-            image = f"{tmp}/image"
-            with open(image, "wb") as f:
-                f.write(bytes(64))
-            sys.argv[1:1] = ["--kernel", image]
-            guest = vm.Guest(vm.parse_args(), tmp)
-            try:
-                return guest.qemu()
-            finally:
-                guest.klog.file.close()
-                ours = [key.fileobj for key in
-                        guest.selector.get_map().values()]
-                guest.selector.close()
-                for end in guest.fds + ours:
-                    end.close()
-
-    def test_qemu(self):
-        self.assertIn("-mem-prealloc", self.qemu("--prealloc"))
-        self.assertNotIn("-mem-prealloc", self.qemu())
-        counted = self.qemu("--icount")
-        self.assertEqual(counted[counted.index("-icount") + 1],
-                         "shift=0,sleep=off")
-        self.assertIn("tcg,thread=single", counted)
-
-    def test_stands_still(self):
-        """The time that a guest has is not that in which it stands."""
-        guest = vm.Guest.__new__(vm.Guest)
-        guest.stopped, guest.stood = None, 0.0
-        guest.monitor = mock.Mock()
-        times = []
-        with mock.patch.object(vm.time, "monotonic") as clock:
-            for now, what in ((10, guest.stop), (15, guest.stop),
-                              (40, guest.go_on), (41, guest.go_on),
-                              (50, guest.stop), (60, guest.go_on)):
-                clock.return_value = now
-                what()
-                times.append(guest.time())
-        self.assertEqual(times, [10, 10, 10, 11, 20, 20])
-        self.assertEqual([c.args[0] for c in guest.monitor.sendall.mock_calls],
-                         [b"stop\n", b"cont\n"] * 2)
 
 
 class Fake:

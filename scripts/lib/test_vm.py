@@ -5,6 +5,7 @@
 import contextlib
 import io
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -153,6 +154,112 @@ class Crashes(FakeQemu):
         self.run_vm(f"klog:first {CRASH}", GOOD, options=("--log", log))
         with open(log, encoding="utf-8") as f:
             self.assertEqual(f.read(), "Linux version\n")
+
+
+class CommandLine(FakeQemu):
+    def qemu(self, *options):
+        """QEMU's command line, as --dry-run prints it"""
+        status, out, err = self.run_vm(GOOD, options=("--dry-run", *options))
+        self.assertEqual((status, err), (0, ""))
+        self.assertFalse(os.path.exists(f"{self.tmp}/starts"))
+        return shlex.split(out)
+
+    def values(self, option, *options):
+        argv = self.qemu(*options)
+        return [b for a, b in zip(argv, argv[1:]) if a == option]
+
+    def refused(self, *options):
+        with mock.patch.object(sys, "argv", ["vm", *options]), \
+             contextlib.redirect_stderr(io.StringIO()) as err, \
+             self.assertRaises(SystemExit) as raised:
+            vm.main()
+        self.assertEqual(raised.exception.code, 2)
+        return err.getvalue()
+
+    def test_dry_run(self):
+        """It leaves no directory behind, and a log as it was."""
+        log = f"{self.tmp}/log"
+        with open(log, "w", encoding="utf-8") as f:
+            f.write("old\n")
+        argv = self.qemu("--log", log, "--mem", "64M")
+        self.assertEqual(argv[0], vm.MACHINES["x86_64"].qemu)
+        self.assertEqual(argv[argv.index("-m") + 1], "64M")
+        with open(log, encoding="utf-8") as f:
+            self.assertEqual(f.read(), "old\n")
+        self.assertEqual(os.listdir(f"{self.tmp}/build/vm"), [])
+
+    def test_prealloc_and_icount(self):
+        self.assertIn("-mem-prealloc", self.qemu("--prealloc"))
+        self.assertNotIn("-mem-prealloc", self.qemu())
+        counted = self.qemu("--icount")
+        self.assertEqual(counted[counted.index("-icount") + 1],
+                         "shift=0,sleep=off")
+        self.assertIn("tcg,thread=single", counted)
+
+    def test_memory(self):
+        self.assertEqual(self.values("-object"), [])
+        self.assertEqual(self.values("-object", "--mem", "511M", "--numa", "2"),
+                         ["memory-backend-ram,id=mem0,size=254M",
+                          "memory-backend-ram,id=mem1,size=257M"])
+        self.assertEqual(self.values("-numa", "--smp", "3", "--numa", "2"),
+                         ["node,nodeid=0,memdev=mem0,cpus=0-0",
+                          "node,nodeid=1,memdev=mem1,cpus=1-2"])
+
+    def test_memfd(self):
+        one = ["memory-backend-memfd,id=mem0,size=512M"]
+        self.assertEqual(self.values("-object", "--mem", "512M", "--memfd"), one)
+        self.assertIn("memory-backend=mem0", self.values("-machine", "--memfd"))
+        self.assertEqual(self.values("-numa", "--memfd"), [])
+        two = self.qemu("--mem", "1G", "--memfd", "--numa", "2")
+        self.assertIn("memory-backend-memfd,id=mem1,size=512M", two)
+        self.assertNotIn("memory-backend=mem0", two)
+
+    def test_balloon(self):
+        """It is of use only with memory that the host can look at."""
+        argv = self.qemu("--balloon")
+        self.assertIn("virtio-balloon-pci,id=balloon,free-page-reporting=on,"
+                      "deflate-on-oom=on", argv)
+        self.assertIn("memory-backend-memfd,id=mem0,size=1024M", argv)
+        self.assertNotIn("balloon", " ".join(self.qemu("--memfd")))
+
+    def test_disks(self):
+        disks = [f"{self.tmp}/swap", f"{self.tmp}/a,b"]
+        for disk in disks:
+            with open(disk, "wb"):
+                pass
+        argv = self.qemu("--disk", disks[0], "--disk", disks[1])
+        drives = [b for a, b in zip(argv, argv[1:]) if a == "-drive"]
+        self.assertEqual(drives, [
+            f"file={self.tmp}/swap,format=raw,if=none,id=disk0",
+            f"file={self.tmp}/a,,b,format=raw,if=none,id=disk1"])
+        self.assertLess(argv.index("virtio-blk-pci,drive=disk0"),
+                        argv.index("virtio-blk-pci,drive=disk1"))
+        self.assertIn("no file /nowhere/disk", self.refused("--disk",
+                                                            "/nowhere/disk"))
+
+    def test_qmp(self):
+        self.assertEqual(self.values("-qmp", "--qmp", "build/qmp"),
+                         ["unix:build/qmp,server=on,wait=off"])
+        self.assertEqual(self.values("-qmp"), [])
+
+
+class Clock(unittest.TestCase):
+    def test_stands_still(self):
+        """The time that a guest has is not that in which it stands."""
+        guest = vm.Guest.__new__(vm.Guest)
+        guest.stopped, guest.stood = None, 0.0
+        guest.monitor = mock.Mock()
+        times = []
+        with mock.patch.object(vm.time, "monotonic") as clock:
+            for now, what in ((10, guest.stop), (15, guest.stop),
+                              (40, guest.go_on), (41, guest.go_on),
+                              (50, guest.stop), (60, guest.go_on)):
+                clock.return_value = now
+                what()
+                times.append(guest.time())
+        self.assertEqual(times, [10, 10, 10, 11, 20, 20])
+        self.assertEqual([c.args[0] for c in guest.monitor.sendall.mock_calls],
+                         [b"stop\n", b"cont\n"] * 2)
 
 
 if __name__ == "__main__":
