@@ -111,6 +111,16 @@ class Steps(unittest.TestCase):
         self.assertLess(set(self.test.selected(False)),
                         set(self.test.selected(True)))
 
+    def test_readme(self):
+        """The table in README.md has all steps, each in its set."""
+        with open(f"{self.test.TOP}/README.md", encoding="utf-8") as f:
+            rows = re.findall(r"^\| ([a-z0-9, ]+) \| [^|]* \| (yes)? ?\| yes \|$",
+                              f.read(), re.M)
+        found = {name: bool(usual) for names, usual in rows
+                 for name in names.split(", ")}
+        usual = self.test.selected(False)
+        self.assertEqual(found, {name: name in usual for name in self.test.STEPS})
+
     def test_sums(self):
         """The lines of a step, and its second run, count together."""
         several = self.fake("one", 5)
