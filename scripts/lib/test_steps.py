@@ -69,7 +69,7 @@ class Steps(unittest.TestCase):
         return found
 
     def test_slowest(self):
-        seconds = dict(a=1, b=70, c=30.5, d=900, e=8, f=40)
+        seconds = {"a": 1, "b": 70, "c": 30.5, "d": 900, "e": 8, "f": 40}
         status, lines = self.run_steps(
             {name: self.fake(name, s) for name, s in seconds.items()})
         self.assertEqual(status, 0)

@@ -21,7 +21,7 @@ vm = scriptload.load("vm")
 
 # Each start takes the next line of the file plan and does what its words say; the
 # last line is for all further starts. A "~" stands for a space.
-FAKE_QEMU = f"""#!{sys.executable}
+FAKE_QEMU = f"""#!{sys.executable} -IS
 import os, re, signal, sys
 
 here = os.path.dirname(os.path.abspath(__file__))
