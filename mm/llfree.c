@@ -26,52 +26,32 @@
 #define pr_fmt(fmt) "page_alloc: " fmt
 
 #include <linux/cpumask.h>
-#include <linux/debugfs.h>
-#include <linux/delay.h>
 #include <linux/init.h>
+#include <linux/iopoll.h>
 #include <linux/kcsan-checks.h>
-#include <linux/kobject.h>
-#include <linux/llfree.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
-#include <linux/nmi.h>
-#include <linux/page-isolation.h>
 #include <linux/prefetch.h>
 #include <linux/ratelimit.h>
-#include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/stop_machine.h>
-#include <linux/sysfs.h>
 #include <linux/vmstat.h>
 #include <trace/events/kmem.h>
 
 #include "internal.h"
+#include "llfree.h"
+#include "page_reporting.h"
 #include "zone_free.h"
-
-/**
- * struct zone_llfree - the free pages of a zone
- * @core: the allocator
- * @nr_huge: entirely free children, by view
- * @counted: numbers of free blocks that zf_count_recent() reports
- * @counted_at: when they were counted, in jiffies
- * @count_lock: held by who counts; nobody waits for it
- */
-struct zone_llfree {
-	struct llfree core;
-	atomic_long_t nr_huge[LLFREE_NR_VIEWS] ____cacheline_aligned_in_smp;
-	unsigned long counted[NR_PAGE_ORDERS];
-	unsigned long counted_at;
-	spinlock_t count_lock;	/* protects counting, not the counts */
-};
-
-/* How old numbers of zf_count_recent() may be */
-#define COUNT_RECENT	(HZ / 10)
 
 DEFINE_STATIC_KEY_MAYBE_RO(CONFIG_LLFREE_DEFAULT_ON, zf_key);
 
+/* A zone has no bitmaps, so all zones use the buddy allocator. */
+static bool zf_unavailable __initdata;
+
 static int __init page_alloc_setup(char *str)
 {
-	if (str && !strcmp(str, "llfree"))
+	if (str && !strcmp(str, "llfree") && zf_unavailable)
+		pr_err("page_alloc=llfree is ignored: a zone has no bitmaps\n");
+	else if (str && !strcmp(str, "llfree"))
 		static_branch_enable(&zf_key);
 	else if (str && !strcmp(str, "buddy"))
 		static_branch_disable(&zf_key);
@@ -92,27 +72,6 @@ static int zf_slot(const struct llfree *llf)
 	return nr ? cpu % nr : LLFREE_NO_SLOT;
 }
 
-static enum llfree_view zf_view(int migratetype)
-{
-	if (is_migrate_highatomic(migratetype))
-		return LLFREE_VIEW_HIGHATOMIC;
-	if (is_migrate_cma(migratetype))
-		return LLFREE_VIEW_CMA;
-	if (is_migrate_isolate(migratetype))
-		return LLFREE_VIEW_ISOLATED;
-	return LLFREE_VIEW_NORMAL;
-}
-
-/*
- * Are pages grouped by mobility? Where there are fewer trees than classes, they
- * would just change hands all the time, and each time count as fragmentation.
- */
-static bool zf_grouped(const struct llfree *llf)
-{
-	return likely(!page_group_by_mobility_disabled &&
-		      llf->nr_trees >= LLFREE_NR_CLASSES);
-}
-
 static __always_inline unsigned int
 zf_class(const struct llfree *llf, unsigned int order, int migratetype)
 {
@@ -131,18 +90,6 @@ zf_class(const struct llfree *llf, unsigned int order, int migratetype)
 	return migratetype;
 }
 
-static int class_migratetype(unsigned int class)
-{
-	switch (class) {
-	case LLFREE_CLASS_HUGE:
-		return MIGRATE_MOVABLE;
-	case LLFREE_CLASS_LARGE:
-		return MIGRATE_UNMOVABLE;
-	default:
-		return class;
-	}
-}
-
 /* The buddy allocator has zone->lock for that. */
 static void zf_add_highatomic(struct zone *zone, long nr)
 {
@@ -152,8 +99,9 @@ static void zf_add_highatomic(struct zone *zone, long nr)
 		;
 }
 
-static noinline void zf_account_views(struct zone *zone,
-				      const struct llfree_delta *delta)
+/* zf_account() for pages of any view */
+noinline void zf_account_views(struct zone *zone,
+			       const struct llfree_delta *delta)
 {
 	struct zone_llfree *zl = zone->llfree;
 	enum llfree_view view;
@@ -173,50 +121,6 @@ static noinline void zf_account_views(struct zone *zone,
 		mod_zone_page_state(zone, NR_FREE_PAGES, all);
 }
 
-/* Bring what an operation changed to the counters of the zone. */
-static __always_inline void zf_account(struct zone *zone,
-				       const struct llfree_delta *delta)
-{
-	const s32 *frames = delta->frames, *huge = delta->huge;
-
-	BUILD_BUG_ON(LLFREE_ALLOC_VIEWS != 3);
-
-	if (unlikely(frames[LLFREE_VIEW_CMA] | frames[LLFREE_VIEW_HIGHATOMIC] |
-		     huge[LLFREE_VIEW_CMA] | huge[LLFREE_VIEW_HIGHATOMIC])) {
-		zf_account_views(zone, delta);
-		return;
-	}
-	if (likely(frames[LLFREE_VIEW_NORMAL]))
-		mod_zone_page_state(zone, NR_FREE_PAGES,
-				    frames[LLFREE_VIEW_NORMAL]);
-	if (huge[LLFREE_VIEW_NORMAL])
-		atomic_long_add(huge[LLFREE_VIEW_NORMAL],
-				&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
-}
-
-/*
- * Nobody else has a hand on a page that we are about to hand out, or were just
- * given: KCSAN reports who does, and a page with two owners sooner or later is
- * on its way in or out for one while the other uses it.
- *
- * Owners change page->flags all the time. Who looks for pages to migrate, or
- * at all pages, reads them, and mapping and compound_head, without a reference,
- * so there only writes tell. Nobody but the owner touches page->private, which
- * is what allocation initialises and slabs, page tables and swap use.
- */
-static void zf_check_exclusive(unsigned long pfn, unsigned long nr)
-{
-	struct page *page;
-
-	/* A bad free may name anything. */
-	if (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE) || !pfn_valid(pfn))
-		return;
-	for (page = pfn_to_page(pfn); nr; nr--, page++) {
-		ASSERT_EXCLUSIVE_WRITER(page->flags);
-		ASSERT_EXCLUSIVE_ACCESS(page->private);
-	}
-}
-
 /* The same for pages of a word */
 static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 {
@@ -228,9 +132,11 @@ static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 
 /* ---- Life cycle ---- */
 
+/* All memory of a zone is one block, so that a failure leaves nothing behind. */
 static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 			void *(*alloc)(struct zone *zone, size_t size))
 {
+	const size_t head = ALIGN(sizeof(struct zone_llfree), SMP_CACHE_BYTES);
 	struct llfree_memory mem;
 	struct zone_llfree *zl;
 	int ret;
@@ -238,15 +144,17 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 	ret = llfree_layout(pfn, nr, &mem);
 	if (ret)
 		return ret;
-	zl = alloc(zone, sizeof(*zl));
-	mem.rows = alloc(zone, mem.rows_size);
-	mem.children = alloc(zone, mem.children_size);
-	mem.trees = alloc(zone, mem.trees_size);
-	if (!zl || !mem.rows || !mem.children || !mem.trees)
+	mem.rows_size = ALIGN(mem.rows_size, SMP_CACHE_BYTES);
+	mem.children_size = ALIGN(mem.children_size, SMP_CACHE_BYTES);
+	zl = alloc(zone, head + mem.rows_size + mem.children_size +
+			 mem.trees_size);
+	if (!zl)
 		return -ENOMEM;
+	mem.rows = (void *)zl + head;
+	mem.children = mem.rows + mem.rows_size;
+	mem.trees = mem.children + mem.children_size;
 
-	spin_lock_init(&zl->count_lock);
-	zl->counted_at = jiffies - COUNT_RECENT;
+	zf_count_init(zl);
 	ret = llfree_init(&zl->core, pfn, nr, &mem, LLFREE_INIT_ALLOC, NULL);
 	if (!ret)
 		zone->llfree = zl;
@@ -268,16 +176,27 @@ static void * __init zf_boot_alloc(struct zone *zone, size_t size)
  * 33.75 KiB per GiB, also when the buddy allocator is in use: some architectures
  * read the command line only after their zones are set up.
  *
- * Context: early boot, while memblock hands out memory.
+ * If the zone is too large for LLFree, or there is no memory for its bitmaps,
+ * all zones use the buddy allocator, and a message says so.
  *
- * Return: 0; -EINVAL or -ENOMEM
+ * Context: early boot, while memblock hands out memory.
  */
-int __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
+void __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
 {
+	int ret;
+
 	BUILD_BUG_ON(MAX_PAGE_ORDER != LLFREE_MAX_ORDER);
 	BUILD_BUG_ON(pageblock_order < LLFREE_CHILD_ORDER);
 
-	return zf_init_zone(zone, pfn, nr, zf_boot_alloc);
+	ret = zf_init_zone(zone, pfn, nr, zf_boot_alloc);
+	if (!ret)
+		return;
+	zf_unavailable = true;
+	if (!zf_active())
+		return;
+	pr_err("no LLFree for %lu pages of zone %s on node %d (error %d), using the buddy allocator\n",
+	       nr, zone->name, zone_to_nid(zone), ret);
+	static_branch_disable(&zf_key);
 }
 
 /**
@@ -340,10 +259,10 @@ static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
 	unsigned long i;
 	int old;
 
-	if (page_group_by_mobility_disabled || in_nmi() ||
+	if (page_group_by_mobility_disabled ||
 	    (!begun && !zf_grouped(&zone->llfree->core)))
 		return;
-	if (!spin_trylock_irqsave(&zone->lock, flags))
+	if (!zf_trylock(zone, &flags))
 		return;
 	for (i = 0; i < (1UL << order); i += pageblock_nr_pages) {
 		old = get_pageblock_migratetype(page + i);
@@ -389,6 +308,23 @@ static __always_inline void zf_settle(struct zone *zone, struct page *page,
 	if (unlikely(delta->did & foreign))
 		zf_settle_foreign(zone, page, order, migratetype, alloc_flags,
 				  delta);
+}
+
+/* May a request use CMA pageblocks, and have they free pages? */
+static __always_inline bool zf_may_use_cma(struct zone *zone,
+					   unsigned int alloc_flags)
+{
+	return IS_ENABLED(CONFIG_CMA) && (alloc_flags & ALLOC_CMA) &&
+	       zone_page_state(zone, NR_FREE_CMA_PAGES);
+}
+
+/* Like __rmqueue(): CMA pageblocks first while they have most of the free pages */
+static __always_inline bool zf_cma_first(struct zone *zone,
+					 unsigned int alloc_flags)
+{
+	return zf_may_use_cma(zone, alloc_flags) &&
+	       zone_page_state(zone, NR_FREE_CMA_PAGES) >
+	       zone_page_state(zone, NR_FREE_PAGES) / 2;
 }
 
 static __always_inline void
@@ -469,22 +405,31 @@ zf_alloc_search(struct zone *zone, const struct llfree_request *req,
 	return page;
 }
 
-/* From the reserve, if there is one */
+/*
+ * From pageblocks that only some requests may use. A block of the order is
+ * searched for only if the last search found one, or if one was freed since.
+ */
 static noinline struct page *
-zf_alloc_highatomic(struct zone *zone, unsigned int order, int migratetype,
-		    unsigned int alloc_flags)
+zf_alloc_view(struct zone *zone, unsigned int order, int migratetype,
+	      unsigned int alloc_flags, enum llfree_view view)
 {
 	struct llfree_delta delta = { };
 	struct llfree_request req;
 
-	if (!zf_nr_free_highatomic(zone))
+	if (view == LLFREE_VIEW_HIGHATOMIC && !zf_nr_free_highatomic(zone))
+		return NULL;
+	if (!zf_view_has_order(zone, order, view))
 		return NULL;
 	zf_request(&req, &zone->llfree->core, order, migratetype, alloc_flags,
-		   LLFREE_VIEW_HIGHATOMIC);
+		   view);
 	return zf_alloc_search(zone, &req, migratetype, alloc_flags, false, &delta);
 }
 
-/* What zf_alloc() does if a block is not at hand */
+/*
+ * zf_alloc() after its fast path. The order in which views are tried is that of
+ * rmqueue_buddy() and __rmqueue(): CMA pageblocks before pages that were kept
+ * for other migratetypes.
+ */
 static noinline struct page *
 zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
 	      unsigned int alloc_flags, struct llfree_delta *delta)
@@ -493,21 +438,39 @@ zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
 	struct page *page = NULL;
 
 	if (alloc_flags & ALLOC_HIGHATOMIC)
-		page = zf_alloc_highatomic(zone, order, migratetype,
-					   alloc_flags);
-	if (!page) {
-		zf_request(&req, &zone->llfree->core, order, migratetype,
-			   alloc_flags, LLFREE_VIEW_NORMAL);
-		page = zf_alloc_search(zone, &req, migratetype, alloc_flags, false,
-				       delta);
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_HIGHATOMIC);
+	if (page)
+		return page;
+
+	zf_request(&req, &zone->llfree->core, order, migratetype, alloc_flags,
+		   LLFREE_VIEW_NORMAL);
+	if (zf_may_use_cma(zone, alloc_flags) && order < pageblock_order) {
+		const unsigned int flags = req.flags;
+
+		req.flags |= LLFREE_GET_NOFRAGMENT;
+		page = zf_alloc_search(zone, &req, migratetype, alloc_flags,
+				       false, delta);
+		if (!page)
+			page = zf_alloc_view(zone, order, migratetype,
+					     alloc_flags, LLFREE_VIEW_CMA);
+		if (page || (flags & LLFREE_GET_NOFRAGMENT))
+			return page;
+		req.flags = flags;
+		*delta = (struct llfree_delta){ };
 	}
+	page = zf_alloc_search(zone, &req, migratetype, alloc_flags, false,
+			       delta);
+	if (!page && zf_may_use_cma(zone, alloc_flags))
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_CMA);
 	/*
 	 * OOM handling and (atomic) allocations may use the reserve: failing
 	 * now is worse than failing a high-order atomic allocation later.
 	 */
 	if (unlikely(!page) && (alloc_flags & (ALLOC_OOM | ALLOC_NON_BLOCK)))
-		page = zf_alloc_highatomic(zone, order, migratetype,
-					   alloc_flags);
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_HIGHATOMIC);
 	return page;
 }
 
@@ -516,7 +479,7 @@ zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
  * @zone: the zone
  * @order: 0..MAX_PAGE_ORDER
  * @migratetype: what the pages are for
- * @alloc_flags: ALLOC_NOFRAGMENT, ALLOC_HIGHATOMIC, ALLOC_OOM,
+ * @alloc_flags: ALLOC_NOFRAGMENT, ALLOC_CMA, ALLOC_HIGHATOMIC, ALLOC_OOM,
  *	ALLOC_NON_BLOCK and ALLOC_KSWAPD matter
  *
  * Return: the first page, as it was when it was freed; NULL if the zone has no
@@ -529,6 +492,12 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 	int slot = zf_slot(&zone->llfree->core);
 	struct page *page = NULL;
 
+	if (unlikely(zf_cma_first(zone, alloc_flags))) {
+		page = zf_alloc_view(zone, order, migratetype, alloc_flags,
+				     LLFREE_VIEW_CMA);
+		if (page)
+			return page;
+	}
 	if (likely(slot >= 0 && !(alloc_flags & ALLOC_HIGHATOMIC)))
 		page = zf_alloc_quick(zone, order, migratetype, slot, false,
 				      &delta);
@@ -568,32 +537,112 @@ zf_list_pages(struct list_head *list, unsigned long pfn, u64 mask,
 }
 
 /* zf_alloc_bulk() for blocks of several words */
-static unsigned int zf_alloc_bulk_large(struct zone *zone, unsigned int order,
-					int migratetype, unsigned int alloc_flags,
-					unsigned int nr, struct list_head *list)
+static unsigned int zf_bulk_large(struct zone *zone, struct llfree_request *req,
+				  int migratetype, unsigned int alloc_flags,
+				  unsigned int nr, struct list_head *list)
 {
-	struct llfree_request req;
 	struct page *page;
 	unsigned int done;
 
-	zf_request(&req, &zone->llfree->core, order, migratetype, alloc_flags,
-		   LLFREE_VIEW_NORMAL);
 	for (done = 0; done < nr; done++) {
 		struct llfree_delta delta = { };
 
 		page = NULL;
-		if (likely(req.slot >= 0))
-			page = zf_alloc_quick(zone, order, migratetype, req.slot,
-					      true, &delta);
+		if (likely(req->slot >= 0 && req->view == LLFREE_VIEW_NORMAL))
+			page = zf_alloc_quick(zone, req->order, migratetype,
+					      req->slot, true, &delta);
 		if (unlikely(!page))
-			page = zf_alloc_search(zone, &req, migratetype, alloc_flags,
-					       true, &delta);
+			page = zf_alloc_search(zone, req, migratetype,
+					       alloc_flags, true, &delta);
 		if (!page)
 			break;
 		/* With something to return, more is not worth a long search. */
-		req.flags |= LLFREE_GET_RESERVED;
+		req->flags |= LLFREE_GET_RESERVED;
 		list_add_tail(&page->pcp_list, list);
 	}
+	return done;
+}
+
+/* zf_alloc_bulk() for blocks of up to a word */
+static __always_inline unsigned int
+zf_bulk_rows(struct zone *zone, struct llfree_request *req, int migratetype,
+	     unsigned int alloc_flags, unsigned int nr, struct list_head *list)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_delta delta = { };
+	unsigned int done = 0, rows, i;
+	u64 mask[LLFREE_CHILD_ROWS];
+	struct page *page;
+	long pfn;
+
+	while (done < nr) {
+		rows = LLFREE_CHILD_ROWS;
+		pfn = llfree_get_rows(llf, req, nr - done, mask, &delta);
+		if (pfn < 0) {
+			rows = 1;
+			pfn = llfree_get_bulk(llf, req, nr - done, mask, &delta);
+		}
+		if (pfn < 0)
+			break;
+		/* With something to return, more is not worth a long search. */
+		req->flags |= LLFREE_GET_RESERVED;
+
+		for (i = 0; i < rows; i++, pfn += LLFREE_ROW_FRAMES) {
+			if (mask[i])
+				done += zf_list_pages(list, pfn, mask[i], req->order,
+						      migratetype, &page);
+		}
+		if (likely(req->view == LLFREE_VIEW_NORMAL))
+			zf_settle(zone, page, req->order, migratetype,
+				  alloc_flags, &delta);
+		else
+			zf_account(zone, &delta);
+		delta = (struct llfree_delta){ };
+	}
+	zf_account(zone, &delta);
+	return done;
+}
+
+/* From pageblocks of a view; @flags are the core's. */
+static unsigned int zf_bulk_view(struct zone *zone, unsigned int order,
+				 int migratetype, unsigned int alloc_flags,
+				 unsigned int nr, struct list_head *list,
+				 enum llfree_view view, unsigned int flags)
+{
+	struct llfree_request req;
+
+	zf_request(&req, &zone->llfree->core, order, migratetype, alloc_flags,
+		   view);
+	req.flags |= flags;
+	if (order > LLFREE_ROW_ORDER)
+		return zf_bulk_large(zone, &req, migratetype, alloc_flags, nr,
+				     list);
+	return zf_bulk_rows(zone, &req, migratetype, alloc_flags, nr, list);
+}
+
+/* zf_alloc_bulk() for requests that may use CMA pageblocks, which have free pages */
+static noinline unsigned int
+zf_alloc_bulk_cma(struct zone *zone, unsigned int order, int migratetype,
+		  unsigned int alloc_flags, unsigned int nr,
+		  struct list_head *list)
+{
+	const bool has_cma = zf_view_has_order(zone, order, LLFREE_VIEW_CMA);
+	unsigned int done = 0;
+
+	if (has_cma && zf_cma_first(zone, alloc_flags))
+		done = zf_bulk_view(zone, order, migratetype, alloc_flags, nr,
+				    list, LLFREE_VIEW_CMA, 0);
+	if (!done)
+		done = zf_bulk_view(zone, order, migratetype, alloc_flags, nr,
+				    list, LLFREE_VIEW_NORMAL,
+				    order < pageblock_order ?
+				    LLFREE_GET_NOFRAGMENT : 0);
+	if (!done && has_cma)
+		done = zf_bulk_view(zone, order, migratetype, alloc_flags, nr,
+				    list, LLFREE_VIEW_CMA, 0);
+	if (!done)
+		done = zf_bulk_view(zone, order, migratetype, alloc_flags, nr,
+				    list, LLFREE_VIEW_NORMAL, 0);
 	return done;
 }
 
@@ -617,41 +666,11 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 			   int migratetype, unsigned int alloc_flags,
 			   unsigned int nr, struct list_head *list)
 {
-	struct llfree *llf = &zone->llfree->core;
-	struct llfree_delta delta = { };
-	struct llfree_request req;
-	unsigned int done = 0, rows, i;
-	u64 mask[LLFREE_CHILD_ROWS];
-	struct page *page;
-	long pfn;
-
-	if (order > LLFREE_ROW_ORDER)
-		return zf_alloc_bulk_large(zone, order, migratetype, alloc_flags,
-					   nr, list);
-	zf_request(&req, llf, order, migratetype, alloc_flags,
-		   LLFREE_VIEW_NORMAL);
-	while (done < nr) {
-		rows = LLFREE_CHILD_ROWS;
-		pfn = llfree_get_rows(llf, &req, nr - done, mask, &delta);
-		if (pfn < 0) {
-			rows = 1;
-			pfn = llfree_get_bulk(llf, &req, nr - done, mask, &delta);
-		}
-		if (pfn < 0)
-			break;
-		/* With something to return, more is not worth a long search. */
-		req.flags |= LLFREE_GET_RESERVED;
-
-		for (i = 0; i < rows; i++, pfn += LLFREE_ROW_FRAMES) {
-			if (mask[i])
-				done += zf_list_pages(list, pfn, mask[i], order,
-						      migratetype, &page);
-		}
-		zf_settle(zone, page, order, migratetype, alloc_flags, &delta);
-		delta = (struct llfree_delta){ };
-	}
-	zf_account(zone, &delta);
-	return done;
+	if (unlikely(zf_may_use_cma(zone, alloc_flags)))
+		return zf_alloc_bulk_cma(zone, order, migratetype, alloc_flags,
+					 nr, list);
+	return zf_bulk_view(zone, order, migratetype, alloc_flags, nr, list,
+			    LLFREE_VIEW_NORMAL, 0);
 }
 
 /* ---- Free ---- */
@@ -724,8 +743,10 @@ void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 	given = llfree_put_quick(llf, zf_slot(llf), pfn, order);
 	if (likely((given & LLFREE_PUT_VIEW) == LLFREE_VIEW_NORMAL)) {
 		mod_zone_page_state(zone, NR_FREE_PAGES, 1L << order);
-		if (given & LLFREE_PUT_WHOLE)
+		if (given & LLFREE_PUT_WHOLE) {
 			atomic_long_inc(&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
+			page_reporting_notify_free(LLFREE_CHILD_ORDER);
+		}
 	} else {
 		zf_freed_elsewhere(zone, pfn, order, given);
 	}
@@ -752,6 +773,13 @@ static __always_inline void zf_put_word(struct zone *zone, unsigned long pfn,
 		zf_put_each(zone, pfn, mask, delta);
 }
 
+static __always_inline struct llfree_delta *batch_delta(struct zf_batch *batch)
+{
+	BUILD_BUG_ON(sizeof(struct llfree_delta) > sizeof(batch->counts) ||
+		     __alignof__(struct llfree_delta) > __alignof__(batch->counts));
+	return (struct llfree_delta *)batch->counts;
+}
+
 /**
  * zf_batch_add() - free a block of pages soon
  * @zone: the zone
@@ -767,6 +795,7 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 {
 	unsigned long row = ALIGN_DOWN(pfn, LLFREE_ROW_FRAMES);
 	unsigned int i = (row >> LLFREE_ROW_ORDER) % ZF_BATCH_WORDS;
+	struct llfree_delta *delta = batch_delta(batch);
 	u64 mask;
 
 	if (order >= LLFREE_ROW_ORDER) {
@@ -775,7 +804,7 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 	}
 	mask = ((1ULL << (1U << order)) - 1) << (pfn - row);
 	if (!batch->used)
-		batch->delta = (struct llfree_delta){ };
+		*delta = (struct llfree_delta){ };
 	if (batch->used & BIT(i)) {
 		if (likely(batch->word[i].pfn == row &&
 			   !(batch->word[i].mask & mask))) {
@@ -783,11 +812,11 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 			return;
 		}
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
-			    &batch->delta);
-		if (batch->delta.huge[LLFREE_VIEW_NORMAL] ||
-		    batch->delta.frames[LLFREE_VIEW_NORMAL] >= ZF_BATCH_PAGES) {
-			zf_account(zone, &batch->delta);
-			batch->delta = (struct llfree_delta){ };
+			    delta);
+		if (delta->huge[LLFREE_VIEW_NORMAL] ||
+		    delta->frames[LLFREE_VIEW_NORMAL] >= ZF_BATCH_PAGES) {
+			zf_account(zone, delta);
+			*delta = (struct llfree_delta){ };
 		}
 	}
 	batch->used |= BIT(i);
@@ -802,6 +831,7 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
  */
 void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 {
+	struct llfree_delta *delta = batch_delta(batch);
 	unsigned int i;
 
 	if (!batch->used)
@@ -809,792 +839,9 @@ void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 	for (; batch->used; batch->used &= batch->used - 1) {
 		i = __ffs(batch->used);
 		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
-			    &batch->delta);
+			    delta);
 	}
-	zf_account(zone, &batch->delta);
+	zf_account(zone, delta);
 }
-
-/* ---- Claims ---- */
-
-static unsigned int claim_flags(unsigned int flags)
-{
-	return flags & ZF_HIDDEN ? LLFREE_CLAIM_HIDDEN : 0;
-}
-
-/**
- * zf_claim() - allocate exactly this block of pages
- * @zone: the zone
- * @pfn: first pfn, aligned to the size of the block
- * @order: 0..MAX_PAGE_ORDER
- * @flags: ZF_HIDDEN
- *
- * Return: false if not all of it is free, or isolated
- */
-bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
-	      unsigned int flags)
-{
-	struct llfree_delta delta = { };
-	int ret;
-
-	ret = llfree_claim(&zone->llfree->core, pfn, order, claim_flags(flags),
-			   &delta);
-	zf_account(zone, &delta);
-	if (!ret)
-		zf_check_exclusive(pfn, 1UL << order);
-	return !ret;
-}
-
-static void claimed_add(unsigned long pfn, unsigned int order,
-			struct list_head lists[NR_PAGE_ORDERS])
-{
-	struct page *page = pfn_to_page(pfn);
-
-	zf_check_exclusive(pfn, 1UL << order);
-	set_page_private(page, order);
-	list_add_tail(&page->lru, &lists[order]);
-}
-
-/* Add the pages of a word as naturally aligned blocks. */
-static void claimed_add_row(unsigned long pfn, u64 mask,
-			    struct list_head lists[NR_PAGE_ORDERS])
-{
-	unsigned int bit, order;
-	u64 run;
-
-	while (mask) {
-		bit = __ffs64(mask);
-		run = mask >> bit;
-		run = ~run ? __ffs64(~run) : LLFREE_ROW_FRAMES;
-		order = ilog2(run);
-		if (bit)
-			order = min_t(unsigned int, order, __ffs(bit));
-		claimed_add(pfn + bit, order, lists);
-		if (order == LLFREE_ROW_ORDER)
-			break;
-		mask &= ~(((1ULL << (1U << order)) - 1) << bit);
-	}
-}
-
-/* Largest order above a word that is free and fits at @pfn */
-static unsigned int claim_order(struct llfree *llf, unsigned long pfn,
-				unsigned long end, unsigned long want)
-{
-	int order = llfree_free_order(llf, pfn);
-
-	order = min_t(int, order, LLFREE_CHILD_ORDER);
-	while (order > LLFREE_ROW_ORDER &&
-	       (!IS_ALIGNED(pfn, 1UL << order) || end - pfn < (1UL << order) ||
-		want < (1UL << order)))
-		order--;
-	return max(order, 0);
-}
-
-/**
- * zf_claim_range() - allocate what is free in a range of pages
- * @zone: the zone
- * @pfn: first pfn; on return, where the scan stopped
- * @end: pfn after the last one, in the same pageblock
- * @want: stop once there are that many pages
- * @lists: blocks are added by lru to the list of their order, which is in
- *	page_private() too
- * @flags: ZF_HIDDEN, ZF_STRICT
- *
- * With ZF_STRICT what is not free is where it stops, and @want is ignored.
- *
- * Return: number of pages that were allocated
- */
-unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
-			     unsigned long end, unsigned long want,
-			     struct list_head lists[NR_PAGE_ORDERS],
-			     unsigned int flags)
-{
-	struct llfree *llf = &zone->llfree->core;
-	const bool strict = flags & ZF_STRICT;
-	struct llfree_delta delta = { };
-	unsigned long row, next, total = 0;
-	unsigned int order;
-	u64 mask, free, got;
-
-	if (strict)
-		want = ULONG_MAX;
-	while (*pfn < end && total < want) {
-		order = claim_order(llf, *pfn, end, want - total);
-		if (order > LLFREE_ROW_ORDER &&
-		    !llfree_claim(llf, *pfn, order, claim_flags(flags),
-				  &delta)) {
-			claimed_add(*pfn, order, lists);
-			total += 1UL << order;
-			*pfn += 1UL << order;
-			continue;
-		}
-
-		row = ALIGN_DOWN(*pfn, LLFREE_ROW_FRAMES);
-		next = min(row + LLFREE_ROW_FRAMES, end);
-		mask = GENMASK_ULL(next - row - 1, *pfn - row);
-		free = llfree_free_mask(llf, row) & mask;
-		if (hweight64(free) > want - total) {
-			while (hweight64(free) > want - total)
-				free &= ~(1ULL << (fls64(free) - 1));
-			next = row + fls64(free);
-		}
-		got = 0;
-		if (free && llfree_claim_row(llf, row, free, claim_flags(flags),
-					     &got, &delta) > 0) {
-			claimed_add_row(row, got, lists);
-			total += hweight64(got);
-		}
-		if (strict && got != mask) {
-			*pfn = row + __ffs64(mask & ~got);
-			break;
-		}
-		*pfn = next;
-	}
-	zf_account(zone, &delta);
-	return total;
-}
-
-/* ---- Pageblocks ---- */
-
-/**
- * zf_set_block() - change the migratetype of a pageblock
- * @zone: the zone
- * @pfn: any pfn of the pageblock
- * @migratetype: the new migratetype
- *
- * Free pages of the block go along. While flags and view differ for a moment,
- * the flags never say that pages are to be had which are hidden already.
- *
- * Context: caller holds zone->lock.
- *
- * Return: number of free pages in the block; -EBUSY if not all of the pageblock
- *	is in the zone
- */
-long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype)
-{
-	unsigned long start = pageblock_start_pfn(pfn);
-	unsigned long end = pageblock_end_pfn(pfn);
-	struct llfree *llf = &zone->llfree->core;
-	enum llfree_view view = zf_view(migratetype);
-	struct llfree_delta delta = { };
-	long nr;
-
-	lockdep_assert_held(&zone->lock);
-
-	if (!zone_spans_pfn(zone, start) || !zone_spans_pfn(zone, end - 1))
-		return -EBUSY;
-
-	if (view == LLFREE_VIEW_NORMAL)
-		set_pageblock_migratetype(pfn_to_page(start), migratetype);
-	for (pfn = start; pfn < end; pfn += LLFREE_CHILD_FRAMES)
-		llfree_set_view(llf, pfn, view, &delta);
-	if (view != LLFREE_VIEW_NORMAL)
-		set_pageblock_migratetype(pfn_to_page(start), migratetype);
-	nr = zf_block_free(zone, start, false);
-	zf_account(zone, &delta);
-	return nr;
-}
-
-/* ---- Queries ---- */
-
-/**
- * zf_block_free() - number of free pages in a pageblock
- * @zone: the zone
- * @pfn: any pfn of the pageblock
- * @stable: say -EAGAIN while an allocation or free is under way. To be polled
- *	for an isolated pageblock, without zone->lock.
- *
- * Return: number of free pages, or -EAGAIN
- */
-int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable)
-{
-	const struct llfree *llf = &zone->llfree->core;
-	unsigned long end = pageblock_end_pfn(pfn);
-	struct llfree_child child;
-	int free = 0, ret;
-
-	pfn = max(pageblock_start_pfn(pfn), llf->first);
-	for (; pfn < end; pfn = llfree_next_child(pfn)) {
-		if (stable) {
-			ret = llfree_child_stable(llf, pfn);
-			if (ret == -EAGAIN)
-				return ret;
-		}
-		if (!llfree_child(llf, pfn, &child))
-			free += child.free;
-	}
-	return free;
-}
-
-/**
- * zf_free_order() - is a page free, and in how large a block?
- * @zone: the zone
- * @pfn: any pfn
- *
- * Return: order of the largest naturally aligned free block around @pfn; -1 if
- *	it is allocated or not in the zone
- */
-int zf_free_order(const struct zone *zone, unsigned long pfn)
-{
-	return zone->llfree ? llfree_free_order(&zone->llfree->core, pfn) : -1;
-}
-
-/**
- * zf_next_block() - find a pageblock by the number of its free pages
- * @zone: the zone
- * @pfn: any pfn of the pageblock to start with
- * @limit: pfn at which to stop; with ZF_BACKWARD, no block below it is found.
- *	Not the first pfn of a pageblock then, to tell none from that one.
- * @min_free: fewest free pages
- * @max_free: most free pages
- * @flags: ZF_BACKWARD, ZF_UNREPORTED, ZF_HIGHATOMIC. Without ZF_HIGHATOMIC the
- *	pageblock is one that movable pages may come from.
- *
- * Return: first pfn of the pageblock; @limit if there is none
- */
-unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
-			    unsigned long limit, unsigned int min_free,
-			    unsigned int max_free, unsigned int flags)
-{
-	const struct llfree *llf = &zone->llfree->core;
-	long step = pageblock_nr_pages;
-	struct llfree_child child;
-	unsigned long at;
-	unsigned int free;
-	bool suits;
-
-	if (flags & ZF_BACKWARD)
-		step = -step;
-	for (pfn = pageblock_start_pfn(pfn);
-	     step > 0 ? pfn < limit : (long)pfn >= (long)limit; pfn += step) {
-		free = 0;
-		suits = true;
-		for (at = pfn; at < pfn + pageblock_nr_pages;
-		     at += LLFREE_CHILD_FRAMES) {
-			if (at + LLFREE_CHILD_FRAMES <= llf->first)
-				continue;
-			if (llfree_child(llf, max(at, llf->first), &child)) {
-				suits = false;
-				break;
-			}
-			free += child.free;
-			if (flags & ZF_HIGHATOMIC)
-				suits &= child.view == LLFREE_VIEW_HIGHATOMIC;
-			else
-				suits &= child.view == LLFREE_VIEW_NORMAL ||
-					 child.view == LLFREE_VIEW_CMA;
-			if (flags & ZF_UNREPORTED)
-				suits &= !child.reported;
-		}
-		if (suits && free >= min_free && free <= max_free)
-			return pfn;
-	}
-	return limit;
-}
-
-static __always_inline bool zf_view_has_order(const struct zone *zone,
-					      unsigned int order,
-					      enum llfree_view view)
-{
-	if (!llfree_may_have_order(&zone->llfree->core, order, view))
-		return false;
-	if (order < LLFREE_CHILD_ORDER)
-		return true;
-	return atomic_long_read(&zone->llfree->nr_huge[view]) >=
-	       1L << (order - LLFREE_CHILD_ORDER);
-}
-
-static noinline bool zf_other_has_order(const struct zone *zone,
-					unsigned int order,
-					unsigned int alloc_flags)
-{
-	return ((alloc_flags & ALLOC_CMA) &&
-		zone_page_state((struct zone *)zone, NR_FREE_CMA_PAGES) &&
-		zf_view_has_order(zone, order, LLFREE_VIEW_CMA)) ||
-	       ((alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM)) &&
-		zf_nr_free_highatomic(zone) &&
-		zf_view_has_order(zone, order, LLFREE_VIEW_HIGHATOMIC));
-}
-
-/**
- * zf_has_order() - is there a block of this order to be had?
- * @zone: the zone
- * @order: 0..MAX_PAGE_ORDER
- * @alloc_flags: ALLOC_CMA, ALLOC_HIGHATOMIC and ALLOC_OOM matter
- *
- * Takes constant time. Exact for order 9. For others, yes means that none
- * looked for one in vain since the last one was freed.
- *
- * Return: whether it is worth trying
- */
-bool zf_has_order(const struct zone *zone, unsigned int order,
-		  unsigned int alloc_flags)
-{
-	if (likely(zf_view_has_order(zone, order, LLFREE_VIEW_NORMAL)))
-		return true;
-	return zf_other_has_order(zone, order, alloc_flags);
-}
-
-static void zf_count_add(const struct llfree *llf, int view, int class,
-			 unsigned long nr[NR_PAGE_ORDERS])
-{
-	unsigned long add[LLFREE_NR_ORDERS];
-	unsigned int order;
-
-	llfree_count_orders(llf, view, class, add);
-	for (order = 0; order < NR_PAGE_ORDERS; order++)
-		nr[order] += add[order];
-}
-
-/**
- * zf_count() - number of free blocks of each order
- * @zone: the zone
- * @migratetype: of the pages that the blocks are kept for; negative for all
- * @nr: number of naturally aligned blocks that are not part of a larger one
- *
- * Reads all there is, so this is nothing for a hot path.
- */
-void zf_count(const struct zone *zone, int migratetype,
-	      unsigned long nr[NR_PAGE_ORDERS])
-{
-	const struct llfree *llf = &zone->llfree->core;
-	enum llfree_view view;
-	unsigned int class;
-
-	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
-	if (migratetype < 0) {
-		zf_count_add(llf, -1, -1, nr);
-		return;
-	}
-	view = zf_view(migratetype);
-	if (view != LLFREE_VIEW_NORMAL) {
-		zf_count_add(llf, view, -1, nr);
-		return;
-	}
-	/* One migratetype has it all if pages are not grouped by mobility. */
-	if (!zf_grouped(llf)) {
-		if (migratetype == (page_group_by_mobility_disabled ?
-				    MIGRATE_UNMOVABLE : MIGRATE_MOVABLE))
-			zf_count_add(llf, view, -1, nr);
-		return;
-	}
-	for (class = 0; class < LLFREE_NR_CLASSES; class++)
-		if (class_migratetype(class) == migratetype)
-			zf_count_add(llf, view, class, nr);
-	if (migratetype == MIGRATE_MOVABLE)
-		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
-}
-
-/**
- * zf_count_recent() - number of free blocks of each order, lately
- * @zone: the zone
- * @nr: number of naturally aligned blocks that are not part of a larger one
- *
- * For heuristics that ask again and again: counts anew only after a tenth of a
- * second, and only on one CPU at a time.
- */
-void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS])
-{
-	struct zone_llfree *zl = zone->llfree;
-	unsigned long flags;
-	unsigned int order;
-
-	if (time_after_eq(jiffies, READ_ONCE(zl->counted_at) + COUNT_RECENT) &&
-	    spin_trylock_irqsave(&zl->count_lock, flags)) {
-		zf_count(zone, -1, nr);
-		for (order = 0; order < NR_PAGE_ORDERS; order++)
-			WRITE_ONCE(zl->counted[order], nr[order]);
-		WRITE_ONCE(zl->counted_at, jiffies);
-		spin_unlock_irqrestore(&zl->count_lock, flags);
-		return;
-	}
-	for (order = 0; order < NR_PAGE_ORDERS; order++)
-		nr[order] = READ_ONCE(zl->counted[order]);
-}
-
-/**
- * zf_nr_free_huge() - entirely free naturally aligned blocks of 2 MiB
- * @zone: the zone
- *
- * Return: number of blocks, without those in reserves
- */
-unsigned long zf_nr_free_huge(const struct zone *zone)
-{
-	long nr = atomic_long_read(&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
-
-	return max(nr, 0L);
-}
-
-/* ---- What is in use, and whether all of it adds up ---- */
-
-/* Attempts to find nobody between two steps of an operation */
-#define VALIDATE_TRIES	20
-
-/**
- * struct zf_report - what a check of a zone found
- * @zone: the zone
- * @managed: pages that the zone manages
- * @counted: what its counter says is free
- * @free: pages that are free
- * @used: pages in use, those in per-CPU lists included
- * @pcp: pages in per-CPU lists
- * @unaccepted: pages that are counted as free but not accepted yet
- * @fault: what does not add up
- */
-struct zf_report {
-	struct zone *zone;
-	unsigned long managed;
-	unsigned long counted;
-	unsigned long free;
-	unsigned long used;
-	unsigned long pcp;
-	unsigned long unaccepted;
-	struct llfree_fault fault;
-};
-
-static int report_fault(struct zf_report *report, const char *what,
-			unsigned long pfn, long expected, long found)
-{
-	report->fault.what = what;
-	report->fault.frame = pfn;
-	report->fault.expected = expected;
-	report->fault.found = found;
-	return -EUCLEAN;
-}
-
-/* Compare with struct page: what is free must not look used. */
-static int validate_pages(struct zf_report *report)
-{
-	struct zone *zone = report->zone;
-	struct llfree *llf = &zone->llfree->core;
-	unsigned long pfn;
-	struct page *page;
-
-	for (pfn = zone->zone_start_pfn; pfn < zone_end_pfn(zone); pfn++) {
-		bool free = llfree_free_mask(llf, pfn) &
-			    BIT_ULL(pfn % LLFREE_ROW_FRAMES);
-
-		page = pfn_to_online_page(pfn);
-		if (!page || page_zone(page) != zone) {
-			if (free)
-				return report_fault(report, "free page is not in the zone",
-						    pfn, 0, 1);
-			continue;
-		}
-		if (!free) {
-			report->used += !PageReserved(page);
-			continue;
-		}
-		report->free++;
-		if (page_count(page) || atomic_read(&page->_mapcount) != -1 ||
-		    PageReserved(page) || PageLRU(page))
-			return report_fault(report, "free page is in use", pfn,
-					    0, page_count(page));
-	}
-	return 0;
-}
-
-static int validate_zone(void *data)
-{
-	struct zf_report *report = data;
-	struct zone *zone = report->zone;
-	struct llfree_stats stats;
-	long counted;
-	int cpu, ret;
-
-	memset(&report->fault, 0, sizeof(report->fault));
-	report->free = 0;
-	report->used = 0;
-	report->pcp = 0;
-	report->managed = zone_managed_pages(zone);
-	report->unaccepted = 0;
-#ifdef CONFIG_UNACCEPTED_MEMORY
-	report->unaccepted = zone_page_state_snapshot(zone, NR_UNACCEPTED);
-#endif
-	for_each_online_cpu(cpu)
-		report->pcp += per_cpu_ptr(zone->per_cpu_pageset, cpu)->count;
-
-	ret = llfree_validate(&zone->llfree->core, &report->fault);
-	if (ret)
-		return ret;
-
-	llfree_stats_exact(&zone->llfree->core, &stats);
-	counted = zone_page_state_snapshot(zone, NR_FREE_PAGES);
-	report->counted = counted;
-	counted -= report->unaccepted;
-	counted += stats.frames[LLFREE_VIEW_ISOLATED];
-	if (zf_nr_free_huge(zone) != stats.huge[LLFREE_VIEW_NORMAL])
-		return report_fault(report, "entirely free blocks",
-				    zone->zone_start_pfn,
-				    stats.huge[LLFREE_VIEW_NORMAL],
-				    zf_nr_free_huge(zone));
-	if (zf_nr_free_highatomic(zone) != stats.frames[LLFREE_VIEW_HIGHATOMIC])
-		return report_fault(report, "free highatomic pages",
-				    zone->zone_start_pfn,
-				    stats.frames[LLFREE_VIEW_HIGHATOMIC],
-				    zf_nr_free_highatomic(zone));
-
-	touch_nmi_watchdog();
-	ret = validate_pages(report);
-	touch_nmi_watchdog();
-	if (ret)
-		return ret;
-	if (counted != report->free)
-		return report_fault(report, "NR_FREE_PAGES", zone->zone_start_pfn,
-				    report->free, counted);
-	if (report->free + report->used != report->managed)
-		return report_fault(report, "free and used pages are not all managed ones",
-				    zone->zone_start_pfn, report->managed,
-				    report->free + report->used);
-	return 0;
-}
-
-static int validate_show(struct seq_file *m, void *unused)
-{
-	struct zf_report report = { };
-	struct zone *zone;
-	int bad = 0, tries, ret;
-
-	drain_all_pages(NULL);
-	for_each_populated_zone(zone) {
-		report.zone = zone;
-		/*
-		 * With all CPUs stopped, only a task that was preempted
-		 * between two steps can make a sound zone look otherwise.
-		 */
-		for (tries = 0; tries < VALIDATE_TRIES; tries++) {
-			ret = stop_machine(validate_zone, &report, NULL);
-			if (!ret)
-				break;
-			msleep(20);
-		}
-		seq_printf(m, "Node %d, zone %8s: managed %lu free %lu used %lu pcp %lu: ",
-			   zone_to_nid(zone), zone->name, report.managed,
-			   report.free, report.used, report.pcp);
-		if (!ret) {
-			seq_puts(m, "ok\n");
-			continue;
-		}
-		bad++;
-		if (report.fault.what)
-			seq_printf(m, "FAILED %s pfn=%#lx expected=%ld found=%ld\n",
-				   report.fault.what, report.fault.frame,
-				   report.fault.expected, report.fault.found);
-		else
-			seq_printf(m, "FAILED error %d\n", ret);
-	}
-	seq_puts(m, bad ? "FAILED\n" : "ok\n");
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(validate);
-
-/* ---- A picture of memory, with either allocator ---- */
-
-/* Free pages of a block as the buddy allocator marks them */
-static unsigned int buddy_nr_free(struct zone *zone, unsigned long pfn)
-{
-	unsigned long start = ALIGN_DOWN(pfn, LLFREE_CHILD_FRAMES);
-	unsigned long end = min(start + LLFREE_CHILD_FRAMES,
-				zone_end_pfn(zone));
-	unsigned int order, free = 0;
-	struct page *page;
-
-	/* Free blocks that are larger begin before it. */
-	for (order = LLFREE_CHILD_ORDER; order <= MAX_PAGE_ORDER; order++) {
-		page = pfn_to_online_page(ALIGN_DOWN(start, 1UL << order));
-		if (page && page_zone(page) == zone && PageBuddy(page) &&
-		    buddy_order_unsafe(page) == order)
-			return LLFREE_CHILD_FRAMES;
-	}
-
-	start = max(start, zone->zone_start_pfn);
-	page = pfn_to_online_page(start);
-	if (!page)
-		return 0;
-	for (pfn = start; pfn < end; pfn += 1UL << order) {
-		page = pfn_to_page(pfn);
-		order = 0;
-		if (page_zone(page) != zone || !PageBuddy(page))
-			continue;
-		/* It may be something else by now. */
-		order = min(buddy_order_unsafe(page), LLFREE_CHILD_ORDER);
-		free += min(1UL << order, end - pfn);
-	}
-	return free;
-}
-
-static bool zf_child(struct zone *zone, unsigned long pfn,
-		     struct llfree_child *child)
-{
-	const struct llfree *llf = &zone->llfree->core;
-
-	/* The first one need not begin where the zone does. */
-	return !llfree_child(llf, max(pfn, llf->first), child) &&
-	       (child->frame ^ pfn) < LLFREE_CHILD_FRAMES;
-}
-
-/**
- * zf_nr_free_block() - number of free pages in a block of 2 MiB
- * @zone: the zone
- * @pfn: any pfn of the block
- *
- * Works with either allocator; without CONFIG_LLFREE there is no such function.
- * With the buddy allocator it looks at each page, and nothing keeps that from
- * changing meanwhile. Pages in per-CPU lists are not free.
- *
- * Context: any.
- *
- * Return: number of pages
- */
-unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn)
-{
-	struct llfree_child child;
-
-	if (!zf_active())
-		return buddy_nr_free(zone, pfn);
-	return zf_child(zone, pfn, &child) ? child.free : 0;
-}
-EXPORT_SYMBOL_GPL(zf_nr_free_block);
-
-/* What its pages are for, as text */
-static const char *map_class(struct zone *zone, unsigned long pfn,
-			     unsigned int free)
-{
-	static const char * const classes[] = {
-		[LLFREE_CLASS_UNMOVABLE] = "unmovable",
-		[LLFREE_CLASS_MOVABLE] = "movable",
-		[LLFREE_CLASS_RECLAIMABLE] = "reclaimable",
-		[LLFREE_CLASS_HUGE] = "huge",
-		[LLFREE_CLASS_LARGE] = "unmovable",
-	};
-	enum llfree_view view = LLFREE_VIEW_NORMAL;
-	unsigned int class = LLFREE_CLASS_UNMOVABLE;
-	struct llfree_child child;
-	struct page *page;
-	int migratetype;
-
-	if (!zf_active()) {
-		page = pfn_to_online_page(max(pfn, zone->zone_start_pfn));
-		if (page) {
-			migratetype = get_pageblock_migratetype(page);
-			view = zf_view(migratetype);
-			if (migratetype < MIGRATE_PCPTYPES)
-				class = migratetype;
-		}
-	} else if (zf_child(zone, pfn, &child)) {
-		view = child.view;
-		class = child.class;
-	}
-
-	switch (view) {
-	case LLFREE_VIEW_HIGHATOMIC:
-		return "highatomic";
-	case LLFREE_VIEW_CMA:
-		return "cma";
-	case LLFREE_VIEW_ISOLATED:
-		return "isolate";
-	default:
-		/* A tree that has just become free has no class. */
-		return free == LLFREE_CHILD_FRAMES || class >= LLFREE_NR_CLASSES ?
-		       "free" : classes[class];
-	}
-}
-
-/* Line @pos is the head of a zone, or the block @pfn of it. */
-static struct zone *map_zone(loff_t pos, unsigned long *pfn, bool *head)
-{
-	struct zone *zone;
-
-	for_each_populated_zone(zone) {
-		unsigned long start = ALIGN_DOWN(zone->zone_start_pfn,
-						 LLFREE_CHILD_FRAMES);
-		unsigned long nr = DIV_ROUND_UP(zone_end_pfn(zone) - start,
-						LLFREE_CHILD_FRAMES);
-
-		*head = !pos;
-		if (pos <= nr) {
-			*pfn = start + (*head ? 0 : pos - 1) *
-			       LLFREE_CHILD_FRAMES;
-			return zone;
-		}
-		pos -= nr + 1;
-	}
-	return NULL;
-}
-
-static void *map_start(struct seq_file *m, loff_t *pos)
-{
-	unsigned long pfn;
-	bool head;
-
-	return map_zone(*pos, &pfn, &head) ? pos : NULL;
-}
-
-static void *map_next(struct seq_file *m, void *v, loff_t *pos)
-{
-	++*pos;
-	cond_resched();
-	return map_start(m, pos);
-}
-
-static void map_stop(struct seq_file *m, void *v)
-{
-}
-
-static int map_show(struct seq_file *m, void *v)
-{
-	unsigned int free;
-	struct zone *zone;
-	unsigned long pfn;
-	bool head;
-
-	zone = map_zone(*(loff_t *)v, &pfn, &head);
-	if (!zone)
-		return 0;
-	if (head) {
-		seq_printf(m, "zone %d %s %lu %lu\n", zone_to_nid(zone),
-			   zone->name, pfn,
-			   DIV_ROUND_UP(zone_end_pfn(zone) - pfn,
-					LLFREE_CHILD_FRAMES));
-		return 0;
-	}
-	free = zf_nr_free_block(zone, pfn);
-	seq_printf(m, "%lu %u %s\n", pfn, free, map_class(zone, pfn, free));
-	return 0;
-}
-
-static const struct seq_operations map_sops = {
-	.start = map_start,
-	.next = map_next,
-	.stop = map_stop,
-	.show = map_show,
-};
-DEFINE_SEQ_ATTRIBUTE(map);
-
-static ssize_t allocator_show(struct kobject *kobj, struct kobj_attribute *attr,
-			      char *buf)
-{
-	return sysfs_emit(buf, "%s\n", zf_active() ? "llfree" : "buddy");
-}
-
-static struct kobj_attribute allocator_attr = __ATTR_RO(allocator);
-
-static int __init zf_sysfs_init(void)
-{
-	struct kobject *dir;
-	struct dentry *debug;
-
-	pr_info("zones are kept by %s\n",
-		zf_active() ? "LLFree" : "the buddy allocator");
-	dir = kobject_create_and_add("page_alloc", mm_kobj);
-	if (!dir)
-		return -ENOMEM;
-	debug = debugfs_create_dir("page_alloc", NULL);
-	debugfs_create_file("map", 0400, debug, NULL, &map_fops);
-	if (zf_active())
-		debugfs_create_file("validate", 0400, debug, NULL,
-				    &validate_fops);
-	return sysfs_create_file(dir, &allocator_attr.attr);
-}
-late_initcall(zf_sysfs_init);
 
 #include "llfree_kunit.h"

@@ -17,9 +17,10 @@
 #define __MM_ZONE_FREE_H
 
 #include <linux/jump_label.h>
-#include <linux/llfree.h>
 #include <linux/minmax.h>
 #include <linux/mmzone.h>
+#include <linux/preempt.h>
+#include <linux/spinlock.h>
 
 /* Flags of zf_claim(), zf_claim_range() and zf_next_block() */
 /* Also take from isolated pageblocks. */
@@ -33,10 +34,13 @@
 /* Only pageblocks of MIGRATE_HIGHATOMIC */
 #define ZF_HIGHATOMIC		0x10
 
+/* Entirely free blocks of this order have a counter. */
+#define ZF_COUNTED_ORDER	9
+
 /*
  * Frees on their way to the zone, gathered by word: pages of one word go back
  * in one step, and some steps are counted in one. Private to its user. Only words
- * whose bit is in @used are valid, and with any of them @delta: of those that had
+ * whose bit is in @used are valid, and with any of them @counts: of those that had
  * to make room.
  */
 #define ZF_BATCH_WORDS		8
@@ -44,8 +48,8 @@
 #define ZF_BATCH_PAGES		256
 
 struct zf_batch {
-	struct llfree_delta delta;
 	unsigned int used;
+	u32 counts[9];
 	struct {
 		unsigned long pfn;
 		u64 mask;
@@ -72,7 +76,7 @@ static __always_inline bool zf_active(void)
 #endif
 
 /* Life cycle */
-int zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr);
+void zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr);
 void zf_percpu_init(struct zone *zone);
 void zf_drain(struct zone *zone, int cpu);
 
@@ -97,9 +101,20 @@ unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
 
 /* Pageblocks; the caller holds zone->lock, which serialises changes of views */
 long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype);
+bool zf_hide_block(struct zone *zone, unsigned long pfn);
+
+/* Pageblocks; these take zone->lock themselves */
+void zf_init_cma_block(struct zone *zone, unsigned long pfn);
+bool zf_unreserve_highatomic(struct zone *zone, int migratetype);
+
+/* Free page reporting */
+void zf_free_reported(struct zone *zone, unsigned long pfn, unsigned int order,
+		      bool reported);
 
 /* Queries */
 int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable);
+bool zf_wait_stable(const struct zone *zone, unsigned long pfn,
+		    unsigned long end);
 int zf_free_order(const struct zone *zone, unsigned long pfn);
 unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 			    unsigned long limit, unsigned int min_free,
@@ -110,6 +125,7 @@ void zf_count(const struct zone *zone, int migratetype,
 	      unsigned long nr[NR_PAGE_ORDERS]);
 void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS]);
 unsigned long zf_nr_free_huge(const struct zone *zone);
+unsigned int zf_extfrag_huge(struct zone *zone);
 
 /* With either allocator */
 unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn);
@@ -121,6 +137,17 @@ unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn);
 static inline unsigned long zf_nr_free_highatomic(const struct zone *zone)
 {
 	return max_t(long, READ_ONCE(zone->nr_free_highatomic), 0);
+}
+
+/*
+ * Take zone->lock if it is free, for changes that are not worth waiting for.
+ * Neither an NMI nor a hardirq of PREEMPT_RT, where it sleeps, may do that.
+ */
+static inline bool zf_trylock(struct zone *zone, unsigned long *flags)
+{
+	if (in_nmi() || (IS_ENABLED(CONFIG_PREEMPT_RT) && in_hardirq()))
+		return false;
+	return spin_trylock_irqsave(&zone->lock, *flags);
 }
 
 /* In mm/page_alloc.c: raise watermarks after a fallback as buddy does */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the files mm/llfree*.c share. Other files use mm/zone_free.h.
+ */
+#ifndef __MM_LLFREE_H
+#define __MM_LLFREE_H
+
+#include <linux/cache.h>
+#include <linux/kcsan-checks.h>
+#include <linux/llfree.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/page-isolation.h>
+#include <linux/vmstat.h>
+
+#include "internal.h"
+#include "page_reporting.h"
+
+/**
+ * struct zone_llfree - the free pages of a zone
+ * @core: the allocator
+ * @nr_huge: entirely free children, by view
+ * @counted: numbers of free blocks that zf_count_recent() reports
+ * @counted_at: when they were counted, in jiffies
+ * @counting: a CPU is counting
+ */
+struct zone_llfree {
+	struct llfree core;
+	atomic_long_t nr_huge[LLFREE_NR_VIEWS] ____cacheline_aligned_in_smp;
+	unsigned long counted[NR_PAGE_ORDERS];
+	unsigned long counted_at;
+	atomic_t counting;
+};
+
+static inline enum llfree_view zf_view(int migratetype)
+{
+	if (is_migrate_highatomic(migratetype))
+		return LLFREE_VIEW_HIGHATOMIC;
+	if (is_migrate_cma(migratetype))
+		return LLFREE_VIEW_CMA;
+	if (is_migrate_isolate(migratetype))
+		return LLFREE_VIEW_ISOLATED;
+	return LLFREE_VIEW_NORMAL;
+}
+
+/*
+ * Are pages grouped by mobility? Where there are fewer trees than classes, they
+ * would just change hands all the time, and each time count as fragmentation.
+ */
+static inline bool zf_grouped(const struct llfree *llf)
+{
+	return likely(!page_group_by_mobility_disabled &&
+		      llf->nr_trees >= LLFREE_NR_CLASSES);
+}
+
+static inline int class_migratetype(unsigned int class)
+{
+	switch (class) {
+	case LLFREE_CLASS_HUGE:
+		return MIGRATE_MOVABLE;
+	case LLFREE_CLASS_LARGE:
+		return MIGRATE_UNMOVABLE;
+	default:
+		return class;
+	}
+}
+
+void zf_account_views(struct zone *zone, const struct llfree_delta *delta);
+
+void zf_count_init(struct zone_llfree *zl);
+
+/* Might a block of this order be found in pageblocks of a view? */
+static __always_inline bool zf_view_has_order(const struct zone *zone,
+					      unsigned int order,
+					      enum llfree_view view)
+{
+	if (!llfree_may_have_order(&zone->llfree->core, order, view))
+		return false;
+	if (order < LLFREE_CHILD_ORDER)
+		return true;
+	return atomic_long_read(&zone->llfree->nr_huge[view]) >=
+	       1L << (order - LLFREE_CHILD_ORDER);
+}
+
+/* Bring what an operation changed to the counters of the zone. */
+static __always_inline void zf_account(struct zone *zone,
+				       const struct llfree_delta *delta)
+{
+	const s32 *frames = delta->frames, *huge = delta->huge;
+
+	BUILD_BUG_ON(LLFREE_ALLOC_VIEWS != 3);
+
+	if (unlikely(frames[LLFREE_VIEW_CMA] | frames[LLFREE_VIEW_HIGHATOMIC] |
+		     huge[LLFREE_VIEW_CMA] | huge[LLFREE_VIEW_HIGHATOMIC])) {
+		zf_account_views(zone, delta);
+		return;
+	}
+	if (likely(frames[LLFREE_VIEW_NORMAL]))
+		mod_zone_page_state(zone, NR_FREE_PAGES,
+				    frames[LLFREE_VIEW_NORMAL]);
+	if (huge[LLFREE_VIEW_NORMAL]) {
+		atomic_long_add(huge[LLFREE_VIEW_NORMAL],
+				&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
+		if (huge[LLFREE_VIEW_NORMAL] > 0)
+			page_reporting_notify_free(LLFREE_CHILD_ORDER);
+	}
+}
+
+/*
+ * Nobody else has a hand on a page that we are about to hand out, or were just
+ * given: KCSAN reports who does, and a page with two owners sooner or later is
+ * on its way in or out for one while the other uses it.
+ *
+ * Owners change page->flags all the time. Who looks for pages to migrate, or
+ * at all pages, reads them, and mapping and compound_head, without a reference,
+ * so there only writes tell. Nobody but the owner touches page->private, which
+ * is what allocation initialises and slabs, page tables and swap use.
+ */
+static inline void zf_check_exclusive(unsigned long pfn, unsigned long nr)
+{
+	struct page *page;
+
+	/* A bad free may name anything. */
+	if (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE) || !pfn_valid(pfn))
+		return;
+	for (page = pfn_to_page(pfn); nr; nr--, page++) {
+		ASSERT_EXCLUSIVE_WRITER(page->flags);
+		ASSERT_EXCLUSIVE_ACCESS(page->private);
+	}
+}
+
+#endif /* __MM_LLFREE_H */

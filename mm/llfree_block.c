@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree in zones: exact blocks of pages, and the migratetype of pageblocks.
+ *
+ * For page isolation, CMA, compaction, memory failure and free page reporting.
+ */
+#include <linux/iopoll.h>
+#include <linux/llfree.h>
+#include <linux/mm.h>
+#include <linux/page-isolation.h>
+
+#include "internal.h"
+#include "llfree.h"
+#include "zone_free.h"
+
+/* ---- Claims ---- */
+
+static unsigned int claim_flags(unsigned int flags)
+{
+	return flags & ZF_HIDDEN ? LLFREE_CLAIM_HIDDEN : 0;
+}
+
+/**
+ * zf_claim() - allocate exactly this block of pages
+ * @zone: the zone
+ * @pfn: first pfn, aligned to the size of the block
+ * @order: 0..MAX_PAGE_ORDER
+ * @flags: ZF_HIDDEN
+ *
+ * Return: false if not all of it is free, or isolated
+ */
+bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
+	      unsigned int flags)
+{
+	struct llfree_delta delta = { };
+	int ret;
+
+	ret = llfree_claim(&zone->llfree->core, pfn, order, claim_flags(flags),
+			   &delta);
+	zf_account(zone, &delta);
+	if (!ret)
+		zf_check_exclusive(pfn, 1UL << order);
+	return !ret;
+}
+
+static void claimed_add(unsigned long pfn, unsigned int order,
+			struct list_head lists[NR_PAGE_ORDERS])
+{
+	struct page *page = pfn_to_page(pfn);
+
+	zf_check_exclusive(pfn, 1UL << order);
+	set_page_private(page, order);
+	list_add_tail(&page->lru, &lists[order]);
+}
+
+/* Add the pages of a word as naturally aligned blocks. */
+static void claimed_add_row(unsigned long pfn, u64 mask,
+			    struct list_head lists[NR_PAGE_ORDERS])
+{
+	unsigned int bit, order;
+	u64 run;
+
+	while (mask) {
+		bit = __ffs64(mask);
+		run = mask >> bit;
+		run = ~run ? __ffs64(~run) : LLFREE_ROW_FRAMES;
+		order = ilog2(run);
+		if (bit)
+			order = min_t(unsigned int, order, __ffs(bit));
+		claimed_add(pfn + bit, order, lists);
+		if (order == LLFREE_ROW_ORDER)
+			break;
+		mask &= ~(((1ULL << (1U << order)) - 1) << bit);
+	}
+}
+
+/* Largest order above a word that is free and fits at @pfn */
+static unsigned int claim_order(struct llfree *llf, unsigned long pfn,
+				unsigned long end, unsigned long want)
+{
+	int order = llfree_free_order(llf, pfn);
+
+	order = min_t(int, order, LLFREE_CHILD_ORDER);
+	while (order > LLFREE_ROW_ORDER &&
+	       (!IS_ALIGNED(pfn, 1UL << order) || end - pfn < (1UL << order) ||
+		want < (1UL << order)))
+		order--;
+	return max(order, 0);
+}
+
+/**
+ * zf_claim_range() - allocate what is free in a range of pages
+ * @zone: the zone
+ * @pfn: first pfn; on return, where the scan stopped
+ * @end: pfn after the last one, in the same pageblock
+ * @want: stop once there are that many pages
+ * @lists: blocks are added by lru to the list of their order, which is in
+ *	page_private() too
+ * @flags: ZF_HIDDEN, ZF_STRICT
+ *
+ * With ZF_STRICT what is not free is where it stops, and @want is ignored.
+ *
+ * Return: number of pages that were allocated
+ */
+unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
+			     unsigned long end, unsigned long want,
+			     struct list_head lists[NR_PAGE_ORDERS],
+			     unsigned int flags)
+{
+	struct llfree *llf = &zone->llfree->core;
+	const bool strict = flags & ZF_STRICT;
+	struct llfree_delta delta = { };
+	unsigned long row, next, total = 0;
+	unsigned int order;
+	u64 mask, free, got;
+
+	if (strict)
+		want = ULONG_MAX;
+	while (*pfn < end && total < want) {
+		order = claim_order(llf, *pfn, end, want - total);
+		if (order > LLFREE_ROW_ORDER &&
+		    !llfree_claim(llf, *pfn, order, claim_flags(flags),
+				  &delta)) {
+			claimed_add(*pfn, order, lists);
+			total += 1UL << order;
+			*pfn += 1UL << order;
+			continue;
+		}
+
+		row = ALIGN_DOWN(*pfn, LLFREE_ROW_FRAMES);
+		next = min(row + LLFREE_ROW_FRAMES, end);
+		mask = GENMASK_ULL(next - row - 1, *pfn - row);
+		free = llfree_free_mask(llf, row) & mask;
+		if (hweight64(free) > want - total) {
+			while (hweight64(free) > want - total)
+				free &= ~(1ULL << (fls64(free) - 1));
+			next = row + fls64(free);
+		}
+		got = 0;
+		if (free && llfree_claim_row(llf, row, free, claim_flags(flags),
+					     &got, &delta) > 0) {
+			claimed_add_row(row, got, lists);
+			total += hweight64(got);
+		}
+		if (strict && got != mask) {
+			*pfn = row + __ffs64(mask & ~got);
+			break;
+		}
+		*pfn = next;
+	}
+	zf_account(zone, &delta);
+	return total;
+}
+
+/* ---- Pageblocks ---- */
+
+/**
+ * zf_set_block() - change the migratetype of a pageblock
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock
+ * @migratetype: the new migratetype
+ *
+ * Free pages of the block go along. While flags and view differ for a moment,
+ * the flags never say that pages are to be had which are hidden already.
+ *
+ * Context: caller holds zone->lock.
+ *
+ * Return: number of free pages in the block; -EBUSY if not all of the pageblock
+ *	is in the zone
+ */
+long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype)
+{
+	unsigned long start = pageblock_start_pfn(pfn);
+	unsigned long end = pageblock_end_pfn(pfn);
+	struct llfree *llf = &zone->llfree->core;
+	enum llfree_view view = zf_view(migratetype);
+	struct llfree_delta delta = { };
+	long nr;
+
+	lockdep_assert_held(&zone->lock);
+
+	if (!zone_spans_pfn(zone, start) || !zone_spans_pfn(zone, end - 1))
+		return -EBUSY;
+
+	if (view == LLFREE_VIEW_NORMAL)
+		set_pageblock_migratetype(pfn_to_page(start), migratetype);
+	for (pfn = start; pfn < end; pfn += LLFREE_CHILD_FRAMES)
+		llfree_set_view(llf, pfn, view, &delta);
+	if (view != LLFREE_VIEW_NORMAL)
+		set_pageblock_migratetype(pfn_to_page(start), migratetype);
+	nr = zf_block_free(zone, start, false);
+	zf_account(zone, &delta);
+	return nr;
+}
+
+/**
+ * zf_hide_block() - let nothing be allocated from a pageblock
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock
+ *
+ * Free pages of the block are hidden as those of MIGRATE_ISOLATE are, but its
+ * migratetype stays. The caller looks through the block, and then calls
+ * zf_set_block(): with MIGRATE_ISOLATE, or with the old migratetype.
+ *
+ * Context: caller holds zone->lock.
+ *
+ * Return: false if not all of the pageblock is in the zone
+ */
+bool zf_hide_block(struct zone *zone, unsigned long pfn)
+{
+	unsigned long start = pageblock_start_pfn(pfn);
+	unsigned long end = pageblock_end_pfn(pfn);
+	struct llfree_delta delta = { };
+
+	lockdep_assert_held(&zone->lock);
+
+	if (!zone_spans_pfn(zone, start) || !zone_spans_pfn(zone, end - 1))
+		return false;
+	for (pfn = start; pfn < end; pfn += LLFREE_CHILD_FRAMES)
+		llfree_set_view(&zone->llfree->core, pfn, LLFREE_VIEW_ISOLATED,
+				&delta);
+	zf_account(zone, &delta);
+	return true;
+}
+
+/**
+ * zf_init_cma_block() - make a pageblock one of MIGRATE_CMA
+ * @zone: the zone
+ * @pfn: first pfn of the pageblock, whose pages are allocated
+ *
+ * Pages that are freed from now on are free for requests that may use CMA.
+ *
+ * Context: takes zone->lock.
+ */
+void zf_init_cma_block(struct zone *zone, unsigned long pfn)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&zone->lock, flags);
+	WARN_ON_ONCE(zf_set_block(zone, pfn, MIGRATE_CMA) != 0);
+	spin_unlock_irqrestore(&zone->lock, flags);
+}
+
+/**
+ * zf_unreserve_highatomic() - give one highatomic pageblock back
+ * @zone: the zone
+ * @migratetype: what the pageblock becomes
+ *
+ * Takes the first pageblock with free pages. If another CPU gives that one back
+ * first, the search goes on behind it.
+ *
+ * Context: takes zone->lock.
+ *
+ * Return: true if the block had free pages
+ */
+bool zf_unreserve_highatomic(struct zone *zone, int migratetype)
+{
+	unsigned long end = zone_end_pfn(zone), pfn = zone->zone_start_pfn;
+	unsigned long flags;
+	long free = 0;
+
+	if (!zf_nr_free_highatomic(zone))
+		return false;
+	while (free <= 0) {
+		pfn = zf_next_block(zone, pfn, end, 1, pageblock_nr_pages,
+				    ZF_HIGHATOMIC);
+		if (pfn >= end)
+			return false;
+
+		spin_lock_irqsave(&zone->lock, flags);
+		if (is_migrate_highatomic(get_pageblock_migratetype(pfn_to_page(pfn)))) {
+			free = zf_set_block(zone, pfn, migratetype);
+			zone->nr_reserved_highatomic -=
+				min(pageblock_nr_pages,
+				    zone->nr_reserved_highatomic);
+		}
+		spin_unlock_irqrestore(&zone->lock, flags);
+		pfn = pageblock_end_pfn(pfn);
+	}
+	return true;
+}
+
+/* How long an operation that began before may take to end, and how often to ask */
+#define STABLE_TIMEOUT_US	(100 * USEC_PER_MSEC)
+#define STABLE_POLL_US		20
+
+/**
+ * zf_wait_stable() - wait until no operation is under way in isolated pageblocks
+ * @zone: the zone
+ * @pfn: first pfn
+ * @end: pfn after the last one
+ *
+ * An allocation or free that began before the pageblocks were isolated runs with
+ * preemption off, so that this takes no long time. A free that begins later may
+ * be under way when the function returns.
+ *
+ * Context: task; may sleep, so the caller holds no spinlock.
+ *
+ * Return: false if the time is over
+ */
+bool zf_wait_stable(const struct zone *zone, unsigned long pfn,
+		    unsigned long end)
+{
+	int free;
+
+	might_sleep();
+	for (pfn = pageblock_start_pfn(pfn); pfn < end; pfn += pageblock_nr_pages)
+		if (read_poll_timeout(zf_block_free, free, free != -EAGAIN,
+				      STABLE_POLL_US, STABLE_TIMEOUT_US, false,
+				      zone, pfn, true))
+			return false;
+	return true;
+}
+
+/**
+ * zf_free_reported() - free a block after free page reporting
+ * @zone: the zone
+ * @pfn: first pfn
+ * @order: pageblock_order or more
+ * @reported: the hypervisor knows that the pages are not used
+ *
+ * Any use of the pages removes the mark that they are reported. Free page
+ * reporting is not notified of the pages.
+ */
+void zf_free_reported(struct zone *zone, unsigned long pfn, unsigned int order,
+		      bool reported)
+{
+	struct llfree *llf = &zone->llfree->core;
+	struct llfree_delta delta = { };
+	unsigned long end = pfn + (1UL << order);
+
+	zf_check_exclusive(pfn, 1UL << order);
+	if (WARN_ON_ONCE(llfree_put(llf, LLFREE_NO_SLOT, pfn, order, &delta)))
+		return;
+	zf_account_views(zone, &delta);
+	for (; reported && pfn < end; pfn += LLFREE_CHILD_FRAMES)
+		llfree_set_reported(llf, pfn);
+}

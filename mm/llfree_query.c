@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree in zones: what is free, of which order, and where.
+ */
+#include <linux/llfree.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/vmstat.h>
+
+#include "internal.h"
+#include "llfree.h"
+#include "zone_free.h"
+
+/* ---- Queries ---- */
+
+/**
+ * zf_block_free() - number of free pages in a pageblock
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock
+ * @stable: say -EAGAIN while an allocation or free is under way. To be polled
+ *	for an isolated pageblock, without zone->lock.
+ *
+ * Return: number of free pages, or -EAGAIN
+ */
+int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable)
+{
+	const struct llfree *llf = &zone->llfree->core;
+	unsigned long end = pageblock_end_pfn(pfn);
+	struct llfree_child child;
+	int free = 0, ret;
+
+	pfn = max(pageblock_start_pfn(pfn), llf->first);
+	for (; pfn < end; pfn = llfree_next_child(pfn)) {
+		if (stable) {
+			ret = llfree_child_stable(llf, pfn);
+			if (ret == -EAGAIN)
+				return ret;
+		}
+		if (!llfree_child(llf, pfn, &child))
+			free += child.free;
+	}
+	return free;
+}
+
+/**
+ * zf_free_order() - is a page free, and in how large a block?
+ * @zone: the zone
+ * @pfn: any pfn
+ *
+ * Return: order of the largest naturally aligned free block around @pfn; -1 if
+ *	it is allocated or not in the zone
+ */
+int zf_free_order(const struct zone *zone, unsigned long pfn)
+{
+	return zone->llfree ? llfree_free_order(&zone->llfree->core, pfn) : -1;
+}
+
+/**
+ * zf_next_block() - find a pageblock by the number of its free pages
+ * @zone: the zone
+ * @pfn: any pfn of the pageblock to start with
+ * @limit: pfn at which to stop; with ZF_BACKWARD, no block below it is found.
+ *	Not the first pfn of a pageblock then, to tell none from that one.
+ * @min_free: fewest free pages
+ * @max_free: most free pages
+ * @flags: ZF_BACKWARD, ZF_UNREPORTED, ZF_HIGHATOMIC. Without ZF_HIGHATOMIC the
+ *	pageblock is one that movable pages may come from.
+ *
+ * Return: first pfn of the pageblock; @limit if there is none
+ */
+unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
+			    unsigned long limit, unsigned int min_free,
+			    unsigned int max_free, unsigned int flags)
+{
+	const struct llfree *llf = &zone->llfree->core;
+	long step = pageblock_nr_pages;
+	struct llfree_child child;
+	unsigned long at;
+	unsigned int free;
+	bool suits;
+
+	if (flags & ZF_BACKWARD)
+		step = -step;
+	for (pfn = pageblock_start_pfn(pfn);
+	     step > 0 ? pfn < limit : (long)pfn >= (long)limit; pfn += step) {
+		free = 0;
+		suits = true;
+		for (at = pfn; at < pfn + pageblock_nr_pages;
+		     at += LLFREE_CHILD_FRAMES) {
+			if (at + LLFREE_CHILD_FRAMES <= llf->first)
+				continue;
+			if (llfree_child(llf, max(at, llf->first), &child)) {
+				suits = false;
+				break;
+			}
+			free += child.free;
+			if (flags & ZF_HIGHATOMIC)
+				suits &= child.view == LLFREE_VIEW_HIGHATOMIC;
+			else
+				suits &= child.view == LLFREE_VIEW_NORMAL ||
+					 child.view == LLFREE_VIEW_CMA;
+			if (flags & ZF_UNREPORTED)
+				suits &= !child.reported;
+		}
+		if (suits && free >= min_free && free <= max_free)
+			return pfn;
+	}
+	return limit;
+}
+
+static noinline bool zf_other_has_order(const struct zone *zone,
+					unsigned int order,
+					unsigned int alloc_flags)
+{
+	return ((alloc_flags & ALLOC_CMA) &&
+		zone_page_state((struct zone *)zone, NR_FREE_CMA_PAGES) &&
+		zf_view_has_order(zone, order, LLFREE_VIEW_CMA)) ||
+	       ((alloc_flags & (ALLOC_HIGHATOMIC | ALLOC_OOM)) &&
+		zf_nr_free_highatomic(zone) &&
+		zf_view_has_order(zone, order, LLFREE_VIEW_HIGHATOMIC));
+}
+
+/**
+ * zf_has_order() - is there a block of this order to be had?
+ * @zone: the zone
+ * @order: 0..MAX_PAGE_ORDER
+ * @alloc_flags: ALLOC_CMA, ALLOC_HIGHATOMIC and ALLOC_OOM matter
+ *
+ * Takes constant time. Exact for order 9. For others, yes means that none
+ * looked for one in vain since the last one was freed.
+ *
+ * Return: whether it is worth trying
+ */
+bool zf_has_order(const struct zone *zone, unsigned int order,
+		  unsigned int alloc_flags)
+{
+	if (likely(zf_view_has_order(zone, order, LLFREE_VIEW_NORMAL)))
+		return true;
+	return zf_other_has_order(zone, order, alloc_flags);
+}
+
+static void zf_count_add(const struct llfree *llf, int view, int class,
+			 unsigned long nr[NR_PAGE_ORDERS])
+{
+	unsigned long add[LLFREE_NR_ORDERS];
+	unsigned int order;
+
+	llfree_count_orders(llf, view, class, add);
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		nr[order] += add[order];
+}
+
+/**
+ * zf_count() - number of free blocks of each order
+ * @zone: the zone
+ * @migratetype: of the pages that the blocks are kept for; negative for all
+ * @nr: number of naturally aligned blocks that are not part of a larger one
+ *
+ * Reads all there is, so this is nothing for a hot path.
+ */
+void zf_count(const struct zone *zone, int migratetype,
+	      unsigned long nr[NR_PAGE_ORDERS])
+{
+	const struct llfree *llf = &zone->llfree->core;
+	enum llfree_view view;
+	unsigned int class;
+
+	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
+	if (migratetype < 0) {
+		zf_count_add(llf, -1, -1, nr);
+		return;
+	}
+	view = zf_view(migratetype);
+	if (view != LLFREE_VIEW_NORMAL) {
+		zf_count_add(llf, view, -1, nr);
+		return;
+	}
+	/* One migratetype has it all if pages are not grouped by mobility. */
+	if (!zf_grouped(llf)) {
+		if (migratetype == (page_group_by_mobility_disabled ?
+				    MIGRATE_UNMOVABLE : MIGRATE_MOVABLE))
+			zf_count_add(llf, view, -1, nr);
+		return;
+	}
+	for (class = 0; class < LLFREE_NR_CLASSES; class++)
+		if (class_migratetype(class) == migratetype)
+			zf_count_add(llf, view, class, nr);
+	if (migratetype == MIGRATE_MOVABLE)
+		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
+}
+
+/* How old the numbers of zf_count_recent() may be */
+#define COUNT_RECENT	(HZ / 10)
+
+void zf_count_init(struct zone_llfree *zl)
+{
+	atomic_set(&zl->counting, 0);
+	zl->counted_at = 0;
+}
+
+/**
+ * zf_count_recent() - number of free blocks of each order, lately
+ * @zone: the zone
+ * @nr: number of naturally aligned blocks that are not part of a larger one
+ *
+ * For heuristics that ask again and again: counts anew only after a tenth of a
+ * second, and then on one CPU at a time. The others get the last numbers.
+ *
+ * Context: task.
+ */
+void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS])
+{
+	struct zone_llfree *zl = zone->llfree;
+	unsigned long at = smp_load_acquire(&zl->counted_at);
+	unsigned int order;
+
+	if (at && (time_before(jiffies, at + COUNT_RECENT) ||
+		   atomic_cmpxchg(&zl->counting, 0, 1))) {
+		for (order = 0; order < NR_PAGE_ORDERS; order++)
+			nr[order] = READ_ONCE(zl->counted[order]);
+		return;
+	}
+	zf_count(zone, -1, nr);
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		WRITE_ONCE(zl->counted[order], nr[order]);
+	/* Publishes the first numbers; pairs with the acquire above. */
+	smp_store_release(&zl->counted_at, jiffies ?: 1);
+	if (at)
+		atomic_set(&zl->counting, 0);
+}
+
+/**
+ * zf_nr_free_huge() - entirely free naturally aligned blocks of 2 MiB
+ * @zone: the zone
+ *
+ * Return: number of blocks, without those in reserves
+ */
+unsigned long zf_nr_free_huge(const struct zone *zone)
+{
+	long nr = atomic_long_read(&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
+
+	return max(nr, 0L);
+}
+
+/**
+ * zf_extfrag_huge() - free pages outside of entirely free blocks of 2 MiB
+ * @zone: the zone
+ *
+ * Takes constant time. Leaves out CMA and highatomic pageblocks.
+ *
+ * Return: percentage of the free pages
+ */
+unsigned int zf_extfrag_huge(struct zone *zone)
+{
+	unsigned long other, free, huge;
+
+	free = zone_page_state(zone, NR_FREE_PAGES);
+	huge = zf_nr_free_huge(zone) << LLFREE_CHILD_ORDER;
+	other = zone_page_state(zone, NR_FREE_CMA_PAGES) +
+		zf_nr_free_highatomic(zone);
+#ifdef CONFIG_UNACCEPTED_MEMORY
+	other += zone_page_state(zone, NR_UNACCEPTED);
+#endif
+	if (free <= other)
+		return 0;
+	free -= other;
+
+	return div_u64((free - min(free, huge)) * 100, free);
+}
