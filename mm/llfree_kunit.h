@@ -621,6 +621,226 @@ static void zone_small(struct kunit *test)
 		;
 }
 
+static void fake_set_block(unsigned long pfn, int migratetype)
+{
+	spin_lock_irq(&fake->zone.lock);
+	zf_set_block(&fake->zone, pfn, migratetype);
+	spin_unlock_irq(&fake->zone.lock);
+}
+
+static unsigned long fake_cma_free(void)
+{
+	return zone_page_state_snapshot(&fake->zone, NR_FREE_CMA_PAGES);
+}
+
+#ifdef CONFIG_MEMORY_ISOLATION
+/* A hidden block keeps its free pages to itself, also those freed later. */
+static void zone_isolate(struct kunit *test)
+{
+	const unsigned long block = pageblock_nr_pages;
+	struct zone *zone = &fake->zone;
+	unsigned long pfn = fake->pfn[1], at = pfn;
+	struct list_head lists[NR_PAGE_ORDERS];
+	struct page *page = pfn_to_page(pfn);
+	unsigned int order;
+
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		INIT_LIST_HEAD(&lists[order]);
+	fake_hand_over(test);
+	KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn + 8, 3, 0));
+	fake_set_block(pfn, MIGRATE_MOVABLE);
+	spin_lock_irq(&zone->lock);
+	KUNIT_EXPECT_TRUE(test, zf_hide_block(zone, pfn));
+	spin_unlock_irq(&zone->lock);
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(page), MIGRATE_MOVABLE);
+	KUNIT_EXPECT_EQ(test, fake_nr_free(), FAKE_PAGES - block);
+	zf_free(zone, pfn + 8, 3);
+	KUNIT_EXPECT_EQ(test, fake_nr_free(), FAKE_PAGES - block);
+	KUNIT_EXPECT_FALSE(test, zf_claim(zone, pfn, 0, 0));
+
+	/* Shown again, then isolated for good */
+	fake_set_block(pfn, MIGRATE_MOVABLE);
+	fake_check(test, FAKE_PAGES);
+	fake_set_block(pfn, MIGRATE_ISOLATE);
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(page), MIGRATE_ISOLATE);
+	KUNIT_EXPECT_TRUE(test, zf_wait_stable(zone, pfn, pfn + block));
+	KUNIT_EXPECT_EQ(test, zf_block_free(zone, pfn, true), block);
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE),
+			FAKE_PAGES - block);
+	KUNIT_EXPECT_EQ(test, fake_nr_free(), 0);
+
+	/* Exactly the wanted range can be taken, aligned or not. */
+	at = pfn + 3;
+	KUNIT_EXPECT_EQ(test, zf_claim_range(zone, &at, pfn + block - 5, 0, lists,
+					     ZF_STRICT | ZF_HIDDEN), block - 8);
+	KUNIT_EXPECT_EQ(test, at, pfn + block - 5);
+	KUNIT_EXPECT_EQ(test, zf_block_free(zone, pfn, true), 8);
+	KUNIT_EXPECT_FALSE(test, zf_claim(zone, pfn + 3, 0, ZF_HIDDEN));
+	fake_set_block(pfn, MIGRATE_MOVABLE);
+	fake_check(test, 8);
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE), 8);
+}
+#endif
+
+#ifdef CONFIG_CMA
+/* Requests that may use CMA pageblocks do so first while these have most pages. */
+static void zone_cma(struct kunit *test)
+{
+	const unsigned long block = pageblock_nr_pages;
+	struct zone *zone = &fake->zone;
+	unsigned long pfn = fake->pfn[2];
+	struct page *page;
+	LIST_HEAD(list);
+	unsigned int i;
+
+	zf_init_cma_block(zone, pfn);
+	fake_hand_over(test);
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(pfn_to_page(pfn)),
+			MIGRATE_CMA);
+	KUNIT_EXPECT_EQ(test, fake_cma_free(), block);
+	fake_check(test, FAKE_PAGES);
+
+	/* Few of the free pages are in them: others first */
+	page = zf_alloc(zone, 0, MIGRATE_MOVABLE, ALLOC_CMA);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_NE(test, pageblock_start_pfn(page_to_pfn(page)), pfn);
+	KUNIT_EXPECT_EQ(test, fake_cma_free(), block);
+
+	/* All others are in use: these, but not for other requests */
+	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE),
+			FAKE_PAGES - block - 1);
+	KUNIT_EXPECT_FALSE(test, zf_has_order(zone, LLFREE_CHILD_ORDER, 0));
+	KUNIT_EXPECT_TRUE(test, zf_has_order(zone, LLFREE_CHILD_ORDER, ALLOC_CMA));
+	for (i = 0; i < 3; i++) {
+		page = zf_alloc(zone, i, MIGRATE_MOVABLE, ALLOC_CMA);
+		KUNIT_ASSERT_NOT_NULL(test, page);
+		KUNIT_EXPECT_EQ(test, pageblock_start_pfn(page_to_pfn(page)), pfn);
+	}
+	KUNIT_EXPECT_EQ(test, fake_cma_free(), block - 7);
+	KUNIT_EXPECT_NULL(test, zf_alloc(zone, 0, MIGRATE_UNMOVABLE, 0));
+
+	/* More than half of the free pages are in them: these first */
+	for (i = 0; i < 100; i++)
+		zf_free(zone, page_to_pfn(fake->pages[i]), 0);
+	i = zf_alloc_bulk(zone, 0, MIGRATE_MOVABLE, ALLOC_CMA, 20, &list);
+	KUNIT_EXPECT_GT(test, i, 0);
+	KUNIT_EXPECT_EQ(test, fake_cma_free(), block - 7 - i);
+	i = zf_alloc_bulk(zone, 0, MIGRATE_UNMOVABLE, 0, 20, &list);
+	KUNIT_EXPECT_GT(test, i, 0);
+	KUNIT_EXPECT_EQ(test, fake_nr_free() - fake_cma_free(), 100 - i);
+
+	/* What is left is found in either. */
+	do {
+		i = zf_alloc_bulk(zone, 0, MIGRATE_MOVABLE, ALLOC_CMA, 50, &list);
+	} while (i);
+	fake_check(test, 0);
+	fake_set_block(pfn, MIGRATE_MOVABLE);
+	fake_check(test, 0);
+}
+#endif
+
+/* Another CPU has given the first block back: the second one is found. */
+static void zone_unreserve(struct kunit *test)
+{
+	const unsigned long block = pageblock_nr_pages;
+	struct zone *zone = &fake->zone;
+	unsigned long first = min(fake->pfn[0], fake->pfn[1]);
+	unsigned long second = max(fake->pfn[0], fake->pfn[1]);
+
+	fake_hand_over(test);
+	fake_set_block(first, MIGRATE_HIGHATOMIC);
+	fake_set_block(second, MIGRATE_HIGHATOMIC);
+	zone->nr_reserved_highatomic = 2 * block;
+	set_pageblock_migratetype(pfn_to_page(first), MIGRATE_MOVABLE);
+	KUNIT_EXPECT_TRUE(test, zf_unreserve_highatomic(zone, MIGRATE_MOVABLE));
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(pfn_to_page(second)),
+			MIGRATE_MOVABLE);
+	KUNIT_EXPECT_EQ(test, zf_nr_free_highatomic(zone), block);
+	KUNIT_EXPECT_EQ(test, zone->nr_reserved_highatomic, block);
+	set_pageblock_migratetype(pfn_to_page(first), MIGRATE_HIGHATOMIC);
+	KUNIT_EXPECT_TRUE(test, zf_unreserve_highatomic(zone, MIGRATE_MOVABLE));
+	KUNIT_EXPECT_FALSE(test, zf_unreserve_highatomic(zone, MIGRATE_MOVABLE));
+	KUNIT_EXPECT_EQ(test, zone->nr_reserved_highatomic, 0);
+	fake_check(test, FAKE_PAGES);
+	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+}
+
+/* A block is reported once, until it is used. */
+static void zone_reported(struct kunit *test)
+{
+	const unsigned long block = pageblock_nr_pages;
+	struct zone *zone = &fake->zone;
+	unsigned long start = zone->zone_start_pfn, end = zone_end_pfn(zone);
+	unsigned long pfn = fake->pfn[3];
+
+	zf_free(zone, pfn, MAX_PAGE_ORDER);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, block, block,
+					    ZF_UNREPORTED), pfn);
+	KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn, MAX_PAGE_ORDER, 0));
+	zf_free_reported(zone, pfn, MAX_PAGE_ORDER, true);
+	fake_check(test, MAX_ORDER_NR_PAGES);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, block, block,
+					    ZF_UNREPORTED), end);
+	KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn + 5, 0, 0));
+	zf_free(zone, pfn + 5, 0);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, block, block,
+					    ZF_UNREPORTED), pfn);
+	/* The hypervisor refused it. */
+	KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn, LLFREE_CHILD_ORDER, 0));
+	zf_free_reported(zone, pfn, LLFREE_CHILD_ORDER, false);
+	KUNIT_EXPECT_EQ(test, zf_next_block(zone, start, end, block, block,
+					    ZF_UNREPORTED), pfn);
+	fake_check(test, MAX_ORDER_NR_PAGES);
+	KUNIT_EXPECT_TRUE(test, zf_claim(zone, pfn, MAX_PAGE_ORDER, 0));
+}
+
+/* Numbers are those of the zone, also for callers that come during a count. */
+static void zone_count_recent(struct kunit *test)
+{
+	struct zone_llfree *zl = fake->zone.llfree;
+	unsigned long nr[NR_PAGE_ORDERS];
+
+	fake_hand_over(test);
+	atomic_set(&zl->counting, 1);
+	zf_count_recent(&fake->zone, nr);
+	KUNIT_EXPECT_EQ(test, nr[MAX_PAGE_ORDER], FAKE_BLOCKS);
+	KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, fake->pfn[0], 0, 0));
+	zl->counted_at -= HZ;
+	zf_count_recent(&fake->zone, nr);
+	KUNIT_EXPECT_EQ(test, nr[MAX_PAGE_ORDER], FAKE_BLOCKS);
+	atomic_set(&zl->counting, 0);
+	zf_count_recent(&fake->zone, nr);
+	KUNIT_EXPECT_EQ(test, nr[MAX_PAGE_ORDER], FAKE_BLOCKS - 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&zl->counting), 0);
+	zf_free(&fake->zone, fake->pfn[0], 0);
+	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+}
+
+static size_t fake_wanted;
+
+static void *fake_alloc_none(struct zone *zone, size_t size)
+{
+	fake_wanted = size;
+	return NULL;
+}
+
+/* Zones that are too large, or for which there is no memory, get an error. */
+static void zone_no_bitmaps(struct kunit *test)
+{
+	const unsigned long tib = 1UL << (40 - PAGE_SHIFT);
+	struct zone zone = { .name = "none" };
+
+	fake_wanted = 0;
+	KUNIT_EXPECT_EQ(test, zf_init_zone(&zone, 0, 65 * tib, fake_alloc_none),
+			-EINVAL);
+	KUNIT_EXPECT_EQ(test, fake_wanted, 0);
+	/* 1 GiB of memory behind a hole of 32 TiB */
+	KUNIT_EXPECT_EQ(test, zf_init_zone(&zone, 1, 32 * tib + tib / 1024,
+					   fake_alloc_none), -ENOMEM);
+	KUNIT_EXPECT_GT(test, fake_wanted, 32 * tib / BITS_PER_BYTE);
+	KUNIT_EXPECT_NULL(test, zone.llfree);
+}
+
 static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_all_orders),
 	KUNIT_CASE(zone_other_pieces),
@@ -634,6 +854,16 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_migratetype),
 	KUNIT_CASE(zone_nofragment),
 	KUNIT_CASE(zone_small),
+#ifdef CONFIG_MEMORY_ISOLATION
+	KUNIT_CASE(zone_isolate),
+#endif
+#ifdef CONFIG_CMA
+	KUNIT_CASE(zone_cma),
+#endif
+	KUNIT_CASE(zone_unreserve),
+	KUNIT_CASE(zone_reported),
+	KUNIT_CASE(zone_count_recent),
+	KUNIT_CASE(zone_no_bitmaps),
 	{}
 };
 

@@ -164,6 +164,8 @@ enum llfree_level {
  * @init_class: class of a tree that is neither entirely free nor of a class
  *	that a get gave it
  * @mates: for each class, bits of those whose frames live as long
+ * @low: bits of the classes whose trees are searched from the low end of the
+ *	range on, whichever slot asks; those of the others spread over it
  * @near: trees around the last one that are searched first, a power of 2
  * @rate: level of a tree with @free free frames (1..LLFREE_TREE_FRAMES) and
  *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must
@@ -173,6 +175,7 @@ struct llfree_policy {
 	unsigned int nr_classes;
 	unsigned int init_class;
 	u8 mates[LLFREE_MAX_CLASSES];
+	u8 low;
 	unsigned int near;
 	enum llfree_level (*rate)(unsigned int class, unsigned int tree,
 				  unsigned int free);
@@ -220,6 +223,8 @@ struct llfree_local {
  * @nr_slots: number of elements of @locals
  * @policy: how requests spread over trees
  * @hint: which orders an exhaustive search found nothing for, by view
+ * @cursor: by view, the tree in which the last search of it ended; none for
+ *	LLFREE_VIEW_NORMAL, where slots have reservations
  * @freed: by class, changes once a tree got more than entirely free children
  *	after a slot looked for that
  *
@@ -237,6 +242,7 @@ struct llfree {
 	unsigned int nr_slots;
 	const struct llfree_policy *policy;
 	u32 hint[LLFREE_ALLOC_VIEWS] ____cacheline_aligned;
+	unsigned long cursor[LLFREE_ALLOC_VIEWS];
 	u8 freed[LLFREE_MAX_CLASSES] ____cacheline_aligned;
 };
 

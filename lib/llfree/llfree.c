@@ -1467,11 +1467,14 @@ again:
 
 /*
  * Where a slot starts to look for trees: slots spread over memory, and each of
- * them takes what it gave back last before what it has never used.
+ * them takes what it gave back last before what it has never used. Classes that
+ * stay where they are all start at the low end.
  */
-static unsigned long slot_home(const struct llfree *llf, int slot)
+static unsigned long slot_home(const struct llfree *llf, const struct get *g)
 {
-	return slot < 0 ? 0 : llf->nr_trees * slot / llf->nr_slots;
+	if (g->slot < 0 || (llf->policy->low & BIT(g->class)))
+		return 0;
+	return llf->nr_trees * g->slot / llf->nr_slots;
 }
 
 /* From the trees near @start */
@@ -1530,6 +1533,25 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 	return ret;
 }
 
+/*
+ * From the view of a request, which no slot has reservations in. The search
+ * starts at the tree that the last one found something in.
+ */
+static long get_view(struct llfree *llf, struct get *g)
+{
+	unsigned long *cursor = &llf->cursor[g->view];
+	unsigned long start = READ_ONCE(*cursor);
+	long ret;
+
+	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_STEAL,
+			LLFREE_LEVEL_STEAL);
+	if (ret < 0)
+		ret = get_anywhere(llf, g);
+	if (ret >= 0 && (unsigned long)ret >> TREE_ROW_SHIFT != start)
+		WRITE_ONCE(*cursor, (unsigned long)ret >> TREE_ROW_SHIFT);
+	return ret;
+}
+
 /* Everything beyond the own reservation */
 static noinline long get_slow(struct llfree *llf, struct get *g)
 {
@@ -1538,13 +1560,10 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	u64 word;
 	long ret;
 
-	if (g->view != LLFREE_VIEW_NORMAL) {
-		ret = get_trees(llf, g, 0, 0, llf->nr_trees,
-				LLFREE_LEVEL_STEAL, LLFREE_LEVEL_STEAL);
-		return ret >= 0 ? ret : get_anywhere(llf, g);
-	}
+	if (g->view != LLFREE_VIEW_NORMAL)
+		return get_view(llf, g);
 
-	home = slot_home(llf, g->slot);
+	home = slot_home(llf, g);
 	word = local ? READ_ONCE(*local) : 0;
 	start = word & LOCAL_PRESENT ? local_tree(word) : home;
 

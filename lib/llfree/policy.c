@@ -17,6 +17,9 @@ const struct llfree_policy llfree_default_policy = {
 		[LLFREE_CLASS_MOVABLE] = BIT(LLFREE_CLASS_HUGE),
 		[LLFREE_CLASS_HUGE] = BIT(LLFREE_CLASS_MOVABLE),
 	},
+	/* Memory that cannot be moved is kept together, so that the rest can go. */
+	.low = BIT(LLFREE_CLASS_UNMOVABLE) | BIT(LLFREE_CLASS_RECLAIMABLE) |
+	       BIT(LLFREE_CLASS_LARGE),
 	.near = 32,
 	.rate = default_rate,
 };

@@ -865,6 +865,64 @@ static void put_stray(struct inst *in)
  * A frame of a huge block is freed by somebody else while the block is. One of
  * the two is refused or both: no frame is counted twice.
  */
+/* Frames that cannot be moved are at the low end, whichever slot allocates them. */
+TEST(unmovable_starts_at_the_low_end)
+{
+	static const unsigned int low[] = {
+		LLFREE_CLASS_UNMOVABLE, LLFREE_CLASS_RECLAIMABLE, LLFREE_CLASS_LARGE,
+	};
+	const unsigned int slots = 8, trees = 128;
+	unsigned long high = 0;
+	unsigned int slot, i, j;
+	struct inst in;
+	long frame;
+
+	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, slots));
+	for (slot = slots; slot-- > 0;) {
+		for (i = 0; i < 100; i++) {
+			frame = inst_get_class(&in, slot, 0, LLFREE_CLASS_MOVABLE, 0);
+			ASSERT_GE(frame, 0);
+			high = max(high, (unsigned long)frame);
+			for (j = 0; j < ARRAY_SIZE(low); j++) {
+				frame = inst_get_class(&in, slot, 0, low[j], 0);
+				ASSERT_GE(frame, 0);
+				/* Besides one tree for each, homes of two slots are there. */
+				ASSERT_LT(frame, (ARRAY_SIZE(low) * slots + 2) * TREE);
+			}
+		}
+	}
+	EXPECT_GT(high, trees / 2 * TREE);
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
+/* A get from another view costs the same, wherever the children of it are. */
+TEST(views_have_cursors)
+{
+	const unsigned int trees = 4096;
+	const unsigned long last = (trees - 1) * TREE;
+	unsigned long first, cost;
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
+	ASSERT_EQ(LLFREE_VIEW_NORMAL, inst_set_view(&in, last, LLFREE_VIEW_CMA));
+	nr_steps = 0;
+	EXPECT_EQ(last, inst_get_view(&in, 0, 0, LLFREE_VIEW_CMA));
+	first = nr_steps;
+	EXPECT_GT(first, trees);
+	nr_steps = 0;
+	EXPECT_EQ(last + 1, inst_get_view(&in, 0, 0, LLFREE_VIEW_CMA));
+	cost = nr_steps;
+	EXPECT_LT(cost, 30);
+
+	/* It looks everywhere for all that. */
+	ASSERT_EQ(LLFREE_VIEW_NORMAL, inst_set_view(&in, 0, LLFREE_VIEW_CMA));
+	ASSERT_EQ(LLFREE_VIEW_CMA, inst_set_view(&in, last, LLFREE_VIEW_NORMAL));
+	EXPECT_EQ(0, inst_get_view(&in, 0, 0, LLFREE_VIEW_CMA));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
 TEST(put_huge_and_stray_put)
 {
 	bool more = true, refused = false;
