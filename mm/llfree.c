@@ -27,11 +27,11 @@
 
 #include <linux/cpumask.h>
 #include <linux/init.h>
-#include <linux/iopoll.h>
 #include <linux/kcsan-checks.h>
 #include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/prefetch.h>
+#include <linux/random.h>
 #include <linux/ratelimit.h>
 #include <linux/slab.h>
 #include <linux/vmstat.h>
@@ -242,6 +242,20 @@ void zf_drain(struct zone *zone, int cpu)
 		llfree_drain(llf, -1);
 	else if (llf->nr_slots)
 		llfree_drain(llf, cpu % llf->nr_slots);
+}
+
+/**
+ * zf_shuffle() - hand out free pages in an order that is hard to guess
+ * @zone: the zone
+ *
+ * See llfree_shuffle(). Without page_alloc.shuffle=1 nothing calls this function.
+ *
+ * Context: task, one caller at a time.
+ */
+void zf_shuffle(struct zone *zone)
+{
+	if (zone->llfree)
+		llfree_shuffle(&zone->llfree->core, get_random_u64());
 }
 
 /* ---- Allocation ---- */

@@ -77,7 +77,7 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 	struct llfree_child child;
 	unsigned long at;
 	unsigned int free;
-	bool suits;
+	bool suits, reported;
 
 	if (flags & ZF_BACKWARD)
 		step = -step;
@@ -85,6 +85,7 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 	     step > 0 ? pfn < limit : (long)pfn >= (long)limit; pfn += step) {
 		free = 0;
 		suits = true;
+		reported = true;
 		for (at = pfn; at < pfn + pageblock_nr_pages;
 		     at += LLFREE_CHILD_FRAMES) {
 			if (at + LLFREE_CHILD_FRAMES <= llf->first)
@@ -99,9 +100,10 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 			else
 				suits &= child.view == LLFREE_VIEW_NORMAL ||
 					 child.view == LLFREE_VIEW_CMA;
-			if (flags & ZF_UNREPORTED)
-				suits &= !child.reported;
+			reported &= child.reported;
 		}
+		if (flags & ZF_UNREPORTED)
+			suits &= !reported;
 		if (suits && free >= min_free && free <= max_free)
 			return pfn;
 	}

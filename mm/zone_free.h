@@ -29,7 +29,7 @@
 #define ZF_STRICT		0x2
 /* Go from high to low pfns. */
 #define ZF_BACKWARD		0x4
-/* Only pageblocks that were not reported to a hypervisor */
+/* Only pageblocks that were not, or only in part, reported to a hypervisor */
 #define ZF_UNREPORTED		0x8
 /* Only pageblocks of MIGRATE_HIGHATOMIC */
 #define ZF_HIGHATOMIC		0x10
@@ -106,6 +106,9 @@ bool zf_hide_block(struct zone *zone, unsigned long pfn);
 /* Pageblocks; these take zone->lock themselves */
 void zf_init_cma_block(struct zone *zone, unsigned long pfn);
 bool zf_unreserve_highatomic(struct zone *zone, int migratetype);
+
+/* At boot, and when memory comes online */
+void zf_shuffle(struct zone *zone);
 
 /* Free page reporting */
 void zf_free_reported(struct zone *zone, unsigned long pfn, unsigned int order,

@@ -225,6 +225,10 @@ struct llfree_local {
  * @hint: which orders an exhaustive search found nothing for, by view
  * @cursor: by view, the tree in which the last search of it ended; none for
  *	LLFREE_VIEW_NORMAL, where slots have reservations
+ * @shuffle_step: trees from one entirely free one to the next, if these are
+ *	shuffled; else 0
+ * @shuffle_first: decides which child of such a tree is the first
+ * @shuffle_next: tree to go on with
  * @freed: by class, changes once a tree got more than entirely free children
  *	after a slot looked for that
  *
@@ -243,6 +247,9 @@ struct llfree {
 	const struct llfree_policy *policy;
 	u32 hint[LLFREE_ALLOC_VIEWS] ____cacheline_aligned;
 	unsigned long cursor[LLFREE_ALLOC_VIEWS];
+	unsigned long shuffle_step;
+	unsigned long shuffle_first;
+	unsigned long shuffle_next;
 	u8 freed[LLFREE_MAX_CLASSES] ____cacheline_aligned;
 };
 
@@ -352,6 +359,7 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 int llfree_set_reported(struct llfree *llf, unsigned long frame);
 int llfree_set_class(struct llfree *llf, unsigned long frame,
 		     unsigned int class);
+void llfree_shuffle(struct llfree *llf, u64 key);
 int llfree_drain(struct llfree *llf, int slot);
 
 /* Queries */

@@ -71,6 +71,8 @@
  */
 #include <linux/bug.h>
 #include <linux/export.h>
+#include <linux/gcd.h>
+#include <linux/hash.h>
 #include <linux/limits.h>
 #include <linux/preempt.h>
 #include <linux/string.h>
@@ -1235,6 +1237,16 @@ static long tree_free_child(const struct llfree *llf, unsigned long tree)
 	return -1;
 }
 
+/* First row to use of an entirely free tree */
+static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree)
+{
+	unsigned long child = 0;
+
+	if (unlikely(READ_ONCE(llf->shuffle_step)))
+		child = hash_long(tree + llf->shuffle_first, TREE_CHILD_SHIFT);
+	return tree << TREE_ROW_SHIFT | child << CHILD_ROW_SHIFT;
+}
+
 /* Try one tree, if its level is in the range. */
 static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		     enum llfree_level first, enum llfree_level last)
@@ -1266,7 +1278,7 @@ static long get_tree(struct llfree *llf, struct get *g, unsigned long tree,
 			return -1;
 	}
 	if (ret < 0 && tree_free(word) == LLFREE_TREE_FRAMES)
-		ret = tree << TREE_ROW_SHIFT;
+		ret = tree_first_row(llf, tree);
 	else if (ret < 0)
 		ret = tree_peek(llf, g, tree);
 	if (ret < 0)
@@ -1534,6 +1546,36 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 }
 
 /*
+ * From trees in use that suit, else from an entirely free one. These are taken in
+ * the order of the key of llfree_shuffle(): the search goes on where the last one
+ * ended, by steps that come to each tree once.
+ */
+static noinline long get_shuffled(struct llfree *llf, struct get *g,
+				  unsigned long start)
+{
+	unsigned long step = llf->shuffle_step, tree, i;
+	long ret;
+
+	ret = get_range(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_SPARSE,
+			LLFREE_LEVEL_SPARSE);
+	if (ret >= 0)
+		return ret;
+
+	tree = READ_ONCE(llf->shuffle_next);
+	for (i = 0; i < llf->nr_trees; i++) {
+		ret = get_tree(llf, g, tree, LLFREE_LEVEL_FREE, LLFREE_LEVEL_FREE);
+		tree += step;
+		if (tree >= llf->nr_trees)
+			tree -= llf->nr_trees;
+		if (ret >= 0) {
+			WRITE_ONCE(llf->shuffle_next, tree);
+			return ret;
+		}
+	}
+	return -1;
+}
+
+/*
  * From the view of a request, which no slot has reservations in. The search
  * starts at the tree that the last one found something in.
  */
@@ -1576,6 +1618,11 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 			return ret;
 	}
 
+	if (unlikely(READ_ONCE(llf->shuffle_step))) {
+		ret = get_shuffled(llf, g, start);
+		if (ret >= 0)
+			return ret;
+	}
 	if (llf->nr_trees > near) {
 		ret = get_near(llf, g, home);
 		if (ret >= 0)
@@ -2680,6 +2727,33 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_set_class);
+
+/**
+ * llfree_shuffle() - take entirely free trees in an order that is hard to guess
+ * @llf: the instance
+ * @key: decides on the order; a random number
+ *
+ * Also the child of such a tree that is used first depends on @key. Costs time in
+ * searches where no suitable tree is in use.
+ *
+ * Context: one caller at a time; allocations may be under way.
+ */
+void llfree_shuffle(struct llfree *llf, u64 key)
+{
+	const unsigned long nr = llf->nr_trees;
+	unsigned long step;
+
+	if (nr < 2)
+		return;
+	llf->shuffle_first = key >> 32;
+	WRITE_ONCE(llf->shuffle_next, llf->shuffle_first % nr);
+	step = 1 + (u32)key % (nr - 1);
+	while (gcd(step, nr) != 1)
+		step = step == 1 ? nr - 1 : step - 1;
+	/* Only now do searches use the numbers above. */
+	smp_store_release(&llf->shuffle_step, step);
+}
+EXPORT_SYMBOL_GPL(llfree_shuffle);
 
 /**
  * llfree_drain() - give the reservations of a slot back

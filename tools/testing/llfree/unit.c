@@ -923,6 +923,74 @@ TEST(views_have_cursors)
 	inst_free(&in);
 }
 
+/* All blocks of the highest order, in the order in which they are allocated */
+static unsigned int shuffled(struct inst *in, u64 key, unsigned long *blocks)
+{
+	unsigned int nr = 0;
+	long frame;
+
+	if (key)
+		llfree_shuffle(&in->llf, key);
+	while ((frame = inst_get(in, 0, LLFREE_MAX_ORDER)) >= 0)
+		blocks[nr++] = frame;
+	for (unsigned int i = 0; i < nr; i++)
+		inst_put(in, 0, blocks[i], LLFREE_MAX_ORDER);
+	return nr;
+}
+
+static unsigned int same_places(const unsigned long *a, const unsigned long *b,
+				unsigned int nr)
+{
+	unsigned int same = 0;
+
+	while (nr--)
+		same += a[nr] == b[nr];
+	return same;
+}
+
+TEST(shuffled_trees)
+{
+	const unsigned int trees = 96, nr = trees * TREE >> LLFREE_MAX_ORDER;
+	unsigned long order[4][96 * TREE >> LLFREE_MAX_ORDER];
+	static const u64 keys[4] = { 0, 0, 0x123456789abcdefULL, ~0ULL };
+	u64 seen[trees * TREE >> LLFREE_MAX_ORDER >> 6];
+	unsigned int i, j;
+	struct inst in;
+
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
+		ASSERT_EQ(nr, shuffled(&in, keys[i], order[i]));
+		EXPECT_STREQ("", inst_check(&in));
+		inst_free(&in);
+		memset(seen, 0, sizeof(seen));
+		for (j = 0; j < nr; j++)
+			seen[order[i][j] >> LLFREE_MAX_ORDER >> 6] |=
+				BIT_ULL((order[i][j] >> LLFREE_MAX_ORDER) % 64);
+		for (j = 0; j < ARRAY_SIZE(seen); j++)
+			EXPECT_EQ(~0ULL, seen[j]);
+	}
+	EXPECT_EQ(nr, same_places(order[0], order[1], nr));
+	EXPECT_LT(same_places(order[0], order[2], nr), nr / 8);
+	EXPECT_LT(same_places(order[0], order[3], nr), nr / 8);
+	EXPECT_LT(same_places(order[2], order[3], nr), nr / 8);
+}
+
+/* A step must come to every tree, whatever the number of trees and the key. */
+TEST(shuffle_any_number_of_trees)
+{
+	unsigned long blocks[40 * TREE >> LLFREE_MAX_ORDER];
+	struct rng rng = { .state = rng_seed() };
+	struct inst in;
+	unsigned int trees;
+
+	for (trees = 1; trees <= 40; trees++) {
+		ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
+		ASSERT_EQ(trees * TREE >> LLFREE_MAX_ORDER,
+			  shuffled(&in, rng_next(&rng) | 1, blocks));
+		inst_free(&in);
+	}
+}
+
 TEST(put_huge_and_stray_put)
 {
 	bool more = true, refused = false;
