@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the tests of features have in common: load, flags of frames, files."""
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+from memstate import CheckError, PAGE, meminfo, read, write
+
+KPF_LRU, KPF_BUDDY, KPF_HWPOISON = 5, 10, 19
+DEBUG = "/sys/kernel/debug"
+COMPACT = "/proc/sys/vm/compact_memory"
+PAGEMAP_PRESENT = 1 << 63
+PAGEMAP_PFN = (1 << 55) - 1
+
+_saved = {}
+
+
+class Skip(Exception):
+    """The environment cannot run a test; the text says why."""
+
+
+def check(condition, text):
+    if not condition:
+        raise CheckError(text)
+
+
+def need(path, why):
+    if not os.path.exists(path):
+        raise Skip(f"no {path}: {why}")
+    return path
+
+
+def number(path):
+    return int(read(path), 0)
+
+
+def set_file(path, value):
+    """Write a setting that restored() writes back."""
+    if path not in _saved:
+        _saved[path] = read(path).strip()
+    write(path, str(value))
+
+
+@contextlib.contextmanager
+def restored():
+    try:
+        yield
+    finally:
+        for path, value in _saved.items():
+            write(path, value)
+        _saved.clear()
+
+
+def refused(path, text, error=errno.EINVAL):
+    """A write fails with an error and changes nothing."""
+    before = read(path)
+    try:
+        write(path, text)
+    except OSError as e:
+        check(e.errno == error, f"{path}: '{text}' gives "
+              f"{errno.errorcode[e.errno]}, not {errno.errorcode[error]}")
+    else:
+        raise CheckError(f"{path} takes '{text}'")
+    check(read(path) == before, f"{path}: '{text}' is refused, but was taken")
+
+
+def eventually(condition, text, seconds=20):
+    """Wait until a condition holds. text is a string or makes one."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise CheckError(text() if callable(text) else text)
+        time.sleep(0.1)
+
+
+class Load:
+    """Programs that allocate and free memory, and compaction, until the end"""
+
+    STRESS = (["--vm", "1", "--vm-bytes", "{vm}M", "--vm-madvise", "hugepage"],
+              ["--fork", "1"], ["--mmap", "1", "--mmap-bytes", "16M"],
+              ["--pipe", "1"])
+
+    def __init__(self, share=0.25):
+        if not shutil.which("stress-ng"):
+            raise Skip("stress-ng is not installed")
+        size = int(meminfo("MemAvailable") * share) * PAGE >> 20
+        self.argv = ["stress-ng", "--quiet", "--oomable", "--temp-path",
+                     "/tmp", "--timeout", "3600"]
+        for kind in self.STRESS:
+            self.argv += [a.format(vm=max(size, 8)) for a in kind]
+        self.ending = threading.Event()
+
+    def compact(self):
+        while not self.ending.wait(0.5):
+            if os.path.exists(COMPACT):
+                write(COMPACT, "1")
+
+    def __enter__(self):
+        # pylint: disable=consider-using-with
+        self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL,
+                                     start_new_session=True)
+        self.thread = threading.Thread(target=self.compact, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ending.set()
+        self.thread.join()
+        ended = self.proc.poll()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.proc.pid, signal.SIGKILL)
+        self.proc.wait()
+        check(ended is None, f"stress-ng ended early with status {ended}")
+
+
+class Child:
+    """A function in a process of its own; killed and waited for at the end"""
+
+    def __init__(self, function, *args):
+        self.pid = os.fork()
+        if not self.pid:
+            try:
+                function(*args)
+            finally:
+                os._exit(0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def read_files(top="/usr"):
+    """Fill the page cache with large files below a directory, on and on."""
+    while True:
+        for path, _, names in os.walk(top):
+            for name in (f"{path}/{n}" for n in names):
+                with contextlib.suppress(OSError):
+                    if os.path.isfile(name) and os.path.getsize(name) > 1 << 20:
+                        with open(name, "rb") as f:
+                            while f.read(1 << 20):
+                                pass
+
+
+def frame_flags(start, nr):
+    """The flags of frames, from /proc/kpageflags"""
+    with open("/proc/kpageflags", "rb", buffering=0) as f:
+        data = os.pread(f.fileno(), nr * 8, start * 8)
+    return memoryview(data).cast("Q")
+
+
+def frames_with(flag, start, end):
+    """All frames of a range that have a flag"""
+    step = 1 << 15
+    for pfn in range(start, end, step):
+        for i, flags in enumerate(frame_flags(pfn, min(step, end - pfn))):
+            if flags >> flag & 1:
+                yield pfn + i
+
+
+def has_flag(pfn, flag):
+    return bool(frame_flags(pfn, 1)[0] >> flag & 1)
+
+
+def address_of(area):
+    """The address of a mapping"""
+    return ctypes.addressof(ctypes.c_char.from_buffer(area))
+
+
+def frames_of(area, size):
+    """The frames behind a mapping, from /proc/self/pagemap; 0 for none"""
+    start = address_of(area) // PAGE
+    with open("/proc/self/pagemap", "rb", buffering=0) as f:
+        data = b""
+        while len(data) < size // PAGE * 8:
+            part = os.pread(f.fileno(), min(size // PAGE * 8 - len(data),
+                                            1 << 20),
+                            start * 8 + len(data))
+            check(part, "/proc/self/pagemap ends early")
+            data += part
+    return [e & PAGEMAP_PFN if e & PAGEMAP_PRESENT else 0
+            for e in memoryview(data).cast("Q")]
+
+
+def anonymous(size):
+    return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Page isolation: mm/page_isolation_torture.c under load."""
+
+import time
+
+from feature_common import (DEBUG, Load, check, need, number, refused,
+                            set_file)
+from memstate import read, settle, unexplained, write
+
+TORTURE = f"{DEBUG}/page_isolation_torture"
+# Per-CPU leftovers that no counter shows.
+SLACK = 256
+
+
+def stats():
+    """Counts by name, and (before, after) of each zone's isolated pageblocks"""
+    counts, isolated = {}, {}
+    for line in read(f"{TORTURE}/stats").splitlines():
+        words = line.split()
+        if words[0] == "zone":
+            isolated[words[1]] = int(words[3]), int(words[4])
+        else:
+            counts[words[0]] = int(words[1])
+    return counts, isolated
+
+
+def tests(args):
+    def bad_input():
+        """files refuse nonsense and change nothing"""
+        need(TORTURE, "CONFIG_PAGE_ISOLATION_TORTURE_TEST is not set")
+        for name, bad in (("limit_mb", ("0", "99999999", "x", "-1")),
+                          ("max_blocks", ("0", "65", "", "1 2")),
+                          ("unmovable", ("101", "-1", "y")),
+                          ("hold_us", ("1000001", "1s")),
+                          ("run", ("x", "-1", "", "4000000000"))):
+            for text in bad:
+                if text:
+                    refused(f"{TORTURE}/{name}", text + "\n")
+
+    def torture():
+        """isolated pageblocks lose no page while all CPUs allocate (L)"""
+        need(TORTURE, "CONFIG_PAGE_ISOLATION_TORTURE_TEST is not set")
+        settle()
+        before = unexplained()
+        write(f"{TORTURE}/run", str(int(args.seconds) + 60))
+        with Load(0.2):
+            time.sleep(args.seconds)
+        write(f"{TORTURE}/run", "0")
+        settle()
+        counts, isolated = stats()
+        for name in "violations", "problems", "held":
+            check(not counts[name], f"{counts[name]} {name}")
+        for name in ("isolated", "strict", "busy", "contig", "refused",
+                     "hidden_frees", "moved", "tested_free", "tested_used"):
+            check(counts[name], f"{name} is 0: the run tested less than it has to")
+        for zone, (first, last) in isolated.items():
+            check(first == last, f"zone {zone}: {last} pageblocks isolated, "
+                  f"{first} before the run")
+        lost = unexplained() - before
+        check(abs(lost) <= SLACK, f"{lost:+d} unexplained pages in use")
+        return ", ".join(f"{k} {v}" for k, v in counts.items())
+
+    def without_pause():
+        """the same with one pageblock at a time and no time in isolation"""
+        need(TORTURE, "CONFIG_PAGE_ISOLATION_TORTURE_TEST is not set")
+        for name, value in (("max_blocks", 1), ("hold_us", 0),
+                            ("unmovable", 0)):
+            set_file(f"{TORTURE}/{name}", value)
+        write(f"{TORTURE}/run", str(int(args.seconds) + 60))
+        time.sleep(args.seconds / 2)
+        write(f"{TORTURE}/run", "0")
+        counts, _ = stats()
+        for name in "violations", "problems", "held":
+            check(not counts[name], f"{counts[name]} {name}")
+        check(counts["isolated"], "nothing was isolated")
+        check(number(f"{TORTURE}/run") == 0, "the run goes on")
+        return f"isolated {counts['isolated']}, contig {counts['contig']}"
+
+    return bad_input, torture, without_pause
