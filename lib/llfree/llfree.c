@@ -65,9 +65,11 @@
  * Racy hints, read and written without order: the row in a local, last_put,
  * spare, freed, and every word that is read to decide where to try.
  *
- * Preemption is off between a child step and its row step, and the other way
- * round. Nothing depends on it; it bounds how long others see a block that
- * cannot be had, and llfree_child_stable() says -EAGAIN.
+ * Preemption is off from a child step until its row step or its undo is done, and
+ * from the row step of a put until its child step is done. Only child_alloc(),
+ * child_get_huge() and the functions that put do such steps. Nothing depends on it;
+ * it bounds how long others see a block that cannot be had, and
+ * llfree_child_stable() says -EAGAIN.
  */
 #include <linux/bug.h>
 #include <linux/export.h>
@@ -546,34 +548,56 @@ static __always_inline void child_taken(u16 before, unsigned int taken,
 		delta->huge[child_view(before)]--;
 }
 
+/* What a child step needs of the child word, and of its order */
+enum child_take {
+	/* Read the word, and see the bits that are clear for its permits. */
+	CHILD_TAKE,
+	/*
+	 * The caller has read the word, and then the rows: it needs no order, since
+	 * a compare-and-swap decides about each row.
+	 */
+	CHILD_TAKE_SEEN,
+};
+
+/* Is the view of a child one of @views? A single one needs no shift. */
+static __always_inline bool child_visible(u16 word, unsigned int views)
+{
+	if (views == BIT(LLFREE_VIEW_NORMAL))
+		return child_view(word) == LLFREE_VIEW_NORMAL;
+	return views & BIT(child_view(word));
+}
+
 /*
  * child_take() - take permits from a child
  * @views: bit mask of the views that the child may have
  * @min: least number, and unit
  * @max: most
- * @view: the view it had
+ * @before: the child word before the step
  *
  * Return: number of permits, a multiple of @min; 0 if there are less than that
  *	or the child has another view
  */
 static __always_inline unsigned int
-child_take(struct llfree *llf, unsigned long child, unsigned int views,
-	   unsigned int min, unsigned int max, unsigned int *view,
-	   struct llfree_delta *delta)
+child_take(u16 *child, enum child_take how, unsigned int views,
+	   unsigned int min, unsigned int max, u16 *before)
 {
-	u16 *word = &llf->children[child];
-	u16 old = READ_ONCE(*word), new;
+	u16 old = how == CHILD_TAKE_SEEN ? *before : READ_ONCE(*child), new;
 	unsigned int take;
+	bool done;
 
 	do {
-		if (child_free(old) < min || !(views & BIT(child_view(old))))
+		if (child_free(old) < min || !child_visible(old, views))
 			return 0;
 		take = permits(child_free(old), min, max);
 		new = (old - take) & ~CHILD_REPORTED;
-	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(child_take:A) */
+		if (how == CHILD_TAKE_SEEN)
+			done = try_cmpxchg_relaxed(child, &old, new);
+		else
+			done = try_cmpxchg_acquire(child, &old, new);
+		/* LLF(child_take:A) */
+	} while (!done);
 
-	*view = child_view(old);
-	child_taken(old, take, delta);
+	*before = old;
 	return take;
 }
 
@@ -619,21 +643,29 @@ child_given(unsigned int given, unsigned int frames, struct llfree_delta *delta)
 	return view;
 }
 
+/* Give back permits of a child that turned out to have no bits. */
+static noinline unsigned int child_give_back(struct llfree *llf,
+					     unsigned long child,
+					     unsigned int frames)
+{
+	return child_give(llf, child, frames);
+}
+
 /*
- * child_undo() - give back frames of child_take() that are not needed
- * @view: what child_take() said
+ * child_undone() - account for frames that went back to a child
+ * @view: the view in which they were taken
+ * @given: what child_give_back() returned
  *
  * Another search may have missed a block of any order, for want of these frames.
  *
  * Return: permits of @view that the caller no longer has, since the frames went
  *	to another view; the other view was given permits for them
  */
-static unsigned int child_undo(struct llfree *llf, unsigned long child,
-			       unsigned int frames, unsigned int view,
-			       struct llfree_delta *delta)
+static unsigned int child_undone(struct llfree *llf, unsigned long child,
+				 unsigned int frames, unsigned int view,
+				 unsigned int given, struct llfree_delta *delta)
 {
-	unsigned int now = child_given(child_give(llf, child, frames), frames,
-				       delta);
+	unsigned int now = child_given(given, frames, delta);
 
 	if (now < LLFREE_ALLOC_VIEWS && !hint_idle(READ_ONCE(llf->hint[now])))
 		hint_raise(llf, LLFREE_MAX_ORDER, now);
@@ -737,9 +769,159 @@ static __always_inline bool row_clear(struct llfree *llf, unsigned long row, u64
 }
 
 /*
+ * struct piece - less than a child that is to be allocated
+ * @child: the child word
+ * @row: first row of it
+ * @order: order of the blocks
+ * @views: bit mask of the views that the child may have
+ * @max: most frames to allocate; at least one block
+ * @word: the row as it was last seen, if the piece is of one row
+ * @mask: what to set in it, as each function says, and the bits that were set
+ * @masks: bits that were set in each row of the child, for rows_set_blocks()
+ * @before: the child word before the child step
+ * @taken: permits that the child step took
+ * @given: what child_give_back() returned for those of them that have no bits
+ */
+struct piece {
+	u16 *child;
+	unsigned long row;
+	unsigned int order;
+	unsigned int views;
+	unsigned int max;
+	u64 word;
+	u64 mask;
+	u64 *masks;
+	u16 before;
+	unsigned int taken;
+	unsigned int given;
+};
+
+/* Functions for child_alloc(): they return how many permits are left over. */
+
+/* Set the block that starts at the lowest bit of @p->mask, if it is free. */
+static __always_inline unsigned int row_set_first(struct llfree *llf,
+						  struct piece *p)
+{
+	const u64 mask = run_mask(__ffs64(p->mask), p->order);
+	u64 word = p->word;
+
+	while (!row_set(llf, p->row, &word, mask))
+		if (word & mask)
+			return p->taken;
+	return 0;
+}
+
+/* Set the lowest free blocks of the row, @p->mask if it has not changed. */
+static __always_inline unsigned int row_set_blocks(struct llfree *llf,
+						   struct piece *p)
+{
+	const unsigned int order = p->order, nr = p->taken >> order;
+	u64 word = p->word;
+
+	if (p->taken < p->max)
+		p->mask = runs_lowest(row_runs(word, order), order, nr);
+	while (p->mask && !row_set(llf, p->row, &word, p->mask))
+		p->mask = runs_lowest(row_runs(word, order), order, nr);
+	return p->taken - hweight64(p->mask);
+}
+
+/* Set the lowest free frames among @p->mask. */
+static __always_inline unsigned int row_set_some(struct llfree *llf,
+						 struct piece *p)
+{
+	const u64 wanted = p->mask;
+	u64 word = p->word;
+
+	do {
+		p->mask = runs_lowest(~word & wanted, 0, p->taken);
+	} while (p->mask && !row_set(llf, p->row, &word, p->mask));
+	return p->taken - hweight64(p->mask);
+}
+
+/* Set all bits of as many rows as there are permits for, or none. */
+static __always_inline unsigned int rows_set_all(struct llfree *llf,
+						 struct piece *p)
+{
+	return rows_fill(llf, p->row, p->taken >> LLFREE_ROW_ORDER) ? 0 : p->taken;
+}
+
+/* Set the lowest free blocks from @p->row up to the end of the child. */
+static __always_inline unsigned int rows_set_blocks(struct llfree *llf,
+						    struct piece *p)
+{
+	const unsigned int order = p->order;
+	unsigned int left = p->taken;
+	unsigned long row = p->row;
+	u64 word, bits;
+
+	memset(p->masks, 0, LLFREE_CHILD_ROWS * sizeof(*p->masks));
+	do {
+		word = READ_ONCE(llf->rows[row]);
+		do {
+			bits = runs_lowest(row_runs(word, order), order,
+					   left >> order);
+		} while (bits && !row_set(llf, row, &word, bits));
+		if (bits) {
+			p->masks[row & (LLFREE_CHILD_ROWS - 1)] = bits;
+			left -= hweight64(bits);
+			p->row = row;
+		}
+		row++;
+	} while (left && (row & (LLFREE_CHILD_ROWS - 1)));
+	return left;
+}
+
+/*
+ * child_alloc() - take permits from a child and set bits for them
+ * @how: how to take them
+ * @set: sets bits of @p for up to @p->taken frames, and returns for how many of
+ *	these it found none
+ *
+ * Preemption is off from the child step until each permit has its bit or has gone
+ * back. In between other CPUs see a block that they cannot get. child_settle() has
+ * to follow if @p->taken is not 0.
+ *
+ * Return: number of frames whose bits are set
+ */
+static __always_inline unsigned int
+child_alloc(struct llfree *llf, struct piece *p, enum child_take how,
+	    unsigned int (*set)(struct llfree *llf, struct piece *p))
+{
+	unsigned int left = 0;
+
+	preempt_disable();
+	p->taken = child_take(p->child, how, p->views, 1U << p->order, p->max,
+			      &p->before);
+	if (likely(p->taken)) {
+		left = set(llf, p);
+		if (unlikely(left))
+			p->given = child_give_back(llf, p->row >> CHILD_ROW_SHIFT,
+						   left);
+	}
+	preempt_enable();
+	return p->taken - left;
+}
+
+/*
+ * child_settle() - account for what child_alloc() did
+ * @used: what it returned
+ *
+ * Return: permits that the caller no longer has, as child_undone()
+ */
+static __always_inline unsigned int
+child_settle(struct llfree *llf, const struct piece *p, unsigned int used,
+	     struct llfree_delta *delta)
+{
+	child_taken(p->before, p->taken, delta);
+	if (likely(used == p->taken))
+		return 0;
+	return child_undone(llf, p->row >> CHILD_ROW_SHIFT, p->taken - used,
+			    child_view(p->before), p->given, delta);
+}
+
+/*
  * child_get_row() - get blocks of up to a row from a child
  * @row: where to start
- * @views: views that the child may have
  * @max: most frames to take; at least one block
  *
  * Only takes permits once it has seen a block, so that a search for a large
@@ -750,45 +932,31 @@ static __always_inline bool row_clear(struct llfree *llf, unsigned long row, u64
 static __always_inline long child_get_row(struct llfree *llf, struct get *g,
 					  unsigned long row, unsigned int max)
 {
-	unsigned long child = row >> CHILD_ROW_SHIFT;
+	struct piece p = {
+		.child = &llf->children[row >> CHILD_ROW_SHIFT],
+		.order = g->order, .views = BIT(g->view),
+	};
 	const unsigned int order = g->order;
-	unsigned int i, view, want, taken;
-	u64 word, mask;
+	unsigned int i, lost;
+	u64 runs;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
-		word = READ_ONCE(llf->rows[row]);
-		mask = row_runs(word, order);
-		if (!mask)
+		p.row = row;
+		p.word = READ_ONCE(llf->rows[row]);
+		runs = row_runs(p.word, order);
+		if (!runs)
 			goto next;
 
-		mask = runs_lowest(mask, order, min(g->nr, max >> order));
-		want = hweight64(mask);
-		preempt_disable();
-		taken = child_take(llf, child, BIT(g->view), 1U << order, want,
-				   &view, g->delta);
-		if (!taken) {
-			preempt_enable();
+		p.mask = runs_lowest(runs, order, min(g->nr, max >> order));
+		p.max = hweight64(p.mask);
+		g->taken = child_alloc(llf, &p, CHILD_TAKE, row_set_blocks);
+		if (!p.taken)
 			return -1;
-		}
-		if (taken < want)
-			mask = runs_lowest(row_runs(word, order), order,
-					   taken >> order);
-		while (mask && !row_set(llf, row, &word, mask))
-			mask = runs_lowest(row_runs(word, order), order,
-					   taken >> order);
-		preempt_enable();
-
-		g->taken = hweight64(mask);
-		if (unlikely(taken > g->taken)) {
-			unsigned int lost;
-
-			lost = child_undo(llf, child, taken - g->taken, view,
-					  g->delta);
-			g->lost += lost;
-			max -= lost;
-		}
-		if (likely(mask)) {
-			g->mask = mask;
+		lost = child_settle(llf, &p, g->taken, g->delta);
+		g->lost += lost;
+		max -= lost;
+		if (likely(g->taken)) {
+			g->mask = p.mask;
 			return row;
 		}
 		if (max < (1U << order))
@@ -800,56 +968,29 @@ next:
 	return -1;
 }
 
-/*
- * child_get_row_run() - get @nr rows of a child
- * @lost: permits that the caller no longer has are added here
- */
-static __always_inline bool child_get_row_run(struct llfree *llf,
-					      unsigned long row,
-					      unsigned int nr,
-					      unsigned int views, bool *taken,
-					      unsigned int *lost,
-					      struct llfree_delta *delta)
-{
-	unsigned long child = row >> CHILD_ROW_SHIFT;
-	unsigned int frames = nr << LLFREE_ROW_ORDER, view;
-	bool ok;
-
-	preempt_disable();
-	*taken = child_take(llf, child, views, frames, frames, &view, delta);
-	if (!*taken) {
-		preempt_enable();
-		return false;
-	}
-	ok = rows_fill(llf, row, nr);
-	preempt_enable();
-	if (unlikely(!ok))
-		*lost += child_undo(llf, child, frames, view, delta);
-	return ok;
-}
-
-/* The same for orders of more than a row and less than a child */
+/* child_get_row() for orders of more than a row and less than a child */
 static long child_get_rows(struct llfree *llf, struct get *g,
 			   unsigned long child, unsigned int max)
 {
-	unsigned long first = child << CHILD_ROW_SHIFT, row;
-	unsigned int nr = 1U << (g->order - LLFREE_ROW_ORDER);
-	unsigned int frames = get_frames(g), lost = 0;
-	bool taken;
+	const unsigned int frames = get_frames(g), nr = frames >> LLFREE_ROW_ORDER;
+	unsigned long first = child << CHILD_ROW_SHIFT;
+	struct piece p = {
+		.child = &llf->children[child], .order = g->order,
+		.views = BIT(g->view), .max = frames,
+	};
+	unsigned int lost;
 
-	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
-		if (!rows_free(llf, row, nr))
+	for (p.row = first; p.row < first + LLFREE_CHILD_ROWS; p.row += nr) {
+		if (!rows_free(llf, p.row, nr))
 			continue;
-		if (child_get_row_run(llf, row, nr, BIT(g->view), &taken,
-				      &lost, g->delta)) {
-			g->taken = frames;
-			return row;
-		}
-		if (!taken)
+		g->taken = child_alloc(llf, &p, CHILD_TAKE, rows_set_all);
+		if (!p.taken)
 			return -1;
+		lost = child_settle(llf, &p, g->taken, g->delta);
+		if (g->taken)
+			return p.row;
 		g->lost += lost;
 		max -= lost;
-		lost = 0;
 		if (max < frames)
 			return -1;
 	}
@@ -858,46 +999,60 @@ static long child_get_rows(struct llfree *llf, struct get *g,
 
 /*
  * child_get_huge() - get one or two whole children
- * @lost: permits that the caller no longer has are added here
+ * @view: the view that each of them had
+ * @lost: permits that the caller no longer has are added here, for each of them
+ *
+ * child_alloc() and child_settle() for whole children
  */
-static __always_inline bool child_get_huge(struct llfree *llf,
-					   unsigned long child, unsigned int nr,
-					   unsigned int views,
-					   unsigned int *lost,
-					   struct llfree_delta *delta)
+static __always_inline bool
+child_get_huge(struct llfree *llf, unsigned long child, unsigned int nr,
+	       unsigned int views, unsigned int view[2], unsigned int lost[2],
+	       struct llfree_delta *delta)
 {
-	unsigned int view[2], i;
+	unsigned int given, i;
+	u16 before;
 
 	preempt_disable();
 	for (i = 0; i < nr; i++) {
-		if (!child_take(llf, child + i, views, LLFREE_CHILD_FRAMES,
-				LLFREE_CHILD_FRAMES, &view[i], delta))
+		if (!child_take(&llf->children[child + i], CHILD_TAKE, views,
+				LLFREE_CHILD_FRAMES, LLFREE_CHILD_FRAMES,
+				&before))
 			goto undo;
+		view[i] = child_view(before);
+		child_taken(before, LLFREE_CHILD_FRAMES, delta);
 	}
 	for (i = 0; i < nr; i++) {
 		if (!rows_fill_child(llf, child + i)) {
 			/* Corrupt; leak all of it, it must not be used. */
 			preempt_enable();
-			*lost += nr * LLFREE_CHILD_FRAMES;
+			for (i = 0; i < nr; i++)
+				lost[i] += LLFREE_CHILD_FRAMES;
 			return false;
 		}
 	}
 	preempt_enable();
 	return true;
 undo:
-	while (i--)
-		*lost += child_undo(llf, child + i, LLFREE_CHILD_FRAMES,
-				    view[i], delta);
+	while (i--) {
+		given = child_give_back(llf, child + i, LLFREE_CHILD_FRAMES);
+		lost[i] += child_undone(llf, child + i, LLFREE_CHILD_FRAMES,
+					view[i], given, delta);
+	}
 	preempt_enable();
 	return false;
 }
 
-/* The same for a search */
+/* child_get_huge() for a search */
 static long child_get_children(struct llfree *llf, struct get *g,
 			       unsigned long child)
 {
-	if (!child_get_huge(llf, child, get_frames(g) >> LLFREE_CHILD_ORDER,
-			    BIT(g->view), &g->lost, g->delta))
+	unsigned int view[2], lost[2] = { };
+	bool ok;
+
+	ok = child_get_huge(llf, child, get_frames(g) >> LLFREE_CHILD_ORDER,
+			    BIT(g->view), view, lost, g->delta);
+	g->lost += lost[0] + lost[1];
+	if (!ok)
 		return -1;
 	g->taken = get_frames(g);
 	return child << CHILD_ROW_SHIFT;
@@ -1727,36 +1882,19 @@ static noinline long quick_fail(struct llfree *llf, u64 *local,
 	return -EAGAIN;
 }
 
-/* The same, with frames of the child, which was @before */
-static noinline long quick_undo(struct llfree *llf, u64 *local,
-				unsigned long row, unsigned int frames,
-				u16 before, struct llfree_delta *delta)
+/* quick_fail() where child_alloc() set no bits for @p */
+static __always_inline long quick_undo(struct llfree *llf, u64 *local,
+				       unsigned long row, const struct piece *p,
+				       struct llfree_delta *delta)
 {
 	unsigned int lost;
 
+	if (!p->taken)
+		return quick_fail(llf, local, row, p->max, delta);
 	*delta = (struct llfree_delta){ };
-	child_taken(before, frames, delta);
-	lost = child_undo(llf, row >> CHILD_ROW_SHIFT, frames,
-			  LLFREE_VIEW_NORMAL, delta);
-	quick_back(llf, local, row, frames - lost);
+	lost = child_settle(llf, p, 0, delta);
+	quick_back(llf, local, row, p->max - lost);
 	return -EAGAIN;
-}
-
-/*
- * Permits of the child, which was @before when it was looked at. This need not be an
- * acquire: the rows were read before, and compare-and-swap decides about each of them.
- */
-static __always_inline bool quick_take(u16 *child, u16 *before, unsigned int frames)
-{
-	u16 after;
-
-	do {
-		if (child_free(*before) < frames ||
-		    child_view(*before) != LLFREE_VIEW_NORMAL)
-			return false;
-		after = (*before - frames) & ~CHILD_REPORTED;
-	} while (!try_cmpxchg_relaxed(child, before, after));
-	return true;
 }
 
 /* llfree_get_quick() for blocks of up to a row */
@@ -1766,42 +1904,37 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 {
 	u64 *local = &llf->locals[slot].reserved[class];
 	const unsigned int frames = 1U << order;
-	unsigned long row, at;
-	u16 *child, before;
-	u64 word, runs;
+	struct piece p = {
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .max = frames,
+	};
+	unsigned long row;
 
 	if (unlikely(!local_take(local, frames, frames, &row)))
 		return quick_fail(llf, local, 0, 0, delta);
-	child = &llf->children[row >> CHILD_ROW_SHIFT];
-	before = READ_ONCE(*child);
-	if (unlikely(child_whole(before) && spare_hoped(llf, slot, class, order)))
+	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
+	p.before = READ_ONCE(*p.child);
+	if (unlikely(child_whole(p.before) &&
+		     spare_hoped(llf, slot, class, order)))
 		goto fail;
 
-	at = row;
+	p.row = row;
 	for (;;) {
-		word = READ_ONCE(llf->rows[at]);
-		runs = row_runs(word, order);
-		if (likely(runs))
+		p.word = READ_ONCE(llf->rows[p.row]);
+		p.mask = row_runs(p.word, order);
+		if (likely(p.mask))
 			break;
-		if (unlikely(!(++at & (LLFREE_CHILD_ROWS - 1))))
+		if (unlikely(!(++p.row & (LLFREE_CHILD_ROWS - 1))))
 			goto fail;
 	}
 
-	preempt_disable();
-	if (unlikely(!quick_take(child, &before, frames))) {
-		preempt_enable();
-		goto fail;
-	}
-	if (unlikely(!row_set(llf, at, &word, run_mask(__ffs64(runs), order)))) {
-		preempt_enable();
-		return quick_undo(llf, local, row, frames, before, delta);
-	}
-	preempt_enable();
+	if (unlikely(!child_alloc(llf, &p, CHILD_TAKE_SEEN, row_set_first)))
+		return quick_undo(llf, local, row, &p, delta);
 
-	if (at != row)
-		local_set_row(local, row_after(at, frames));
-	*whole = child_free(before) == LLFREE_CHILD_FRAMES;
-	return row_frame(llf, at) + __ffs64(runs);
+	if (p.row != row)
+		local_set_row(local, row_after(p.row, frames));
+	/* 1 if all of it was free */
+	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
+	return row_frame(llf, p.row) + __ffs64(p.mask);
 fail:
 	return quick_fail(llf, local, row, frames, delta);
 }
@@ -1814,32 +1947,26 @@ static noinline long quick_rows(struct llfree *llf, unsigned int slot,
 	u64 *local = &llf->locals[slot].reserved[class];
 	const unsigned int frames = 1U << order;
 	const unsigned int rows = frames >> LLFREE_ROW_ORDER;
-	u16 *child, before;
+	struct piece p = {
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .max = frames,
+	};
 	unsigned long row;
 
 	if (unlikely(!local_take(local, frames, frames, &row)))
 		return quick_fail(llf, local, 0, 0, delta);
-	child = &llf->children[row >> CHILD_ROW_SHIFT];
-	before = READ_ONCE(*child);
+	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
+	p.before = READ_ONCE(*p.child);
 	if (unlikely((row & (rows - 1)) || !rows_free(llf, row, rows) ||
-		     (child_whole(before) && spare_hoped(llf, slot, class, order))))
-		goto fail;
+		     (child_whole(p.before) &&
+		      spare_hoped(llf, slot, class, order))))
+		return quick_fail(llf, local, row, frames, delta);
 
-	preempt_disable();
-	if (unlikely(!quick_take(child, &before, frames))) {
-		preempt_enable();
-		goto fail;
-	}
-	if (unlikely(!rows_fill(llf, row, rows))) {
-		preempt_enable();
-		return quick_undo(llf, local, row, frames, before, delta);
-	}
-	preempt_enable();
+	p.row = row;
+	if (unlikely(!child_alloc(llf, &p, CHILD_TAKE_SEEN, rows_set_all)))
+		return quick_undo(llf, local, row, &p, delta);
 
-	*whole = child_free(before) == LLFREE_CHILD_FRAMES;
+	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
 	return row_frame(llf, row);
-fail:
-	return quick_fail(llf, local, row, frames, delta);
 }
 
 /* llfree_get_quick() for one or two whole children */
@@ -1852,7 +1979,7 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
 	unsigned long row = local_row(READ_ONCE(*local));
 	u16 *child = &llf->children[row >> CHILD_ROW_SHIFT];
-	unsigned int lost = 0;
+	unsigned int view[2], lost[2] = { };
 
 	*delta = (struct llfree_delta){ };
 	/* Often there is none; that is seen before anything is taken. */
@@ -1863,11 +1990,11 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 		return -EAGAIN;
 	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
 		   child_get_huge(llf, row >> CHILD_ROW_SHIFT, nr,
-				  BIT(LLFREE_VIEW_NORMAL), &lost, delta))) {
+				  BIT(LLFREE_VIEW_NORMAL), view, lost, delta))) {
 		*whole = nr;
 		return row_frame(llf, row);
 	}
-	quick_back(llf, local, row, frames - lost);
+	quick_back(llf, local, row, frames - lost[0] - lost[1]);
 	return -EAGAIN;
 }
 
@@ -2090,10 +2217,13 @@ next:
 long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
 {
-	unsigned int order = req->order, held, taken, left, lost = 0, view;
+	unsigned int order = req->order, held, used = 0, lost = 0;
 	struct llfree_delta unused __uninitialized;
-	unsigned long child, row, at, last;
-	u64 *local, word, bits;
+	struct piece p = {
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .masks = mask,
+	};
+	unsigned long at;
+	u64 *local;
 
 	if (unlikely(!request_valid(llf, req) || !nr || order > LLFREE_ROW_ORDER))
 		return -EINVAL;
@@ -2107,50 +2237,23 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 	if (!held)
 		return -ENOMEM;
 
-	row = at;
-	taken = rows_find(llf, req, &row, held >> order) << order;
-	if (!taken)
-		goto out;
-
-	child = row >> CHILD_ROW_SHIFT;
-	at = row;
-	last = row;
-	preempt_disable();
-	taken = child_take(llf, child, BIT(LLFREE_VIEW_NORMAL), 1U << order,
-			   taken, &view, delta);
-	if (unlikely(!taken)) {
-		preempt_enable();
-		goto out;
+	p.row = at;
+	p.max = rows_find(llf, req, &p.row, held >> order) << order;
+	if (p.max) {
+		at = p.row;
+		p.child = &llf->children[at >> CHILD_ROW_SHIFT];
+		used = child_alloc(llf, &p, CHILD_TAKE, rows_set_blocks);
+		if (p.taken)
+			lost = child_settle(llf, &p, used, delta);
 	}
-	memset(mask, 0, LLFREE_CHILD_ROWS * sizeof(*mask));
-	left = taken;
-	do {
-		word = READ_ONCE(llf->rows[row]);
-		do {
-			bits = runs_lowest(row_runs(word, order), order,
-					   left >> order);
-		} while (bits && !row_set(llf, row, &word, bits));
-		if (bits) {
-			mask[row & (LLFREE_CHILD_ROWS - 1)] = bits;
-			left -= hweight64(bits);
-			last = row;
-		}
-		row++;
-	} while (left && (row & (LLFREE_CHILD_ROWS - 1)));
-	preempt_enable();
 
-	if (unlikely(left))
-		lost = child_undo(llf, child, left, view, delta);
-	taken -= left;
-	row = last;
-out:
-	held -= taken + lost;
+	held -= used + lost;
 	if (held && !local_put(local, at, held))
 		tree_put(llf, LLFREE_VIEW_NORMAL, at >> TREE_ROW_SHIFT, held);
-	if (!taken)
+	if (!used)
 		return -ENOMEM;
-	local_set_row(local, row);
-	return child_frame(llf, row >> CHILD_ROW_SHIFT);
+	local_set_row(local, p.row);
+	return child_frame(llf, p.row >> CHILD_ROW_SHIFT);
 }
 EXPORT_SYMBOL_GPL(llfree_get_rows);
 
@@ -2431,30 +2534,40 @@ static void claim_debt(struct llfree *llf, unsigned long child,
 		tree_put(llf, view, child >> TREE_CHILD_SHIFT, -(s32)frames);
 }
 
-/* Undo the child step of a claim. */
-static void claim_undo(struct llfree *llf, unsigned long child,
-		       unsigned int frames, unsigned int view,
-		       struct llfree_delta *delta)
+/*
+ * Allocate a piece of a child.
+ *
+ * Return: number of frames that were allocated
+ */
+static __always_inline unsigned int
+claim_piece(struct llfree *llf, struct piece *p,
+	    unsigned int (*set)(struct llfree *llf, struct piece *p),
+	    struct llfree_delta *delta)
 {
-	claim_debt(llf, child, view,
-		   child_undo(llf, child, frames, view, delta));
+	unsigned long child = p->row >> CHILD_ROW_SHIFT;
+	unsigned int used, lost;
+
+	p->child = &llf->children[child];
+	used = child_alloc(llf, p, CHILD_TAKE, set);
+	if (!p->taken)
+		return 0;
+	lost = child_settle(llf, p, used, delta);
+	claim_debt(llf, child, child_view(p->before), used + lost);
+	return used;
 }
 
-static bool claim_child(struct llfree *llf, unsigned long child,
-			unsigned int views, struct llfree_delta *delta)
+/* Allocate one or two whole children. */
+static bool claim_children(struct llfree *llf, unsigned long child,
+			   unsigned int nr, unsigned int views,
+			   struct llfree_delta *delta)
 {
-	unsigned int view;
+	unsigned int view[2] = { }, lost[2] = { }, i;
 	bool ok;
 
-	preempt_disable();
-	if (!child_take(llf, child, views, LLFREE_CHILD_FRAMES,
-			LLFREE_CHILD_FRAMES, &view, delta)) {
-		preempt_enable();
-		return false;
-	}
-	ok = rows_fill_child(llf, child);
-	preempt_enable();
-	claim_debt(llf, child, view, LLFREE_CHILD_FRAMES);
+	ok = child_get_huge(llf, child, nr, views, view, lost, delta);
+	for (i = 0; i < nr; i++)
+		claim_debt(llf, child + i, view[i],
+			   ok ? LLFREE_CHILD_FRAMES : lost[i]);
 	return ok;
 }
 
@@ -2474,10 +2587,9 @@ static bool claim_child(struct llfree *llf, unsigned long child,
 int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 		 unsigned int flags, struct llfree_delta *delta)
 {
-	unsigned int views = claim_views(flags), view;
+	struct piece p = { .order = order, .views = claim_views(flags) };
 	struct llfree_delta unused __uninitialized;
-	unsigned long row, child;
-	bool ok;
+	unsigned int used;
 
 	if (unlikely(order > LLFREE_MAX_ORDER ||
 		     (flags & ~LLFREE_CLAIM_HIDDEN) ||
@@ -2486,59 +2598,26 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
-	child = frame_child(llf, frame);
-	if (order > LLFREE_CHILD_ORDER) {
-		if (!claim_child(llf, child, views, delta))
-			return -EBUSY;
-		if (claim_child(llf, child + 1, views, delta))
-			return 0;
-		/*
-		 * Without a slot: it is the tree that owes the permits. It does
-		 * not fail but for who frees what is not theirs.
-		 */
-		put_children(llf, LLFREE_NO_SLOT, child, 1, delta);
-		return -EBUSY;
-	}
-	if (order == LLFREE_CHILD_ORDER)
-		return claim_child(llf, child, views, delta) ? 0 : -EBUSY;
+	if (order >= LLFREE_CHILD_ORDER)
+		return claim_children(llf, frame_child(llf, frame),
+				      1U << (order - LLFREE_CHILD_ORDER),
+				      p.views, delta) ? 0 : -EBUSY;
 
-	row = frame_row(llf, frame);
+	p.row = frame_row(llf, frame);
+	p.max = 1U << order;
 	if (order <= LLFREE_ROW_ORDER) {
-		u64 mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
-		u64 word = READ_ONCE(llf->rows[row]);
-
-		if (word & mask)
+		p.word = READ_ONCE(llf->rows[p.row]);
+		p.mask = row_runs(p.word, order) &
+			 BIT_ULL(frame & (LLFREE_ROW_FRAMES - 1));
+		if (!p.mask)
 			return -EBUSY;
-		preempt_disable();
-		if (!child_take(llf, child, views, 1U << order, 1U << order,
-				&view, delta)) {
-			preempt_enable();
-			return -EBUSY;
-		}
-		do {
-			ok = !(word & mask);
-		} while (ok && !row_set(llf, row, &word, mask));
-		preempt_enable();
+		used = claim_piece(llf, &p, row_set_first, delta);
 	} else {
-		unsigned int nr = 1U << (order - LLFREE_ROW_ORDER);
-
-		if (!rows_free(llf, row, nr))
+		if (!rows_free(llf, p.row, p.max >> LLFREE_ROW_ORDER))
 			return -EBUSY;
-		preempt_disable();
-		if (!child_take(llf, child, views, 1U << order, 1U << order,
-				&view, delta)) {
-			preempt_enable();
-			return -EBUSY;
-		}
-		ok = rows_fill(llf, row, nr);
-		preempt_enable();
+		used = claim_piece(llf, &p, rows_set_all, delta);
 	}
-	if (!ok) {
-		claim_undo(llf, child, 1U << order, view, delta);
-		return -EBUSY;
-	}
-	claim_debt(llf, child, view, 1U << order);
-	return 0;
+	return used ? 0 : -EBUSY;
 }
 EXPORT_SYMBOL_GPL(llfree_claim);
 
@@ -2563,10 +2642,9 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		      unsigned int flags, u64 *claimed,
 		      struct llfree_delta *delta)
 {
-	unsigned int views = claim_views(flags), view, taken;
+	struct piece p = { .views = claim_views(flags) };
 	struct llfree_delta unused __uninitialized;
-	unsigned long row, child;
-	u64 word, take;
+	unsigned long child;
 
 	*claimed = 0;
 	if (unlikely((flags & ~LLFREE_CLAIM_HIDDEN) ||
@@ -2576,31 +2654,17 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
-	row = frame_row(llf, frame);
 	child = frame_child(llf, frame);
-	if (!(views & BIT(child_view(READ_ONCE(llf->children[child])))))
+	if (!(p.views & BIT(child_view(READ_ONCE(llf->children[child])))))
 		return -EBUSY;
 
-	word = READ_ONCE(llf->rows[row]);
-	take = ~word & mask;
-	if (!take)
-		return 0;
-	preempt_disable();
-	taken = child_take(llf, child, views, 1, hweight64(take), &view, delta);
-	if (!taken) {
-		preempt_enable();
-		return 0;
-	}
-	do {
-		take = runs_lowest(~word & mask, 0, taken);
-	} while (take && !row_set(llf, row, &word, take));
-	preempt_enable();
-
-	if (hweight64(take) < taken)
-		claim_undo(llf, child, taken - hweight64(take), view, delta);
-	claim_debt(llf, child, view, hweight64(take));
-	*claimed = take;
-	return hweight64(take);
+	p.row = frame_row(llf, frame);
+	p.word = READ_ONCE(llf->rows[p.row]);
+	p.mask = mask;
+	p.max = hweight64(~p.word & mask);
+	if (p.max && claim_piece(llf, &p, row_set_some, delta))
+		*claimed = p.mask;
+	return hweight64(*claimed);
 }
 EXPORT_SYMBOL_GPL(llfree_claim_row);
 

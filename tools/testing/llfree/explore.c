@@ -252,6 +252,17 @@ unsigned int explore_choose(unsigned int n)
 	return node->now;
 }
 
+bool explore_preemptible(void)
+{
+	unsigned int tid;
+
+	for (tid = 0; tid < test->nr_threads; tid++)
+		if (tid == current ? shim_preempt_count :
+				     threads[tid].preempt_count)
+			return false;
+	return true;
+}
+
 /* Who makes the next step? */
 static int decide(void)
 {

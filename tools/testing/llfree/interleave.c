@@ -14,6 +14,8 @@
  *   - at the end rows are what owners own, all counters agree, and no hint hides
  *     a block;
  *   - with weak memory, who gets a frame sees what its last owner did;
+ *   - while preemption is on in all threads, each child counts exactly the bits
+ *     that are clear, so that no block is out of reach of a get;
  *   - if a thread is stopped between any two of its steps, the others come to
  *     their ends, in a bounded number of steps.
  *
@@ -93,6 +95,9 @@ static struct get_watch {
 static struct explore_stamp stamps[NR];
 static unsigned long stamped[1024];
 static unsigned int nr_stamped;
+
+/* Children that changed since they were last found to count their clear bits */
+static unsigned long changed_children;
 
 /* Children found isolated and stable, and what was free in them then */
 static bool closed[NR_CHILDREN];
@@ -243,10 +248,31 @@ static void world_wrote(const void *p)
 		a = (at - offsetof(struct world, children)) / 2;
 		if (child_view(world.children[a]) != LLFREE_VIEW_ISOLATED)
 			closed[a] = false;
+	} else {
+		a = at / sizeof(u64) / LLFREE_CHILD_ROWS;
 	}
+	changed_children |= BIT(a);
 	for (a = 0; a < NR_ACTORS; a++)
 		if (watches[a].active)
 			watch_word(&watches[a], at);
+}
+
+/* Permits without bits are for CPUs that cannot be preempted. */
+static void check_preemptible(void)
+{
+	unsigned int c, i, clear;
+
+	if (!changed_children || !explore_preemptible())
+		return;
+	for (c = 0; c < NR_CHILDREN; c++) {
+		if (!(changed_children & BIT(c)))
+			continue;
+		for (i = 0, clear = 0; i < LLFREE_CHILD_ROWS; i++)
+			clear += hweight64(~world.rows[c * LLFREE_CHILD_ROWS + i]);
+		if (clear != child_free(world.children[c]))
+			explore_fail("child withholds frames, preemption is on", c);
+	}
+	changed_children = 0;
 }
 
 /* Was a block free all the while, and in that view? */
@@ -834,6 +860,7 @@ static void world_reset(void)
 	for (a = 0; a < NR_ACTORS; a++)
 		watches[a].active = false;
 	memset(closed, 0, sizeof(closed));
+	changed_children = 0;
 	if (weak) {
 		weak = false;
 		watch_start(ACTOR_OTHER);
@@ -923,8 +950,9 @@ static void run_program(unsigned int tid)
 		run_op(programs[tid][i], tid);
 }
 
-static void maybe_irq(unsigned int tid)
+static void before_step(unsigned int tid)
 {
+	check_preemptible();
 	if (!irqs[tid] || irq_done[tid] || !explore_choose(2))
 		return;
 	irq_done[tid] = true;
@@ -1005,7 +1033,7 @@ static bool check(const char *text, enum memory memory, bool same_slot,
 	struct explore_test test = {
 		.mem = &world, .size = sizeof(world),
 		.reset = world_reset, .thread = run_program,
-		.step = maybe_irq, .wrote = world_wrote, .name = word_name,
+		.step = before_step, .wrote = world_wrote, .name = word_name,
 		.finish = world_finish,
 	};
 	struct explore_options opt = {

@@ -79,12 +79,11 @@ static bool disown(int actor, unsigned long frame, unsigned long nr)
 
 /* Operations. @actor is also the slot. */
 
-static long got;	/* result of the outermost get, for the check of failures */
+static long got[MAX_DEPTH];	/* results of gets, for the check of failures */
 
 static void check_get(int actor, int order, long frame)
 {
-	if (!actor)
-		got = frame;
+	got[actor] = frame;
 	if (frame >= 0)
 		own(actor, frame, 1UL << order);
 	else if (frame != -ENOMEM)
@@ -126,8 +125,7 @@ static void op_get_bulk(int actor, int order)
 	long row;
 
 	row = llfree_get_bulk(&in.llf, &req, ROW >> order, &mask, &in.sum);
-	if (!actor)
-		got = row;
+	got[actor] = row;
 	if (row < 0)
 		return;
 	if (!mask || !IS_ALIGNED(row, ROW))
@@ -146,8 +144,7 @@ static void op_get_rows(int actor, int order)
 	long child;
 
 	child = llfree_get_rows(&in.llf, &req, CHILD >> order, mask, &in.sum);
-	if (!actor)
-		got = child;
+	got[actor] = child;
 	if (child < 0)
 		return;
 	if (!IS_ALIGNED(child, CHILD))
@@ -294,6 +291,8 @@ static const struct op {
 /* Interruptions: one planned one, or random ones, nested up to MAX_DEPTH */
 static const struct op *planned;
 static long planned_steps = -1;
+/* Was preemption on when the planned one came? */
+static bool planned_preempts;
 static struct rng *random_ops;
 static int depth;
 
@@ -307,9 +306,38 @@ static void run_op(const struct op *op)
 		fail("preemption count changed", depth);
 }
 
+/* The child of the last access that was about one; -1 for none */
+static long last_child = -1;
+
+/*
+ * Permits without bits are for code that cannot be preempted: with preemption on,
+ * a child counts exactly the bits that are clear.
+ */
+static void check_preemptible(const void *word)
+{
+	unsigned int i, clear = 0;
+
+	if (last_child >= 0 && !shim_preempt_count) {
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+			clear += hweight64(~in.llf.rows[last_child *
+							LLFREE_CHILD_ROWS + i]);
+		if (clear != (in.llf.children[last_child] & (2 * CHILD - 1)))
+			fail("child withholds frames, preemption is on",
+			     BASE + last_child * CHILD);
+		last_child = -1;
+	}
+	if (word >= in.mem.rows && word < in.mem.rows + in.mem.rows_size)
+		last_child = (word - in.mem.rows) / (CHILD / 8);
+	else if (word >= in.mem.children &&
+		 word < in.mem.children + in.mem.children_size)
+		last_child = (word - in.mem.children) / sizeof(u16);
+}
+
 void shim_step(const void *word)
 {
+	check_preemptible(word);
 	if (planned_steps >= 0 && !planned_steps--) {
+		planned_preempts = !shim_preempt_count;
 		depth++;
 		run_op(planned);
 		depth--;
@@ -347,6 +375,11 @@ static void state_fresh(void)
 static void state_pair(void)
 {
 	state_full_but(BASE, 2 * CHILD);
+}
+
+static void state_child(void)
+{
+	state_full_but(BASE, CHILD);
 }
 
 static void state_half_child(void)
@@ -446,7 +479,8 @@ static void start(void)
 {
 	memcpy(owner, saved.owner, sizeof(owner));
 	failure = NULL;
-	got = 0;
+	memset(got, 0, sizeof(got));
+	last_child = -1;
 	copy_state(&in, &saved.in, saved.rows, saved.children, saved.trees,
 		   saved.locals);
 }
@@ -499,13 +533,13 @@ static const char *finish(void)
 	return inst_check(&in);
 }
 
-/* Did the outermost get fail though a block was free all the time? */
-static bool false_failure(const struct op *op, const struct op *other)
+/* Did a get fail though a block was free all the time? */
+static bool false_failure(int actor, const struct op *op, const struct op *other)
 {
 	unsigned long nr[LLFREE_NR_ORDERS];
 	int o;
 
-	if (op->order < 0 || got >= 0 || !other->takes)
+	if (op->order < 0 || got[actor] >= 0 || !other->takes)
 		return false;
 	llfree_count_orders(&in.llf, op->view, -1, nr);
 	for (o = op->order; o < LLFREE_NR_ORDERS; o++)
@@ -525,6 +559,7 @@ FIXTURE_VARIANT(state)
 
 FIXTURE_VARIANT_ADD(state, fresh) { state_fresh };
 FIXTURE_VARIANT_ADD(state, pair) { state_pair };
+FIXTURE_VARIANT_ADD(state, child) { state_child };
 FIXTURE_VARIANT_ADD(state, half_child) { state_half_child };
 FIXTURE_VARIANT_ADD(state, row) { state_row };
 FIXTURE_VARIANT_ADD(state, last_frames) { state_last_frames };
@@ -565,8 +600,13 @@ TEST_F_TIMEOUT(state, one_in_another, 300)
 				run_op(outer);
 				fired = planned_steps < 0;
 				planned_steps = -1;
-				why = fired && false_failure(outer, inner) ?
-				      "no memory, but a block is there" : finish();
+				if (fired && false_failure(0, outer, inner))
+					why = "no memory, but a block is there";
+				else if (fired && planned_preempts &&
+					 false_failure(1, inner, outer))
+					why = "no memory, but a block was withheld";
+				else
+					why = finish();
 				EXPECT_STREQ("", why) {
 					TH_LOG("%s, at step %ld: %s; %#llx",
 					       outer->name, steps, inner->name,
