@@ -327,12 +327,13 @@ void zf_free_reported(struct zone *zone, unsigned long pfn, unsigned int order,
 {
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_delta delta = { };
-	unsigned long end = pfn + (1UL << order);
+	int ret;
 
 	zf_check_exclusive(pfn, 1UL << order);
-	if (WARN_ON_ONCE(llfree_put(llf, LLFREE_NO_SLOT, pfn, order, &delta)))
-		return;
+	if (reported)
+		ret = llfree_put_reported(llf, pfn, order, &delta);
+	else
+		ret = llfree_put(llf, LLFREE_NO_SLOT, pfn, order, &delta);
+	WARN_ON_ONCE(ret);
 	zf_account_views(zone, &delta);
-	for (; reported && pfn < end; pfn += LLFREE_CHILD_FRAMES)
-		llfree_set_reported(llf, pfn);
 }

@@ -341,6 +341,8 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta);
+int llfree_put_reported(struct llfree *llf, unsigned long frame,
+			unsigned int order, struct llfree_delta *delta);
 int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
 		     unsigned int order);
 int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,

@@ -603,12 +603,13 @@ child_take(u16 *child, enum child_take how, unsigned int views,
 
 /*
  * child_give() - give frames, whose bits are clear, to a child
+ * @mark: bits to set in the child word at the same time
  *
  * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if the child counted as many free
  *	frames already that something must be wrong, and the frames are leaked
  */
 static __always_inline unsigned int
-child_give(struct llfree *llf, unsigned long child, unsigned int frames)
+child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 mark)
 {
 	u16 *word = &llf->children[child];
 	u16 old = READ_ONCE(*word), new;
@@ -618,7 +619,7 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames)
 			      "llfree: %u frames freed to child %lu, which has %u free\n",
 			      frames, child, child_free(old)))
 			return LLFREE_NR_VIEWS;
-		new = old + frames;
+		new = (old + frames) | mark;
 	} while (!try_cmpxchg(word, &old, new)); /* LLF(child_give:A,B) */
 
 	return child_view(new) |
@@ -648,7 +649,7 @@ static noinline unsigned int child_give_back(struct llfree *llf,
 					     unsigned long child,
 					     unsigned int frames)
 {
-	return child_give(llf, child, frames);
+	return child_give(llf, child, frames, 0);
 }
 
 /*
@@ -2270,7 +2271,7 @@ static __always_inline int put_frames(struct llfree *llf, int slot,
 				      unsigned int frames)
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
-	unsigned int given = child_give(llf, child, frames);
+	unsigned int given = child_give(llf, child, frames, 0);
 	unsigned int view = given & LLFREE_PUT_VIEW;
 
 	preempt_enable();
@@ -2314,9 +2315,9 @@ undo:
 	return false;
 }
 
-/* Put whole children, one after the other. */
+/* Put whole children, one after the other, with bits @mark in their words. */
 static int put_children(struct llfree *llf, int slot, unsigned long child,
-			unsigned long nr, struct llfree_delta *delta)
+			unsigned long nr, u16 mark, struct llfree_delta *delta)
 {
 	unsigned long end = child + nr, first = child;
 	unsigned int view, frames = 0;
@@ -2335,7 +2336,7 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 			ret = -EINVAL;
 			break;
 		}
-		view = child_given(child_give(llf, child, LLFREE_CHILD_FRAMES),
+		view = child_given(child_give(llf, child, LLFREE_CHILD_FRAMES, mark),
 				   LLFREE_CHILD_FRAMES, delta);
 		preempt_enable();
 		if (likely(view == LLFREE_VIEW_NORMAL)) {
@@ -2431,6 +2432,19 @@ int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
 }
 EXPORT_SYMBOL_GPL(llfree_put_quick);
 
+/* A block of whole children, all of which must be allocated */
+static int put_large(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order, u16 mark, struct llfree_delta *delta)
+{
+	unsigned long row = frame_row(llf, frame);
+	unsigned long nr = 1UL << (order - LLFREE_ROW_ORDER);
+
+	if (!rows_allocated(llf, row, nr))
+		return -EINVAL;
+	return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
+			    nr >> CHILD_ROW_SHIFT, mark, delta);
+}
+
 /**
  * llfree_put() - free a block
  * @llf: the instance
@@ -2451,7 +2465,6 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
-	unsigned long row, nr;
 	int ret;
 
 	if (unlikely(order >= BITS_PER_LONG - 1 ||
@@ -2459,14 +2472,8 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
-	if (unlikely(order > LLFREE_CHILD_ORDER)) {
-		row = frame_row(llf, frame);
-		nr = 1UL << (order - LLFREE_ROW_ORDER);
-		if (!rows_allocated(llf, row, nr))
-			return -EINVAL;
-		return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
-				    nr >> CHILD_ROW_SHIFT, delta);
-	}
+	if (unlikely(order > LLFREE_CHILD_ORDER))
+		return put_large(llf, slot, frame, order, 0, delta);
 
 	ret = put_block(llf, slot, frame, order);
 	if (unlikely(ret < 0))
@@ -2475,6 +2482,34 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_put);
+
+/**
+ * llfree_put_reported() - free whole children that a hypervisor knows to be free
+ * @llf: the instance
+ * @frame: first frame, aligned to the size of the block
+ * @order: LLFREE_CHILD_ORDER or more
+ * @delta: what changed is added here; may be NULL
+ *
+ * Each child is marked as reported by the step that makes it free, so that an
+ * allocation by another CPU removes the mark. See llfree_set_reported().
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if the block is not in the range, not aligned, too small, or
+ *	not all of it is allocated
+ */
+int llfree_put_reported(struct llfree *llf, unsigned long frame,
+			unsigned int order, struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+
+	if (unlikely(order < LLFREE_CHILD_ORDER || order >= BITS_PER_LONG - 1 ||
+		     !put_valid(llf, LLFREE_NO_SLOT, frame, order)))
+		return -EINVAL;
+	return put_large(llf, LLFREE_NO_SLOT, frame, order, CHILD_REPORTED,
+			 delta_or(delta, &unused));
+}
+EXPORT_SYMBOL_GPL(llfree_put_reported);
 
 /**
  * llfree_put_bulk() - free several frames of one row at once

@@ -2293,6 +2293,50 @@ TEST_F(core, claim_row)
 	EXPECT_EQ(0, llfree_put_bulk(llf, 0, row, ~0ULL, sum));
 }
 
+static void take_and_free(struct inst *in)
+{
+	long frame = inst_get(in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER);
+
+	if (frame >= 0)
+		inst_put(in, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER);
+}
+
+/*
+ * Children that are freed as reported: another context that uses one, after any step
+ * of the free, removes the mark.
+ */
+TEST(put_reported)
+{
+	struct llfree_child child;
+	struct inst in;
+	long steps;
+
+	ASSERT_EQ(0, inst_init(&in, 0, TREE, LLFREE_INIT_ALLOC, NULL, 0));
+	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER - 1, NULL));
+	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, CHILD / 2, LLFREE_CHILD_ORDER, NULL));
+	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, TREE, LLFREE_CHILD_ORDER, NULL));
+	for (steps = 0;; steps++) {
+		interrupt_after(steps, take_and_free, &in);
+		ASSERT_EQ(0, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER, &in.sum));
+		if (!interrupt_done())
+			break;
+		ASSERT_EQ(0, llfree_child(&in.llf, 0, &child));
+		ASSERT_EQ(CHILD, child.free);
+		/* Before the child step there is nothing to use. */
+		if (!child.reported)
+			break;
+		ASSERT_EQ(0, inst_get(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+	}
+	EXPECT_GT(steps, LLFREE_CHILD_ROWS);
+	ASSERT_EQ(0, llfree_child(&in.llf, 0, &child));
+	EXPECT_FALSE(child.reported);
+	EXPECT_EQ(0, inst_get(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+	ASSERT_EQ(0, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER, NULL));
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
 TEST_F(core, reported)
 {
 	struct llfree_child child;
