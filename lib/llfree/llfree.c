@@ -400,26 +400,34 @@ static __always_inline bool local_put(u64 *local, unsigned long row,
 
 /*
  * local_sync() - fetch what others put into the tree that a slot has reserved
- * @row: where the slot looks, in that tree
- * @need: permits without which it is not worth the while
+ * @word: the reservation, with fewer permits than needed
+ * @need: permits that it should have
+ *
+ * Fetches no more than local_put() accepts: a change of view that has not reached
+ * the tree yet may leave more permits there.
+ *
+ * Return: whether the reservation got what it needs
  */
-static bool local_sync(struct llfree *llf, u64 *local, unsigned long row,
+static bool local_sync(struct llfree *llf, u64 *local, u64 word,
 		       unsigned int need)
 {
-	unsigned long tree = row >> TREE_ROW_SHIFT;
-	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
-	u32 old = READ_ONCE(*word), new;
+	u32 *tree = &llf->trees[LLFREE_VIEW_NORMAL][local_tree(word)];
+	const s32 have = local_free(word);
+	u32 old = READ_ONCE(*tree), new;
+	s32 frames;
 
 	do {
-		if (!tree_reserved(old) || tree_free(old) < (s32)need)
+		frames = min(tree_free(old), (s32)LLFREE_TREE_FRAMES - have);
+		if (!tree_reserved(old) || frames + have < (s32)need)
 			return false;
-		new = tree_make(0, tree_class(old), true);
-	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(local_sync:A) */
+		new = tree_make(tree_free(old) - frames, tree_class(old), true);
+	} while (!try_cmpxchg_acquire(tree, &old, new)); /* LLF(local_sync:A) */
 
-	/* The reservation may be gone by now. */
-	if (!local_put(local, row, tree_free(old)))
-		tree_put(llf, LLFREE_VIEW_NORMAL, tree, tree_free(old));
-	return true;
+	if (local_put(local, local_row(word), frames))
+		return true;
+	/* The reservation has changed meanwhile. */
+	tree_put(llf, LLFREE_VIEW_NORMAL, local_tree(word), frames);
+	return false;
 }
 
 /* The row after @frames from the start of @row, going round in its tree */
@@ -1252,8 +1260,7 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 		if (!(word & LOCAL_PRESENT))
 			return -1;
 		if (local_free(word) < frames &&
-		    !local_sync(llf, local, local_row(word),
-				frames - local_free(word)))
+		    !local_sync(llf, local, word, frames))
 			return -1;
 		held = local_take(local, frames, g->nr * frames, &row);
 	}

@@ -58,6 +58,7 @@
 /* Isolated all the time; nobody may have its last frame. */
 #define HIDDEN_CHILD	(BASE + 7 * CHILD)
 #define FREE_FRAME	(BASE + 8 * CHILD - 1)
+#define SECOND_TREE	(BASE + LLFREE_TREE_FRAMES)
 
 /* Who owns frames: threads, what interrupts them, and somebody else */
 #define ACTOR_IRQ(t)	(EXPLORE_THREADS + (t))
@@ -561,6 +562,12 @@ static void op_view_put(int actor, int view)
 	set_view(SHARED_HALVES, view);
 }
 
+/* Of a child of the tree that nobody owns anything in */
+static void op_view_second(int actor, int view)
+{
+	set_view(SECOND_TREE, view);
+}
+
 static void op_drain(int actor, int slot)
 {
 	if (llfree_drain(llf, slot))
@@ -638,9 +645,11 @@ static const struct op {
 	{ "claim0row1", op_claim_second_row, 0 },
 	{ "put9got", op_put_got, 9 },
 	{ "badputfree9", op_bad_put_free, 9 },
+	{ "isolatesecond", op_view_second, LLFREE_VIEW_ISOLATED },
+	{ "tonormalsecond", op_view_second, LLFREE_VIEW_NORMAL },
 };
 
-#define NR_PAIRED	(ARRAY_SIZE(ops) - 4)
+#define NR_PAIRED	(ARRAY_SIZE(ops) - 6)
 
 /* ---- States to start from ---- */
 
@@ -660,7 +669,7 @@ static void take_second_tree(void)
 {
 	unsigned long frame;
 
-	for (frame = BASE + LLFREE_TREE_FRAMES; frame < BASE + NR; frame += CHILD)
+	for (frame = SECOND_TREE; frame < BASE + NR; frame += CHILD)
 		claim_for(ACTOR_OTHER, frame, LLFREE_CHILD_ORDER);
 }
 
@@ -789,6 +798,23 @@ static void state_lent(void)
 		disown(ACTOR_OTHER, frame, 1);
 		llfree_put(llf, LLFREE_NO_SLOT, frame, 0, &books.sum);
 	}
+}
+
+/* The second slot holds a tree that is all free, but its permits are with the tree. */
+static void state_tree_lent(void)
+{
+	struct llfree_request req = {
+		.slot = 1, .order = LLFREE_CHILD_ORDER,
+		.class = LLFREE_CLASS_MOVABLE,
+	};
+	unsigned long frame;
+
+	claim_for(ACTOR_OTHER, FREE_PAIR, LLFREE_MAX_ORDER);
+	while (llfree_get(llf, &req, &books.sum) >= 0)
+		;
+	for (frame = SECOND_TREE; frame < BASE + NR; frame += CHILD)
+		llfree_put(llf, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER,
+			   &books.sum);
 }
 
 /* Somebody else's slot does. */
@@ -1116,6 +1142,21 @@ FIXTURE_TEARDOWN(state)
 {
 }
 
+FIXTURE(tree_lent)
+{
+};
+
+FIXTURE_SETUP(tree_lent)
+{
+	world_init(state_tree_lent);
+	world_reset();
+	ASSERT_EQ(NULL, world_finish());
+}
+
+FIXTURE_TEARDOWN(tree_lent)
+{
+}
+
 #define SECONDS_MAX	36000
 
 /* Every operation against every other one */
@@ -1264,6 +1305,18 @@ TEST_F_TIMEOUT(state, chosen, SECONDS_MAX)
 	for (i = 0; i < ARRAY_SIZE(chosen); i++)
 		ASSERT_TRUE(check(chosen[i], STRONG, false, 4000));
 	log_totals(_metadata);
+}
+
+/*
+ * A change of view that has not reached the tree, and one back, leave the tree
+ * more permits than a reservation can hold.
+ */
+TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
+{
+	ASSERT_TRUE(check("isolatesecond | tonormalsecond get10", STRONG, false,
+			  4000));
+	ASSERT_TRUE(check("isolatesecond | tonormalsecond ! get10", STRONG, false,
+			  4000));
 }
 
 static const char * const weak_chosen[] = {
