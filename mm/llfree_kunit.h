@@ -621,6 +621,34 @@ static void zone_small(struct kunit *test)
 		;
 }
 
+/* The last block of an order was split: the hint does not know, a search does. */
+static void zone_find_order(struct kunit *test)
+{
+	struct zone *zone = &fake->zone;
+	unsigned long pfn = fake->pfn[1];
+	unsigned int i;
+
+	fake_hand_over(test);
+	KUNIT_EXPECT_TRUE(test, zf_find_order(zone, MAX_PAGE_ORDER, 0));
+	KUNIT_ASSERT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE),
+			FAKE_PAGES);
+	KUNIT_EXPECT_NULL(test, zf_alloc(zone, 3, MIGRATE_MOVABLE, 0));
+	KUNIT_EXPECT_FALSE(test, zf_find_order(zone, 3, 0));
+	for (i = 0; i < MAX_ORDER_NR_PAGES; i += 2)
+		zf_free(zone, pfn + i, 0);
+	zf_free(zone, pfn + 17, 0);
+	KUNIT_EXPECT_TRUE(test, zf_has_order(zone, 1, 0));
+	KUNIT_EXPECT_TRUE(test, zf_find_order(zone, 1, 0));
+	KUNIT_EXPECT_FALSE(test, zf_find_order(zone, 2, 0));
+	KUNIT_ASSERT_TRUE(test, zf_claim(zone, pfn + 17, 0, 0));
+	KUNIT_EXPECT_TRUE(test, zf_has_order(zone, 1, 0));
+	KUNIT_EXPECT_FALSE(test, zf_find_order(zone, 1, 0));
+	KUNIT_EXPECT_FALSE(test, zf_has_order(zone, 1, 0));
+	zf_free(zone, pfn + 17, 0);
+	KUNIT_EXPECT_TRUE(test, zf_find_order(zone, 1, 0));
+	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+}
+
 static void fake_set_block(unsigned long pfn, int migratetype)
 {
 	spin_lock_irq(&fake->zone.lock);
@@ -850,6 +878,7 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_claims),
 	KUNIT_CASE(zone_highatomic),
 	KUNIT_CASE(zone_has_order),
+	KUNIT_CASE(zone_find_order),
 	KUNIT_CASE(zone_blocks),
 	KUNIT_CASE(zone_migratetype),
 	KUNIT_CASE(zone_nofragment),

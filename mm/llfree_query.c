@@ -141,6 +141,33 @@ bool zf_has_order(const struct zone *zone, unsigned int order,
 	return zf_other_has_order(zone, order, alloc_flags);
 }
 
+/**
+ * zf_find_order() - is there a block of this order?
+ * @zone: the zone
+ * @order: 0..MAX_PAGE_ORDER
+ * @alloc_flags: ALLOC_CMA matters
+ *
+ * zf_has_order() may say yes although the last block of the order was split
+ * since. kswapd and compaction, which would stop for such a yes, ask this
+ * function: it looks for a block. If there is none, zf_has_order() says no then.
+ *
+ * Context: any; reads up to all of the bitmaps.
+ *
+ * Return: whether there is one
+ */
+bool zf_find_order(struct zone *zone, unsigned int order,
+		   unsigned int alloc_flags)
+{
+	struct llfree *llf = &zone->llfree->core;
+
+	if (order >= LLFREE_CHILD_ORDER)
+		return zf_has_order(zone, order, alloc_flags);
+	return llfree_find_order(llf, order, LLFREE_VIEW_NORMAL) ||
+	       ((alloc_flags & ALLOC_CMA) &&
+		zone_page_state(zone, NR_FREE_CMA_PAGES) &&
+		llfree_find_order(llf, order, LLFREE_VIEW_CMA));
+}
+
 static void zf_count_add(const struct llfree *llf, int view, int class,
 			 unsigned long nr[NR_PAGE_ORDERS])
 {
@@ -213,9 +240,11 @@ void zf_count_init(struct zone_llfree *zl)
 void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS])
 {
 	struct zone_llfree *zl = zone->llfree;
-	unsigned long at = smp_load_acquire(&zl->counted_at);
 	unsigned int order;
+	unsigned long at;
 
+	/* Pairs with the release below: the numbers are there. */
+	at = smp_load_acquire(&zl->counted_at);
 	if (at && (time_before(jiffies, at + COUNT_RECENT) ||
 		   atomic_cmpxchg(&zl->counting, 0, 1))) {
 		for (order = 0; order < NR_PAGE_ORDERS; order++)

@@ -124,6 +124,8 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 			    unsigned int max_free, unsigned int flags);
 bool zf_has_order(const struct zone *zone, unsigned int order,
 		  unsigned int alloc_flags);
+bool zf_find_order(struct zone *zone, unsigned int order,
+		   unsigned int alloc_flags);
 void zf_count(const struct zone *zone, int migratetype,
 	      unsigned long nr[NR_PAGE_ORDERS]);
 void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS]);

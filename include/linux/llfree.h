@@ -394,6 +394,8 @@ static inline bool llfree_may_have_order(const struct llfree *llf,
 	return order < (READ_ONCE(llf->hint[view]) & LLFREE_HINT_EXHAUSTED);
 }
 
+bool llfree_find_order(struct llfree *llf, unsigned int order,
+		       enum llfree_view view);
 void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_count_orders(const struct llfree *llf, int view, int class,

@@ -1585,6 +1585,41 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 	return -1;
 }
 
+/**
+ * llfree_find_order() - is there a block of this order?
+ * @llf: the instance
+ * @order: 0..LLFREE_MAX_ORDER
+ * @view: a view below LLFREE_VIEW_ISOLATED
+ *
+ * Looks at all children up to the first that has one, unless the hint says that
+ * there is none. If there is none, llfree_may_have_order() says so as well until
+ * one becomes free.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: whether one was free during the search
+ */
+bool llfree_find_order(struct llfree *llf, unsigned int order,
+		       enum llfree_view view)
+{
+	const struct get g = { .order = order, .nr = 1, .view = view };
+	unsigned long child;
+	bool stuck;
+	u32 gen = 0;
+
+	if (!llfree_may_have_order(llf, order, view))
+		return false;
+	if (order)
+		gen = hint_arm(llf, order, view);
+	for (child = 0; child < nr_children(llf); child++)
+		if (child_peek(llf, &g, child, &stuck) >= 0)
+			return true;
+	if (order)
+		hint_conclude(llf, order, view, gen);
+	return false;
+}
+EXPORT_SYMBOL_GPL(llfree_find_order);
+
 /*
  * get_range() - from the tree of [@low, @high) that suits best
  *

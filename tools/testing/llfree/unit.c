@@ -872,17 +872,16 @@ TEST(unmovable_starts_at_the_low_end)
 		LLFREE_CLASS_UNMOVABLE, LLFREE_CLASS_RECLAIMABLE, LLFREE_CLASS_LARGE,
 	};
 	const unsigned int slots = 8, trees = 128;
-	unsigned long high = 0;
 	unsigned int slot, i, j;
+	long frame, high = 0;
 	struct inst in;
-	long frame;
 
 	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, slots));
 	for (slot = slots; slot-- > 0;) {
 		for (i = 0; i < 100; i++) {
 			frame = inst_get_class(&in, slot, 0, LLFREE_CLASS_MOVABLE, 0);
 			ASSERT_GE(frame, 0);
-			high = max(high, (unsigned long)frame);
+			high = max(high, frame);
 			for (j = 0; j < ARRAY_SIZE(low); j++) {
 				frame = inst_get_class(&in, slot, 0, low[j], 0);
 				ASSERT_GE(frame, 0);
