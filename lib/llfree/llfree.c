@@ -37,8 +37,9 @@
  * A permit of a tree is a promise about numbers, not about a fitting block or
  * view. Who finds none hands the permit back and goes on. A get gives up only
  * after it looked at all children directly, whatever permits say, and found no
- * block that fits; or found some again and again that others were faster to get,
- * or that were held for a moment, possibly by an operation that it interrupted.
+ * block that fits while none became free; or found some again and again that others
+ * were faster to get, or that were held for a moment, possibly by an operation that
+ * it interrupted.
  *
  * DOC: ordering
  *
@@ -95,6 +96,8 @@
 #define MAX_PASSES		64U
 /* The same, if what is in the way may be an operation we interrupted. */
 #define MAX_STUCK_PASSES	4U
+/* Passes that find nothing, while blocks become free behind them. */
+#define MAX_VAIN_PASSES		4U
 
 /*
  * A get under way. @nr blocks of 2^@order are wanted, all from one row; for
@@ -173,19 +176,27 @@ static u32 hint_arm(struct llfree *llf, unsigned int order, unsigned int view)
 	return hint_gen(old);
 }
 
-/* Nothing of @order was found, and no put reported itself since @gen. */
-static void hint_conclude(struct llfree *llf, unsigned int order,
+/*
+ * hint_conclude() - a search since hint_arm() found nothing of @order
+ *
+ * Order 0 is not noted: while memory is short, each put would have to reset it.
+ *
+ * Return: false if something was reported since @gen, which the search may have
+ *	missed
+ */
+static bool hint_conclude(struct llfree *llf, unsigned int order,
 			  unsigned int view, u32 gen)
 {
 	u32 old = READ_ONCE(llf->hint[view]), new;
 
 	do {
 		if (hint_gen(old) != gen)
-			return;
-		if (hint_exhausted(old) <= order)
-			return;
+			return false;
+		if (!order || hint_exhausted(old) <= order)
+			return true;
 		new = hint_make(gen, hint_armed(old), order);
 	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
+	return true;
 }
 
 /* A block of @order has become free in @view. */
@@ -1532,19 +1543,22 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
  * was seen but could not be had; then either somebody else got it, or somebody
  * holds permits of it for a moment. The latter may be who we interrupted, so
  * there is a limit to that.
+ *
+ * A pass that saw no block proves nothing if one became free meanwhile. That block
+ * may be behind the pass, and a block that was ahead of it may be allocated. The
+ * hint tells of blocks that become free, and then there is another pass. Their
+ * number is limited: frees of other CPUs must not keep the search here.
  */
 static long get_anywhere(struct llfree *llf, struct get *g)
 {
-	unsigned int passes, stuck_passes = 0, lost;
+	unsigned int passes, stuck_passes = 0, vain_passes = 0, lost;
 	unsigned long child, tree;
 	bool seen, stuck;
-	u32 gen = 0;
+	u32 gen;
 	long row;
 
-	if (g->order)
-		gen = hint_arm(llf, g->order, g->view);
-
 	for (passes = 0; passes < MAX_PASSES; passes++) {
+		gen = hint_arm(llf, g->order, g->view);
 		seen = false;
 		stuck = false;
 		for (child = 0; child < nr_children(llf); child++) {
@@ -1574,11 +1588,9 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 				return row;
 			}
 		}
-		if (!seen) {
-			if (g->order)
-				hint_conclude(llf, g->order, g->view, gen);
-			return -1;
-		}
+		if (!seen && (hint_conclude(llf, g->order, g->view, gen) ||
+			      ++vain_passes == MAX_VAIN_PASSES))
+			break;
 		if (stuck && ++stuck_passes == MAX_STUCK_PASSES)
 			break;
 	}
@@ -2111,9 +2123,9 @@ EXPORT_SYMBOL_GPL(llfree_get_search);
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: first frame of the block, aligned to its size; -ENOMEM if there is
- *	no such block, or others were always faster in many attempts; -EINVAL if
- *	@req asks for what cannot be
+ * Return: first frame of the block, aligned to its size; -ENOMEM if at some
+ *	moment there was no such block, or other CPUs were faster in each of
+ *	several passes over all children; -EINVAL if @req asks for what cannot be
  */
 long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta)

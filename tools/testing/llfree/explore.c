@@ -252,6 +252,11 @@ unsigned int explore_choose(unsigned int n)
 	return node->now;
 }
 
+int explore_thread(void)
+{
+	return current;
+}
+
 bool explore_preemptible(void)
 {
 	unsigned int tid;

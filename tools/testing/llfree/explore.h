@@ -99,6 +99,8 @@ void explore(const struct explore_test *test,
 void explore_fail(const char *why, unsigned long long where);
 /* A number below @n; all of them are explored. */
 unsigned int explore_choose(unsigned int n);
+/* The thread that acts now, or -1 */
+int explore_thread(void);
 /* Is preemption on in all threads? */
 bool explore_preemptible(void);
 

@@ -7,7 +7,8 @@
  * orders; see there. What must hold in each of them:
  *
  *   - no frame is owned twice, and no put of an own frame fails;
- *   - a get does not fail if a block that fits was free all the while;
+ *   - a get does not fail if a block that fits was free all the while, nor if at
+ *     each moment there was some block that fits, if not always the same;
  *   - a get does not return a frame of a child that had another view all the
  *     while, so nothing of an isolated child once isolating has returned;
  *   - nobody gets what is free in a child that was isolated and found stable;
@@ -88,10 +89,26 @@ static struct llfree_stats start_stats;
 /* Gets under way, by actor: what was not free or not to be seen since then */
 static struct get_watch {
 	bool active;
+	/* Was there a moment without any block that fits? */
+	bool none;
+	unsigned int order;
+	unsigned int view;
 	u64 used[NR_ROWS];
 	u16 least[NR_CHILDREN];
 	u8 views[NR_CHILDREN];
 } watches[NR_ACTORS];
+
+/*
+ * What became free counts for searches once the operation that made it free has
+ * returned: frames that are being put, and by actor the children in which something
+ * else made frames free.
+ */
+static u64 being_put[NR_ROWS];
+static bool putting[NR_ACTORS];
+static unsigned long unsettled[NR_ACTORS];
+/* Rows and children before the last change */
+static u64 last_rows[NR_ROWS];
+static u16 last_children[NR_CHILDREN];
 
 static struct explore_stamp stamps[NR];
 static unsigned long stamped[1024];
@@ -105,6 +122,8 @@ static bool closed[NR_CHILDREN];
 static u64 closed_rows[NR_ROWS];
 
 static unsigned int slot_of[NR_ACTORS];
+/* Is a thread interrupted? */
+static bool in_irq[EXPLORE_THREADS];
 static bool weak;
 /* Do threads note when they begin and return? */
 static bool events;
@@ -178,8 +197,11 @@ static void disown(int actor, unsigned long frame, unsigned long nr)
 	unsigned long row = (frame - BASE) / ROW, end, f;
 	u64 bits = row_bits(frame, nr);
 
-	for (end = row + max(nr / ROW, 1UL); row < end; row++)
+	putting[actor] = true;
+	for (end = row + max(nr / ROW, 1UL); row < end; row++) {
 		books.owned[actor][row] &= ~bits;
+		being_put[row] |= bits;
+	}
 	if (!weak)
 		return;
 	/* The first and the last one stand for a large block. */
@@ -189,6 +211,15 @@ static void disown(int actor, unsigned long frame, unsigned long nr)
 		stamped[nr_stamped++] = f;
 		explore_give(&stamps[f]);
 	}
+}
+
+static void put_done(int actor, unsigned long frame, unsigned long nr)
+{
+	unsigned long row = (frame - BASE) / ROW, end;
+
+	putting[actor] = false;
+	for (end = row + max(nr / ROW, 1UL); row < end; row++)
+		being_put[row] &= ~row_bits(frame, nr);
 }
 
 static bool owns(int actor, unsigned long frame, unsigned long nr)
@@ -204,12 +235,40 @@ static bool owns(int actor, unsigned long frame, unsigned long nr)
 
 /* ---- Gets that fail, or see what they should not ---- */
 
+/* Is there a block in this view that no operation under way has made? */
+static bool block_now(unsigned int order, unsigned int view)
+{
+	unsigned int frames = 1U << order, c, r, nr = max(frames / ROW, 1UL);
+	unsigned long skip = 0;
+	u64 used;
+	int a;
+
+	for (a = 0; a < NR_ACTORS; a++)
+		skip |= unsettled[a];
+	for (r = 0; r < NR_ROWS; r += nr) {
+		for (c = r / LLFREE_CHILD_ROWS;
+		     c <= (r + nr - 1) / LLFREE_CHILD_ROWS; c++)
+			if (skip & BIT(c) ||
+			    child_view(world.children[c]) != view ||
+			    child_free(world.children[c]) < min_t(u32, frames, CHILD))
+				break;
+		if (c <= (r + nr - 1) / LLFREE_CHILD_ROWS)
+			continue;
+		for (c = r, used = 0; c < r + nr; c++)
+			used |= world.rows[c] | being_put[c];
+		if (nr > 1 ? !used : !!row_runs(used, order))
+			return true;
+	}
+	return false;
+}
+
 static void watch_start(int actor)
 {
 	struct get_watch *w = &watches[actor];
 	unsigned int c;
 
 	w->active = true;
+	w->none = !block_now(w->order, w->view);
 	/*
 	 * With weak memory, nothing makes a get see at once what others did. But
 	 * what has been free since the start is free in all it can see.
@@ -238,24 +297,50 @@ static void watch_word(struct get_watch *w, size_t at)
 	}
 }
 
+/* Did the change of a word show frames, other than those that are being put? */
+static bool showed_frames(int actor, size_t at, unsigned int child)
+{
+	u16 old = last_children[child], new = world.children[child];
+	size_t row = at / sizeof(u64);
+	u64 cleared;
+
+	if (at < offsetof(struct world, children)) {
+		cleared = last_rows[row] & ~world.rows[row];
+		last_rows[row] = world.rows[row];
+		return cleared && !putting[actor];
+	}
+	last_children[child] = new;
+	return child_view(new) != child_view(old) ||
+	       (child_free(new) > child_free(old) && !putting[actor]);
+}
+
 static void world_wrote(const void *p)
 {
 	size_t at = (char *)p - (char *)&world;
+	int tid = explore_thread(), actor = in_irq[tid] ? ACTOR_IRQ(tid) : tid;
+	unsigned int child;
 	int a;
 
 	if (at >= offsetof(struct world, trees))
 		return;
 	if (at >= offsetof(struct world, children)) {
-		a = (at - offsetof(struct world, children)) / 2;
-		if (child_view(world.children[a]) != LLFREE_VIEW_ISOLATED)
-			closed[a] = false;
+		child = (at - offsetof(struct world, children)) / 2;
+		if (child_view(world.children[child]) != LLFREE_VIEW_ISOLATED)
+			closed[child] = false;
 	} else {
-		a = at / sizeof(u64) / LLFREE_CHILD_ROWS;
+		child = at / sizeof(u64) / LLFREE_CHILD_ROWS;
 	}
-	changed_children |= BIT(a);
-	for (a = 0; a < NR_ACTORS; a++)
-		if (watches[a].active)
-			watch_word(&watches[a], at);
+	changed_children |= BIT(child);
+	if (showed_frames(actor, at, child))
+		unsettled[actor] |= BIT(child);
+	for (a = 0; a < NR_ACTORS; a++) {
+		if (!watches[a].active)
+			continue;
+		watch_word(&watches[a], at);
+		if (!watches[a].none)
+			watches[a].none = !block_now(watches[a].order,
+						     watches[a].view);
+	}
 }
 
 /* Permits without bits are for CPUs that cannot be preempted. */
@@ -311,10 +396,12 @@ static bool watch_found(const struct get_watch *w, unsigned int order,
 	return false;
 }
 
-static void begin_get(int actor)
+static void begin_get(int actor, const struct llfree_request *req)
 {
 	if (events)
 		explore_event(false);
+	watches[actor].order = req->order;
+	watches[actor].view = req->view;
 	watch_start(actor);
 }
 
@@ -326,6 +413,9 @@ static void end_get(int actor, const struct llfree_request *req, long frame)
 	if (frame == -ENOMEM) {
 		if (!req->flags && watch_found(w, req->order, req->view))
 			explore_fail("no memory, though a block was free",
+				     req->order);
+		else if (!req->flags && !weak && !w->none)
+			explore_fail("no memory, though there was always a block",
 				     req->order);
 	} else if (frame < 0) {
 		explore_fail("get failed in an odd way", -frame);
@@ -342,7 +432,7 @@ static void get_by(int actor, struct llfree_request req,
 {
 	long frame;
 
-	begin_get(actor);
+	begin_get(actor, &req);
 	frame = by(llf, &req, &books.sum);
 	end_get(actor, &req, frame);
 	if (frame >= 0)
@@ -401,7 +491,7 @@ static void op_get_bulk(int actor, int order)
 	u64 mask = 0;
 	long row;
 
-	begin_get(actor);
+	begin_get(actor, &req);
 	row = llfree_get_bulk(llf, &req, ROW >> order, &mask, &books.sum);
 	end_get(actor, &req, row);
 	if (row < 0)
@@ -424,7 +514,7 @@ static void op_get_rows(int actor, int order)
 	unsigned int i;
 	long child;
 
-	begin_get(actor);
+	begin_get(actor, &req);
 	child = llfree_get_rows(llf, &req, CHILD >> order, mask, &books.sum);
 	if (child == -ENOMEM)
 		return;
@@ -448,6 +538,7 @@ static void op_put(int actor, int order)
 		disown(actor, frame, nr);
 		if (llfree_put(llf, slot_of[actor], frame, order, &books.sum))
 			explore_fail("cannot put own block", frame);
+		put_done(actor, frame, nr);
 		return;
 	}
 }
@@ -463,6 +554,7 @@ static void op_put_got(int actor, int order)
 		disown(actor, frame, nr);
 		if (llfree_put(llf, slot_of[actor], frame, order, &books.sum))
 			explore_fail("cannot put what was got", frame);
+		put_done(actor, frame, nr);
 		return;
 	}
 }
@@ -480,6 +572,7 @@ static void op_put_word(int actor, int unused)
 			disown(actor, SHARED_FRAMES + i, 1);
 	if (llfree_put_bulk(llf, slot_of[actor], SHARED_FRAMES, mask, &books.sum))
 		explore_fail("cannot put own frames", SHARED_FRAMES);
+	put_done(actor, SHARED_FRAMES, ROW);
 }
 
 /* Blocks with a frame that stays free, since nobody may have it */
@@ -887,6 +980,12 @@ static void world_reset(void)
 		watches[a].active = false;
 	memset(closed, 0, sizeof(closed));
 	changed_children = 0;
+	memset(being_put, 0, sizeof(being_put));
+	memset(putting, 0, sizeof(putting));
+	memset(unsettled, 0, sizeof(unsettled));
+	memset(in_irq, 0, sizeof(in_irq));
+	memcpy(last_rows, world.rows, sizeof(last_rows));
+	memcpy(last_children, world.children, sizeof(last_children));
 	if (weak) {
 		weak = false;
 		watch_start(ACTOR_OTHER);
@@ -963,6 +1062,7 @@ static void run_op(const struct op *op, int actor)
 	int count = shim_preempt_count;
 
 	op->fn(actor, op->arg);
+	unsettled[actor] = 0;
 	if (shim_preempt_count != count)
 		explore_fail("preemption count changed", actor);
 }
@@ -982,7 +1082,9 @@ static void before_step(unsigned int tid)
 	if (!irqs[tid] || irq_done[tid] || !explore_choose(2))
 		return;
 	irq_done[tid] = true;
+	in_irq[tid] = true;
 	run_op(irqs[tid], ACTOR_IRQ(tid));
+	in_irq[tid] = false;
 }
 
 static const struct op *find_op(const char *name, size_t len)
