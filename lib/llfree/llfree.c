@@ -53,6 +53,8 @@
  *                 bit, and to who compares their numbers. For blocks of
  *                 whole children, whose bits are set by plain stores, this is
  *                 also what put_row:A and get_row:A are for others.
+ *   child_take:B  pairs with child_stable:B. Both are full barriers: whoever sees
+ *                 the bit that a claim has set sees that its permit is gone.
  *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
  *   local_put:A   pairs with local_take:A. The raised child.free is visible
  *                 to who takes the tree's permits. Nothing breaks
@@ -576,6 +578,8 @@ enum child_take {
 	 * a compare-and-swap decides about each row.
 	 */
 	CHILD_TAKE_SEEN,
+	/* As CHILD_TAKE, and bits are not seen to be set before the word changes. */
+	CHILD_TAKE_FULL,
 };
 
 /* Is the view of a child one of @views? A single one needs no shift. */
@@ -611,9 +615,11 @@ child_take(u16 *child, enum child_take how, unsigned int views,
 		new = (old - take) & ~CHILD_REPORTED;
 		if (how == CHILD_TAKE_SEEN)
 			done = try_cmpxchg_relaxed(child, &old, new);
+		else if (how == CHILD_TAKE_FULL)
+			done = try_cmpxchg(child, &old, new);
 		else
 			done = try_cmpxchg_acquire(child, &old, new);
-		/* LLF(child_take:A) */
+		/* LLF(child_take:A,B) */
 	} while (!done);
 
 	*before = old;
@@ -2637,7 +2643,7 @@ claim_piece(struct llfree *llf, struct piece *p,
 	unsigned int used, lost;
 
 	p->child = &llf->children[child];
-	used = child_alloc(llf, p, CHILD_TAKE, set);
+	used = child_alloc(llf, p, CHILD_TAKE_FULL, set);
 	if (!p->taken)
 		return 0;
 	lost = child_settle(llf, p, used, delta);

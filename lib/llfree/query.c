@@ -143,8 +143,8 @@ static unsigned int child_clear_bits(const struct llfree *llf,
  */
 int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 {
+	unsigned int free, clear;
 	unsigned long child;
-	unsigned int free;
 
 	if (!block_in_range(llf, frame, 1))
 		return -EINVAL;
@@ -152,7 +152,15 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 	child = frame_child(llf, frame);
 	/* Rows must not be older than what was freed and counted: LLF(child_stable:A) */
 	free = child_free(smp_load_acquire(&llf->children[child]));
-	return free == child_clear_bits(llf, child) ? (int)free : -EAGAIN;
+	clear = child_clear_bits(llf, child);
+	/*
+	 * A claim that took a permit and set its bit meanwhile could make up for an
+	 * operation under way. Its bit is not seen without its child step.
+	 */
+	smp_mb(); /* LLF(child_stable:B) */
+	if (free != clear || free != child_free(READ_ONCE(llf->children[child])))
+		return -EAGAIN;
+	return free;
 }
 EXPORT_SYMBOL_GPL(llfree_child_stable);
 

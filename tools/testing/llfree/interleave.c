@@ -11,7 +11,8 @@
  *     each moment there was some block that fits, if not always the same;
  *   - a get does not return a frame of a child that had another view all the
  *     while, so nothing of an isolated child once isolating has returned;
- *   - nobody gets what is free in a child that was isolated and found stable;
+ *   - nobody gets what is free in a child that was isolated and found stable, and
+ *     at some moment of that check no operation was between two steps there;
  *   - at the end rows are what owners own, all counters agree, and no hint hides
  *     a block;
  *   - with weak memory, who gets a frame sees what its last owner did;
@@ -120,6 +121,13 @@ static unsigned long changed_children;
 /* Children found isolated and stable, and what was free in them then */
 static bool closed[NR_CHILDREN];
 static u64 closed_rows[NR_ROWS];
+
+/* The check of a child under way, by actor, and what it may say: a bit per number */
+static struct stable_watch {
+	bool active;
+	unsigned int child;
+	u64 may_say[CHILD / 64 + 1];
+} stables[NR_ACTORS];
 
 static unsigned int slot_of[NR_ACTORS];
 /* Is a thread interrupted? */
@@ -297,6 +305,25 @@ static void watch_word(struct get_watch *w, size_t at)
 	}
 }
 
+static unsigned int clear_bits(unsigned int child)
+{
+	const u64 *rows = &world.rows[child * LLFREE_CHILD_ROWS];
+	unsigned int i, clear = 0;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		clear += hweight64(~rows[i]);
+	return clear;
+}
+
+/* A child is stable now if it counts its clear bits. */
+static void stable_moment(struct stable_watch *w)
+{
+	unsigned int clear = clear_bits(w->child);
+
+	if (clear == child_free(world.children[w->child]))
+		w->may_say[clear / 64] |= BIT_ULL(clear % 64);
+}
+
 /* Did the change of a word show frames, other than those that are being put? */
 static bool showed_frames(int actor, size_t at, unsigned int child)
 {
@@ -334,6 +361,8 @@ static void world_wrote(const void *p)
 	if (showed_frames(actor, at, child))
 		unsettled[actor] |= BIT(child);
 	for (a = 0; a < NR_ACTORS; a++) {
+		if (stables[a].active && stables[a].child == child)
+			stable_moment(&stables[a]);
 		if (!watches[a].active)
 			continue;
 		watch_word(&watches[a], at);
@@ -346,16 +375,14 @@ static void world_wrote(const void *p)
 /* Permits without bits are for CPUs that cannot be preempted. */
 static void check_preemptible(void)
 {
-	unsigned int c, i, clear;
+	unsigned int c;
 
 	if (!changed_children || !explore_preemptible())
 		return;
 	for (c = 0; c < NR_CHILDREN; c++) {
 		if (!(changed_children & BIT(c)))
 			continue;
-		for (i = 0, clear = 0; i < LLFREE_CHILD_ROWS; i++)
-			clear += hweight64(~world.rows[c * LLFREE_CHILD_ROWS + i]);
-		if (clear != child_free(world.children[c]))
+		if (clear_bits(c) != child_free(world.children[c]))
 			explore_fail("child withholds frames, preemption is on", c);
 	}
 	changed_children = 0;
@@ -605,6 +632,13 @@ static void op_claim_second_row(int actor, int order)
 		own_visible(actor, FREE_PAIR + ROW, 1UL << order);
 }
 
+/* The second frame, also while others hide and watch it */
+static void op_claim_hidden(int actor, int unused)
+{
+	if (!llfree_claim(llf, FREE_PAIR + 1, 0, LLFREE_CLAIM_HIDDEN, &books.sum))
+		own(actor, FREE_PAIR + 1, 1);
+}
+
 static void op_claim_row(int actor, int flags)
 {
 	unsigned int i;
@@ -640,10 +674,21 @@ static void op_isolate_wait(int actor, int unused)
 	unsigned long frame = child_free(saved_world.children[0]) ?
 		FREE_PAIR : SHARED_FRAMES;
 	unsigned int row = (frame - BASE) / ROW;
+	struct stable_watch *w = &stables[actor];
+	int free;
 
 	set_view(frame, LLFREE_VIEW_ISOLATED);
-	if (llfree_child_stable(llf, frame) < 0)
+	*w = (struct stable_watch){
+		.active = true, .child = row / LLFREE_CHILD_ROWS,
+	};
+	stable_moment(w);
+	free = llfree_child_stable(llf, frame);
+	w->active = false;
+	if (free < 0)
 		return;
+	/* With weak memory, others' moments are not this thread's. */
+	if (!weak && !(w->may_say[free / 64] & BIT_ULL(free % 64)))
+		explore_fail("unstable child found stable", free);
 	closed[row / LLFREE_CHILD_ROWS] = true;
 	memcpy(&closed_rows[row], &world.rows[row], CHILD / 8);
 }
@@ -738,11 +783,12 @@ static const struct op {
 	{ "claim0row1", op_claim_second_row, 0 },
 	{ "put9got", op_put_got, 9 },
 	{ "badputfree9", op_bad_put_free, 9 },
+	{ "claimhidden", op_claim_hidden },
 	{ "isolatesecond", op_view_second, LLFREE_VIEW_ISOLATED },
 	{ "tonormalsecond", op_view_second, LLFREE_VIEW_NORMAL },
 };
 
-#define NR_PAIRED	(ARRAY_SIZE(ops) - 6)
+#define NR_PAIRED	(ARRAY_SIZE(ops) - 7)
 
 /* ---- States to start from ---- */
 
@@ -984,6 +1030,8 @@ static void world_reset(void)
 	memset(putting, 0, sizeof(putting));
 	memset(unsettled, 0, sizeof(unsettled));
 	memset(in_irq, 0, sizeof(in_irq));
+	for (a = 0; a < NR_ACTORS; a++)
+		stables[a].active = false;
 	memcpy(last_rows, world.rows, sizeof(last_rows));
 	memcpy(last_children, world.children, sizeof(last_children));
 	if (weak) {
@@ -1398,6 +1446,7 @@ static const char * const chosen[] = {
 	"get9 | isolate tonormal | get9",
 	"get0 | put0 | isolatewait",
 	"get0 put0got | put8 | isolatewait",
+	"get0 put0got | claimhidden | isolatewait",
 };
 
 TEST_F_TIMEOUT(state, chosen, SECONDS_MAX)

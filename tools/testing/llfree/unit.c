@@ -2372,6 +2372,36 @@ TEST_F(core, reported)
 	EXPECT_FALSE(child.reported);
 }
 
+static void claim_hidden(struct inst *in)
+{
+	llfree_claim(&in->llf, BASE + 1, 0, LLFREE_CLAIM_HIDDEN, &in->sum);
+}
+
+/* A free that is between its two steps is not hidden by a claim. */
+TEST_F(core, stable_under_claim)
+{
+	struct llfree *llf = &self->in.llf;
+	long steps;
+
+	inst_set_view(&self->in, BASE, LLFREE_VIEW_ISOLATED);
+	for (steps = 0; ; steps++) {
+		ASSERT_EQ(0, llfree_claim(llf, BASE, 0, LLFREE_CLAIM_HIDDEN,
+					  &self->in.sum));
+		*row_word(&self->in, BASE) &= ~1ULL;
+		interrupt_after(steps, claim_hidden, &self->in);
+		EXPECT_EQ(-EAGAIN, llfree_child_stable(llf, BASE)) {
+			TH_LOG("claim at step %ld", steps);
+		}
+		*row_word(&self->in, BASE) |= 1ULL;
+		EXPECT_EQ(0, inst_put(&self->in, 0, BASE, 0));
+		if (!interrupt_done())
+			break;
+		EXPECT_EQ(0, inst_put(&self->in, 0, BASE + 1, 0));
+	}
+	EXPECT_LT(8, steps);
+	EXPECT_EQ(CHILD, llfree_child_stable(llf, BASE));
+}
+
 TEST_F(core, queries)
 {
 	struct llfree *llf = &self->in.llf;
