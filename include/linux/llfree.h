@@ -27,6 +27,8 @@
 /* Largest block that one get returns, and number of orders. */
 #define LLFREE_MAX_ORDER	10
 #define LLFREE_NR_ORDERS	(LLFREE_MAX_ORDER + 1)
+/* Largest block that one put frees: struct llfree_delta counts in an s32. */
+#define LLFREE_MAX_PUT_ORDER	30
 
 /* 64 TiB of 4 KiB frames. */
 #define LLFREE_MAX_FRAMES	BIT(34)
@@ -111,8 +113,8 @@ enum llfree_mode {
  * @did: LLFREE_DID_* flags of a get
  * @old_class: class of the tree before LLFREE_DID_DEMOTE or LLFREE_DID_STEAL
  *
- * Operations add to the counts, so one delta can gather several operations.
- * A delta is private to its caller.
+ * Operations add to the counts, so one delta can gather several operations, up to
+ * what an s32 can count. A delta is private to its caller.
  */
 struct llfree_delta {
 	s32 frames[LLFREE_NR_VIEWS];

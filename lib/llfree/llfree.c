@@ -2510,15 +2510,16 @@ static int put_large(struct llfree *llf, int slot, unsigned long frame,
  * @llf: the instance
  * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
- * @order: any; the block need not have been allocated in one piece
+ * @order: 0..LLFREE_MAX_PUT_ORDER; the block need not have been allocated in one
+ *	piece
  * @delta: what changed is added here; may be NULL
  *
  * Blocks of more than a child are freed child by child.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EINVAL if the block is not in the range, not aligned, or not
- *	allocated in whole. Then nothing has changed, unless somebody else frees
+ * Return: 0; -EINVAL if the block is not in the range, not aligned, too large or
+ *	not allocated in whole. Then nothing has changed, unless somebody else frees
  *	pieces of a block of several children at the same time.
  */
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
@@ -2527,7 +2528,7 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	struct llfree_delta unused __uninitialized;
 	int ret;
 
-	if (unlikely(order >= BITS_PER_LONG - 1 ||
+	if (unlikely(order > LLFREE_MAX_PUT_ORDER ||
 		     !put_valid(llf, slot, frame, order)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);

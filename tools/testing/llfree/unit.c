@@ -2783,6 +2783,22 @@ TEST(range_of_64T)
 	inst_free(&in);
 }
 
+/* A block has no more frames than a delta can count. */
+TEST(put_of_8T)
+{
+	const unsigned long nr = 1UL << 31;
+	struct inst in;
+
+	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_ALLOC, NULL, 0));
+	EXPECT_EQ(-EINVAL, inst_put(&in, LLFREE_NO_SLOT, 0, 31));
+	EXPECT_EQ(0, in.sum.frames[0]);
+	EXPECT_EQ(0, inst_put(&in, LLFREE_NO_SLOT, nr / 2, 30));
+	EXPECT_EQ(nr / 2, in.sum.frames[0]);
+	EXPECT_EQ(nr / 2 / CHILD, in.sum.huge[0]);
+	EXPECT_EQ(nr / 2, inst_free_frames(&in));
+	inst_free(&in);
+}
+
 /* Frame numbers are returned as long: those that look like errors are refused. */
 TEST(frames_beyond_long)
 {
