@@ -880,7 +880,6 @@ static __always_inline unsigned int rows_set_blocks(struct llfree *llf,
 	unsigned long row = p->row;
 	u64 word, bits;
 
-	memset(p->masks, 0, LLFREE_CHILD_ROWS * sizeof(*p->masks));
 	do {
 		word = READ_ONCE(llf->rows[row]);
 		do {
@@ -888,6 +887,9 @@ static __always_inline unsigned int rows_set_blocks(struct llfree *llf,
 					   left >> order);
 		} while (bits && !row_set(llf, row, &word, bits));
 		if (bits) {
+			if (left == p->taken)
+				memset(p->masks, 0, LLFREE_CHILD_ROWS *
+						    sizeof(*p->masks));
 			p->masks[row & (LLFREE_CHILD_ROWS - 1)] = bits;
 			left -= hweight64(bits);
 			p->row = row;

@@ -1272,6 +1272,50 @@ TEST_F(core, rows_take_holes)
 	EXPECT_STREQ("", inst_check(&self->in));
 }
 
+#define RUN_ROW	(BASE + 2 * ROW)
+
+static void claim_in_run(struct inst *in)
+{
+	llfree_claim(&in->llf, RUN_ROW, 0, 0, &in->sum);
+}
+
+/* The only block of the order is lost at each step; the mask stays as it was. */
+TEST_F(core, rows_leave_mask)
+{
+	struct llfree_request req = { .order = 3 };
+	u64 mask[CHILD / ROW], before[CHILD / ROW];
+	unsigned int i, lost = 0;
+	long steps, child;
+	bool fired;
+
+	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	for (i = 0; i < 16; i += 2)
+		ASSERT_EQ(0, inst_put(&self->in, 0, BASE + i, 0));
+	ASSERT_EQ(0, inst_put(&self->in, 0, RUN_ROW, 3));
+	memset(before, 0xa5, sizeof(before));
+	for (steps = 0, fired = true; fired; steps++) {
+		memcpy(mask, before, sizeof(mask));
+		interrupt_after(steps, claim_in_run, &self->in);
+		child = llfree_get_rows(&self->in.llf, &req, 1, mask,
+					&self->in.sum);
+		fired = interrupt_done();
+		if (child >= 0) {
+			ASSERT_EQ(0xff, mask[2]);
+			ASSERT_EQ(0, inst_put(&self->in, 0, RUN_ROW, 3));
+			continue;
+		}
+		ASSERT_EQ(-ENOMEM, child);
+		ASSERT_TRUE(fired);
+		lost++;
+		EXPECT_EQ(0, memcmp(before, mask, sizeof(mask))) {
+			TH_LOG("claim at step %ld", steps);
+		}
+		ASSERT_EQ(0, inst_put(&self->in, 0, RUN_ROW, 0));
+	}
+	EXPECT_LT(2, lost);
+	EXPECT_STREQ("", inst_check(&self->in));
+}
+
 /* A bulk get takes what a row has; it never touches what is in use. */
 TEST_F(core, fault6_bulk_takes_only_free_frames)
 {
