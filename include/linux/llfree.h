@@ -62,10 +62,11 @@ enum llfree_view {
  * enum llfree_mode - state of the frames after llfree_init()
  * @LLFREE_INIT_FREE: every frame of the range is free
  * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by being put
- * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted;
- *	views are kept. For memory that survived a crash.
- * @LLFREE_INIT_KEEP: rows and children are kept and trusted, trees are rebuilt.
- *	For memory that survived an orderly stop.
+ * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted.
+ *	Views are kept, but isolated children get the normal view. For memory that
+ *	survived a crash.
+ * @LLFREE_INIT_KEEP: rows and children are kept and trusted, if their words are
+ *	possible ones; trees are rebuilt. For memory that survived an orderly stop.
  */
 enum llfree_mode {
 	LLFREE_INIT_FREE,

@@ -3016,9 +3016,20 @@ static void init_child(struct llfree *llf, unsigned long child,
 		llf->rows[row] = word;
 		free += LLFREE_ROW_FRAMES - hweight64(word);
 	}
-	if (mode == LLFREE_INIT_RECOVER)
+	/* What isolated a child did not survive, and would never show it again. */
+	if (mode == LLFREE_INIT_RECOVER &&
+	    child_view(llf->children[child]) != LLFREE_VIEW_ISOLATED)
 		view = child_view(llf->children[child]);
 	llf->children[child] = child_make(free, view);
+}
+
+/* Can a child have this word? */
+static bool child_valid(u16 word)
+{
+	return child_free(word) <= LLFREE_CHILD_FRAMES &&
+	       !(word & ~(CHILD_FREE_MASK | CHILD_VIEW_MASK | CHILD_REPORTED)) &&
+	       (child_free(word) == LLFREE_CHILD_FRAMES ||
+		!(word & CHILD_REPORTED));
 }
 
 static void init_tree(struct llfree *llf, unsigned long tree)
@@ -3052,7 +3063,9 @@ static void init_tree(struct llfree *llf, unsigned long tree)
  *
  * Context: any; nobody else may use the instance or the memory.
  *
- * Return: 0; -EINVAL for bad arguments
+ * Return: 0; -EINVAL for bad arguments; -EUCLEAN if a child that LLFREE_INIT_KEEP
+ *	keeps has a word that no child can have. Then nothing has changed, and
+ *	LLFREE_INIT_RECOVER can still make use of the rows.
  */
 int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem, enum llfree_mode mode,
@@ -3081,6 +3094,13 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 	    mem->children_size < need.children_size ||
 	    mem->trees_size < need.trees_size)
 		return -EINVAL;
+	if (mode == LLFREE_INIT_KEEP) {
+		const u16 *children = mem->children;
+
+		for (i = 0; i < need.rows_size / (LLFREE_CHILD_FRAMES / 8); i++)
+			if (!child_valid(children[i]))
+				return -EUCLEAN;
+	}
 
 	memset(llf, 0, sizeof(*llf));
 	llf->first = first;

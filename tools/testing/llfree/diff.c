@@ -812,8 +812,10 @@ void diff_restart(struct diff *d, enum llfree_mode mode)
 	int ret;
 
 	if (mode == LLFREE_INIT_RECOVER) {
-		/* A crash loses counters, not views. */
+		/* A crash loses counters, and of views only that of isolated children. */
 		for (i = 0; i < d->m.nr_children; i++) {
+			if (d->m.view[i] == LLFREE_VIEW_ISOLATED)
+				d->m.view[i] = LLFREE_VIEW_NORMAL;
 			children[i] &= ~GENMASK(9, 0);
 			children[i] |= rng_below(&d->rng, 513);
 			d->m.reported[i] = 0;

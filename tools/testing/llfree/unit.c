@@ -2446,6 +2446,46 @@ TEST_F(core, stable_under_claim)
 	EXPECT_EQ(CHILD, llfree_child_stable(llf, BASE));
 }
 
+/* Words that no child can have are refused, and the frames can be recovered. */
+TEST_F(core, keep_bad_child)
+{
+	static const u16 bad[] = {
+		CHILD + 1, CHILD_FREE_MASK, CHILD | BIT(13), CHILD | BIT(15),
+		CHILD_REPORTED | 5,
+	};
+	u16 *children = self->in.mem.children;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		children[5] = bad[i];
+		EXPECT_EQ(-EUCLEAN, llfree_init(&self->in.llf, BASE, NR,
+						&self->in.mem, LLFREE_INIT_KEEP,
+						NULL)) {
+			TH_LOG("%#x", bad[i]);
+		}
+		ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
+		EXPECT_STREQ("", inst_check(&self->in));
+		EXPECT_EQ(NR, inst_free_frames(&self->in));
+	}
+}
+
+/* What isolated a child did not survive the crash; other views did. */
+TEST_F(core, recover_views)
+{
+	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_ISOLATED));
+	EXPECT_EQ(0, inst_set_view(&self->in, BASE + CHILD, LLFREE_VIEW_CMA));
+	EXPECT_EQ(0, inst_set_view(&self->in, BASE + 2 * CHILD,
+				   LLFREE_VIEW_HIGHATOMIC));
+	ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_KEEP));
+	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
+	ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
+	EXPECT_EQ(0, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
+	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_CMA));
+	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_HIGHATOMIC));
+	EXPECT_EQ(NR - 2 * CHILD, get_all(&self->in, 0, 0, 0));
+	EXPECT_STREQ("", inst_check(&self->in));
+}
+
 TEST_F(core, queries)
 {
 	struct llfree *llf = &self->in.llf;
