@@ -114,7 +114,7 @@ class Steps(unittest.TestCase):
     def test_readme(self):
         """The table in README.md has all steps, each in its set."""
         with open(f"{self.test.TOP}/README.md", encoding="utf-8") as f:
-            rows = re.findall(r"^\| ([a-z0-9, ]+) \| [^|]* \| (yes)? ?\| yes \|$",
+            rows = re.findall(r"^\| ([a-z0-9, -]+) \| [^|]* \| (yes)? ?\| yes \|$",
                               f.read(), re.M)
         found = {name: bool(usual) for names, usual in rows
                  for name in names.split(", ")}
