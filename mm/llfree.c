@@ -64,7 +64,7 @@ early_param("page_alloc", page_alloc_setup);
 
 static int zf_slot(const struct llfree *llf)
 {
-	unsigned int nr = READ_ONCE(llf->nr_slots);
+	unsigned int nr = llfree_nr_slots(llf);
 	unsigned int cpu = raw_smp_processor_id();
 
 	if (likely(cpu < nr))
@@ -215,7 +215,7 @@ void __meminit zf_percpu_init(struct zone *zone)
 	unsigned int nr;
 
 	nr = min(nr_cpu_ids, llfree_max_slots(llf));
-	if (!nr || llf->nr_slots)
+	if (!nr || llfree_nr_slots(llf))
 		return;
 	/* Blocks of a power of 2 are aligned to their size. */
 	locals = kzalloc_node(roundup_pow_of_two(nr * sizeof(*locals)),
@@ -237,11 +237,12 @@ void __meminit zf_percpu_init(struct zone *zone)
 void zf_drain(struct zone *zone, int cpu)
 {
 	struct llfree *llf = &zone->llfree->core;
+	unsigned int nr = llfree_nr_slots(llf);
 
 	if (cpu < 0)
 		llfree_drain(llf, -1);
-	else if (llf->nr_slots)
-		llfree_drain(llf, cpu % llf->nr_slots);
+	else if (nr)
+		llfree_drain(llf, cpu % nr);
 }
 
 /**

@@ -15,6 +15,8 @@
 #include <linux/compiler.h>
 #include <linux/types.h>
 
+#include <asm/barrier.h>
+
 #define LLFREE_ROW_ORDER	6
 #define LLFREE_ROW_FRAMES	BIT(LLFREE_ROW_ORDER)
 #define LLFREE_CHILD_ORDER	9
@@ -329,6 +331,22 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 unsigned int llfree_max_slots(const struct llfree *llf);
 int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 		     unsigned int nr_slots);
+
+/**
+ * llfree_nr_slots() - number of slots
+ * @llf: the instance
+ *
+ * What is below this number can be used as a slot, also where llfree_set_slots()
+ * gave the instance its slots a moment ago.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: number of slots; 0 if there are none yet
+ */
+static inline unsigned int llfree_nr_slots(const struct llfree *llf)
+{
+	return smp_load_acquire(&llf->nr_slots); /* LLF(nr_slots:A) */
+}
 
 /* Allocation and free */
 long llfree_get(struct llfree *llf, const struct llfree_request *req,

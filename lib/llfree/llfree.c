@@ -64,6 +64,8 @@
  *                 change of view that makes a block and then reads the hint, at
  *                 least one sees the other.
  *   set_view:A    is a full barrier. A get that starts after it sees the view.
+ *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots
+ *                 sees where they are and that they are initialised.
  *
  * Racy hints, read and written without order: the row in a local, last_put,
  * spare, freed, and every word that is read to decide where to try.
@@ -1503,6 +1505,7 @@ static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
 static long get_steal(struct llfree *llf, struct get *g, bool own)
 {
 	const unsigned int frames = get_frames(g);
+	const unsigned int nr_slots = llfree_nr_slots(llf);
 	unsigned int slot, class, held;
 	unsigned long tree, row;
 	u32 word;
@@ -1522,7 +1525,7 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 		}
 	}
 
-	for (slot = 0; slot < llf->nr_slots; slot++) {
+	for (slot = 0; slot < nr_slots; slot++) {
 		for (class = 0; class < llf->policy->nr_classes; class++) {
 			if (own == class_foreign(llf, g, class))
 				continue;
@@ -1882,6 +1885,15 @@ static __always_inline long get_any(struct llfree *llf, struct get *g)
 	return get_slow(llf, g);
 }
 
+static bool slot_valid(const struct llfree *llf, int slot)
+{
+	/*
+	 * A caller with a slot has read the number by llfree_nr_slots(), and it does
+	 * not change any more. Without a slot, any number will do.
+	 */
+	return slot >= LLFREE_NO_SLOT && slot < (int)data_race(llf->nr_slots);
+}
+
 static bool request_valid(const struct llfree *llf,
 			  const struct llfree_request *req)
 {
@@ -1889,7 +1901,7 @@ static bool request_valid(const struct llfree *llf,
 	       req->class < llf->policy->nr_classes &&
 	       req->view < LLFREE_ALLOC_VIEWS &&
 	       !(req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED)) &&
-	       req->slot >= LLFREE_NO_SLOT && req->slot < (int)llf->nr_slots;
+	       slot_valid(llf, req->slot);
 }
 
 static void get_init(const struct llfree *llf, struct get *g,
@@ -2417,11 +2429,6 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 	return ret;
 }
 
-static bool slot_valid(const struct llfree *llf, int slot)
-{
-	return slot >= LLFREE_NO_SLOT && slot < (int)llf->nr_slots;
-}
-
 static __always_inline bool put_valid(const struct llfree *llf, int slot,
 				      unsigned long frame, unsigned int order)
 {
@@ -2932,12 +2939,13 @@ EXPORT_SYMBOL_GPL(llfree_shuffle);
  */
 int llfree_drain(struct llfree *llf, int slot)
 {
+	const int nr_slots = llfree_nr_slots(llf);
 	unsigned int class;
 
-	if (slot >= (int)llf->nr_slots)
+	if (slot >= nr_slots)
 		return -EINVAL;
 	if (slot < 0) {
-		for (slot = 0; slot < (int)llf->nr_slots; slot++)
+		for (slot = 0; slot < nr_slots; slot++)
 			llfree_drain(llf, slot);
 		return 0;
 	}
@@ -3149,7 +3157,11 @@ EXPORT_SYMBOL_GPL(llfree_max_slots);
  *	until the next call
  * @nr_slots: number of slots; 0 for none
  *
- * Context: any; nobody else may use the instance.
+ * If the instance has none, other contexts may go on using it without a slot
+ * meanwhile; llfree_nr_slots() tells them when they can use one. Otherwise nothing
+ * else may use it.
+ *
+ * Context: any.
  *
  * Return: 0; -EINVAL for bad arguments
  */
@@ -3167,8 +3179,9 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 	for (slot = 0; slot < nr_slots; slot++)
 		memset(locals[slot].spare, vain_make(llf->freed[0], HINT_NONE),
 		       sizeof(locals[slot].spare));
-	llf->locals = locals;
-	llf->nr_slots = nr_slots;
+	WRITE_ONCE(llf->locals, locals);
+	/* The slots are there before their number: LLF(set_slots:A) */
+	smp_store_release(&llf->nr_slots, nr_slots);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_set_slots);

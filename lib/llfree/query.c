@@ -209,6 +209,7 @@ EXPORT_SYMBOL_GPL(llfree_stats_exact);
  */
 void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
 {
+	const unsigned int nr_slots = llfree_nr_slots(llf);
 	unsigned int slot, class, view;
 	long sum[LLFREE_ALLOC_VIEWS] = { };
 	unsigned long tree;
@@ -219,7 +220,7 @@ void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
 		for (tree = 0; tree < llf->nr_trees; tree++)
 			sum[view] += tree_free(READ_ONCE(llf->trees[view][tree]));
-	for (slot = 0; slot < llf->nr_slots; slot++) {
+	for (slot = 0; slot < nr_slots; slot++) {
 		for (class = 0; class < llf->policy->nr_classes; class++) {
 			word = READ_ONCE(llf->locals[slot].reserved[class]);
 			if (word & LOCAL_PRESENT)

@@ -112,6 +112,7 @@ static u64 last_rows[NR_ROWS];
 static u16 last_children[NR_CHILDREN];
 
 static struct explore_stamp stamps[NR];
+static struct explore_stamp slots_stamp;
 static unsigned long stamped[1024];
 static unsigned int nr_stamped;
 
@@ -155,6 +156,10 @@ static const char *word_name(const void *p)
 		snprintf(name, sizeof(name), "slot %zu word %zu", at / 8, at % 8);
 	} else {
 		view = (u32 *)p - llf->hint;
+		if (p == &llf->nr_slots)
+			return "number of slots";
+		if (p == &llf->locals)
+			return "slots";
 		snprintf(name, sizeof(name), "hint %u", view);
 	}
 	return name;
@@ -712,6 +717,25 @@ static void op_drain(int actor, int slot)
 		explore_fail("drain", slot);
 }
 
+/* Slots come while others go on without. */
+static void op_set_slots(int actor, int unused)
+{
+	explore_give(&slots_stamp);
+	if (llfree_set_slots(llf, world.locals, NR_SLOTS))
+		explore_fail("set_slots", NR_SLOTS);
+}
+
+static void op_get_late_slot(int actor, int order)
+{
+	bool slots = llfree_nr_slots(llf);
+
+	if (slots && weak)
+		explore_take(&slots_stamp, NR_SLOTS);
+	get(actor, (struct llfree_request){
+		.slot = slots ? slot_of[actor] : LLFREE_NO_SLOT,
+		.order = order, .class = LLFREE_CLASS_MOVABLE });
+}
+
 static void op_set_class(int actor, int class)
 {
 	int ret = llfree_set_class(llf, FREE_PAIR, class);
@@ -784,11 +808,13 @@ static const struct op {
 	{ "put9got", op_put_got, 9 },
 	{ "badputfree9", op_bad_put_free, 9 },
 	{ "claimhidden", op_claim_hidden },
+	{ "setslots", op_set_slots },
+	{ "get0late", op_get_late_slot, 0 },
 	{ "isolatesecond", op_view_second, LLFREE_VIEW_ISOLATED },
 	{ "tonormalsecond", op_view_second, LLFREE_VIEW_NORMAL },
 };
 
-#define NR_PAIRED	(ARRAY_SIZE(ops) - 7)
+#define NR_PAIRED	(ARRAY_SIZE(ops) - 9)
 
 /* ---- States to start from ---- */
 
@@ -956,6 +982,12 @@ static void state_tree_lent(void)
 			   &books.sum);
 }
 
+static void state_no_slots(void)
+{
+	if (llfree_set_slots(llf, NULL, 0))
+		abort();
+}
+
 /* Somebody else's slot does. */
 static void state_foreign(void)
 {
@@ -1025,6 +1057,7 @@ static void world_reset(void)
 	for (a = 0; a < NR_ACTORS; a++)
 		watches[a].active = false;
 	memset(closed, 0, sizeof(closed));
+	memset(&slots_stamp, 0, sizeof(slots_stamp));
 	changed_children = 0;
 	memset(being_put, 0, sizeof(being_put));
 	memset(putting, 0, sizeof(putting));
@@ -1307,6 +1340,21 @@ FIXTURE_TEARDOWN(tree_lent)
 {
 }
 
+FIXTURE(no_slots)
+{
+};
+
+FIXTURE_SETUP(no_slots)
+{
+	world_init(state_no_slots);
+	world_reset();
+	ASSERT_EQ(NULL, world_finish());
+}
+
+FIXTURE_TEARDOWN(no_slots)
+{
+}
+
 #define SECONDS_MAX	36000
 
 /* Every operation against every other one */
@@ -1468,6 +1516,22 @@ TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
 			  4000));
 	ASSERT_TRUE(check("isolatesecond | tonormalsecond ! get10", STRONG, false,
 			  4000));
+}
+
+/* An instance gets its slots while it is in use. */
+TEST_F_TIMEOUT(no_slots, late_slots, SECONDS_MAX)
+{
+	static const char * const programs[] = {
+		"setslots | get0late get0late", "setslots ! get0late | get0late",
+		"setslots | get0late | get0late",
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(programs); i++) {
+		ASSERT_TRUE(check(programs[i], STRONG, false, 4000));
+		ASSERT_TRUE(check(programs[i], WEAK, false, 4000));
+	}
+	log_totals(_metadata);
 }
 
 static const char * const weak_chosen[] = {

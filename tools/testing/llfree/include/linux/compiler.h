@@ -6,5 +6,7 @@
 #include <shim/atomic.h>
 
 #define __uninitialized
+/* An access that may race on purpose */
+#define data_race(expr)	(expr)
 
 #endif

@@ -29,7 +29,8 @@ do {									\
 	__auto_type __shim_p = (p);					\
 									\
 	model_store(__shim_p, sizeof(*__shim_p),			\
-		    (__typeof__(*__shim_p))(val), (order));		\
+		    (unsigned long long)(__typeof__(*__shim_p))(val),	\
+		    (order));						\
 } while (0)
 
 #define shim_try_cmpxchg(p, oldp, new, order)				\
