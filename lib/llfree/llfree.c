@@ -53,8 +53,8 @@
  *                 bit, and to who compares their numbers. For blocks of
  *                 whole children, whose bits are set by plain stores, this is
  *                 also what put_row:A and get_row:A are for others.
- *   child_take:B  pairs with child_stable:B. Both are full barriers: whoever sees
- *                 the bit that a claim has set sees that its permit is gone.
+ *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
+ *                 sees the bit of a claim sees that its permit is gone.
  *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
  *   local_put:A   pairs with local_take:A. The raised child.free is visible
  *                 to who takes the tree's permits. Nothing breaks

@@ -11,8 +11,8 @@
  *     each moment there was some block that fits, if not always the same;
  *   - a get does not return a frame of a child that had another view all the
  *     while, so nothing of an isolated child once isolating has returned;
- *   - nobody gets what is free in a child that was isolated and found stable, and
- *     at some moment of that check no operation was between two steps there;
+ *   - no thread gets what is free in a child that was isolated and found stable,
+ *     and at some moment of that check no operation was between two steps there;
  *   - at the end rows are what owners own, all counters agree, and no hint hides
  *     a block;
  *   - with weak memory, who gets a frame sees what its last owner did;
@@ -637,7 +637,7 @@ static void op_claim_second_row(int actor, int order)
 		own_visible(actor, FREE_PAIR + ROW, 1UL << order);
 }
 
-/* The second frame, also while others hide and watch it */
+/* The second frame, also if its child is isolated */
 static void op_claim_hidden(int actor, int unused)
 {
 	if (!llfree_claim(llf, FREE_PAIR + 1, 0, LLFREE_CLAIM_HIDDEN, &books.sum))
@@ -691,7 +691,7 @@ static void op_isolate_wait(int actor, int unused)
 	w->active = false;
 	if (free < 0)
 		return;
-	/* With weak memory, others' moments are not this thread's. */
+	/* With weak memory, threads do not agree about what a moment is. */
 	if (!weak && !(w->may_say[free / 64] & BIT_ULL(free % 64)))
 		explore_fail("unstable child found stable", free);
 	closed[row / LLFREE_CHILD_ROWS] = true;
@@ -705,7 +705,7 @@ static void op_view_put(int actor, int view)
 	set_view(SHARED_HALVES, view);
 }
 
-/* Of a child of the tree that nobody owns anything in */
+/* Of a child of the second tree, in which no thread owns anything */
 static void op_view_second(int actor, int view)
 {
 	set_view(SECOND_TREE, view);
@@ -717,7 +717,7 @@ static void op_drain(int actor, int slot)
 		explore_fail("drain", slot);
 }
 
-/* Slots come while others go on without. */
+/* Slots come while other threads run without. */
 static void op_set_slots(int actor, int unused)
 {
 	explore_give(&slots_stamp);
