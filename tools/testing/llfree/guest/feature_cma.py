@@ -11,6 +11,8 @@ from memstate import (CheckError, PAGE, meminfo, refresh, retry, settle,
                       vmstat, write)
 
 CMA = f"{DEBUG}/cma"
+# Seconds that a load may take longer than it was asked to run
+SLOW = 60
 
 
 class Area:
@@ -99,10 +101,12 @@ def tests(args):
         area = Area()
         settle()
         start = lowest = vmstat()["nr_free_cma"]
+        enough = start * 3 // 4
         done = failed = 0
         with Child(read_files), Load(0.2):
             end = time.monotonic() + args.seconds
-            while time.monotonic() < end:
+            # A busy host fills the area late.
+            while time.monotonic() < end + SLOW * (lowest >= enough):
                 pages = random.choice((1, 7, 64, 512, 1000, 4096))
                 if area.held + pages < area.count // 2:
                     if area.alloc(pages):
@@ -120,7 +124,7 @@ def tests(args):
                       f"{area.used} pages used, {area.held} allocated")
         area.free_all()
         check(done, f"no allocation of {failed} was successful")
-        check(lowest < start * 3 // 4, "others used no more than "
+        check(lowest < enough, "others used no more than "
               f"{start - lowest} of {start} pages of the area")
         return (f"{done} allocations, {failed} refused, page cache and "
                 f"programs in {(start - lowest) * PAGE >> 20} MiB")
