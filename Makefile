@@ -66,6 +66,10 @@ check-san: deps ## KUnit and work on kernels with KASAN and UBSAN, and with KCSA
 check-arm64: deps ## KUnit and work on arm64, emulated
 	@scripts/test arm64
 
+selftests: kernel ## The kernel's own mm selftests with both allocators, side by side (A="-t cow")
+	@scripts/deps selftests
+	@scripts/selftests $(A)
+
 text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kernel's
 	@scripts/check-text
 
@@ -109,4 +113,4 @@ help: ## This text
 
 .PHONY: run deps prepare kernel debug-kernel test test-full check-model check-fuzz \
 	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
-	shell patches series text clean help
+	shell patches selftests series text clean help
