@@ -54,7 +54,7 @@
  *                 whole children, whose bits are set by plain stores, this is
  *                 also what put_row:A and get_row:A are for others.
  *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
- *                 sees the bit of a claim sees that its permit is gone.
+ *                 sees the bit of a hidden claim sees that its permit is gone.
  *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
  *   local_put:A   pairs with local_take:A. The raised child.free is visible
  *                 to who takes the tree's permits. Nothing breaks
@@ -2653,7 +2653,9 @@ claim_piece(struct llfree *llf, struct piece *p,
 	unsigned int used, lost;
 
 	p->child = &llf->children[child];
-	used = child_alloc(llf, p, CHILD_TAKE_FULL, set);
+	/* In an isolated child it may meet llfree_child_stable(). */
+	used = child_alloc(llf, p, p->views & BIT(LLFREE_VIEW_ISOLATED) ?
+			   CHILD_TAKE_FULL : CHILD_TAKE, set);
 	if (!p->taken)
 		return 0;
 	lost = child_settle(llf, p, used, delta);
