@@ -312,6 +312,40 @@ bool zf_wait_stable(const struct zone *zone, unsigned long pfn,
 	return true;
 }
 
+/* How often pages that are being freed are tried to be claimed */
+#define CLAIM_TRIES	8
+
+/**
+ * zf_claim_all() - allocate all of a range in an isolated pageblock
+ * @zone: the zone
+ * @pfn: first pfn; on return, where the scan stopped
+ * @end: pfn after the last one, in the same pageblock
+ * @lists: see zf_claim_range()
+ *
+ * A free that is under way has cleared the bits of its pages, but its pageblock
+ * does not count them yet. The function waits for such frees.
+ *
+ * Context: task; may sleep.
+ *
+ * Return: number of pages that were allocated; all if @pfn is @end
+ */
+unsigned long zf_claim_all(struct zone *zone, unsigned long *pfn,
+			   unsigned long end,
+			   struct list_head lists[NR_PAGE_ORDERS])
+{
+	unsigned long total = 0;
+	unsigned int tries;
+
+	for (tries = 0; tries < CLAIM_TRIES; tries++) {
+		total += zf_claim_range(zone, pfn, end, 0, lists,
+					ZF_STRICT | ZF_HIDDEN);
+		if (*pfn >= end || zf_free_order(zone, *pfn) < 0 ||
+		    !zf_wait_stable(zone, *pfn, end))
+			break;
+	}
+	return total;
+}
+
 /**
  * zf_free_reported() - free a block after free page reporting
  * @zone: the zone

@@ -99,6 +99,10 @@ unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
 			     struct list_head lists[NR_PAGE_ORDERS],
 			     unsigned int flags);
 
+unsigned long zf_claim_all(struct zone *zone, unsigned long *pfn,
+			   unsigned long end,
+			   struct list_head lists[NR_PAGE_ORDERS]);
+
 /* Pageblocks; the caller holds zone->lock, which serialises changes of views */
 long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype);
 bool zf_hide_block(struct zone *zone, unsigned long pfn);
