@@ -107,14 +107,14 @@ static __always_inline void zf_account(struct zone *zone,
 }
 
 /*
- * Nobody else has a hand on a page that we are about to hand out, or were just
- * given: KCSAN reports who does, and a page with two owners sooner or later is
- * on its way in or out for one while the other uses it.
+ * A page that is about to be handed out, or was just freed, has no other user.
+ * KCSAN reports any access by another CPU. A page with two owners is allocated or
+ * freed by one of them, sooner or later, while the other uses it.
  *
- * Owners change page->flags all the time. Who looks for pages to migrate, or
- * at all pages, reads them, and mapping and compound_head, without a reference,
- * so there only writes tell. Nobody but the owner touches page->private, which
- * is what allocation initialises and slabs, page tables and swap use.
+ * Owners change page->flags all the time. Scanners of pages read flags, mapping
+ * and compound_head without a reference, so for these only writes tell. Only the
+ * owner touches page->private: allocation initialises it, and slabs, page tables
+ * and swap use it.
  */
 static inline void zf_check_exclusive(unsigned long pfn, unsigned long nr)
 {

@@ -18,7 +18,7 @@
 #include "llfree.h"
 #include "zone_free.h"
 
-/* Attempts to find nobody between two steps of an operation */
+/* Attempts to find a moment at which no operation is between two steps */
 #define VALIDATE_TRIES	20
 
 /**
