@@ -69,10 +69,11 @@ static __always_inline bool zf_active(void)
 	return static_branch_maybe(CONFIG_LLFREE_DEFAULT_ON, &zf_key);
 }
 #else
-static __always_inline bool zf_active(void)
-{
-	return false;
-}
+/*
+ * A macro, because the front end of the compiler removes what depends on it. An
+ * inline function is gone only after it has changed the order of registers.
+ */
+#define zf_active()	false
 #endif
 
 /* Life cycle */
