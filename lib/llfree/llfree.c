@@ -1089,6 +1089,45 @@ static long child_get_children(struct llfree *llf, struct get *g,
 }
 
 /*
+ * llfree_shuffle(): which of the entirely free children of a tree to start with.
+ * Depends on the key and on the children that are used; by steps that come to each
+ * child once.
+ */
+static noinline unsigned long shuffled_child(const struct llfree *llf,
+					     unsigned long tree, unsigned int order)
+{
+	const u16 *children = &llf->children[tree << TREE_CHILD_SHIFT];
+	const unsigned int pair = order > LLFREE_CHILD_ORDER;
+	u64 state = READ_ONCE(llf->shuffle_first) + tree;
+	unsigned int i, child, step;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
+		state = hash_64(state, 64) + READ_ONCE(children[i]);
+	state = hash_64(state, 2 * TREE_CHILD_SHIFT);
+	step = state >> TREE_CHILD_SHIFT | 1;
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		child = (state + i * step) % LLFREE_TREE_CHILDREN;
+		if (child_whole(READ_ONCE(children[child])) &&
+		    child_whole(READ_ONCE(children[child ^ pair])))
+			break;
+	}
+	return (tree << TREE_CHILD_SHIFT) + child;
+}
+
+/*
+ * Where to look after a search took what @g says from @row. If blocks are shuffled,
+ * that is no first row of a child, and so quick_huge() leaves the next to a search.
+ */
+static inline unsigned long row_next(const struct llfree *llf,
+				     const struct get *g, unsigned long row)
+{
+	row = row_after(row, g->taken);
+	if (g->order >= LLFREE_CHILD_ORDER && unlikely(READ_ONCE(llf->shuffle_step)))
+		row |= 1;
+	return row;
+}
+
+/*
  * tree_get() - get blocks from a tree
  * @row: where to start
  * @max: permits that the caller has
@@ -1108,8 +1147,11 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 	long ret = -1;
 	u16 word;
 
-	if (g->order > LLFREE_CHILD_ORDER)
+	if (g->order >= LLFREE_CHILD_ORDER) {
+		if (unlikely(READ_ONCE(llf->shuffle_step)))
+			child = shuffled_child(llf, tree, g->order);
 		child = ALIGN_DOWN(child, frames >> LLFREE_CHILD_ORDER);
+	}
 
 	end = LLFREE_TREE_CHILDREN;
 	for (i = 0; i < end; i++) {
@@ -1293,7 +1335,7 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 			tree_put(llf, LLFREE_VIEW_NORMAL,
 				 ret >> TREE_ROW_SHIFT, left);
 		if (ret != row)
-			local_set_row(local, row_after(ret, g->taken));
+			local_set_row(local, row_next(llf, g, ret));
 		return ret;
 	}
 	/* To the tree, lest we take the same ones again. */
@@ -1388,7 +1430,7 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 
 	g->delta->did |= LLFREE_DID_RESERVE;
 	get_note_class(llf, g, class, LLFREE_DID_DEMOTE);
-	local_release(llf, xchg(local, local_make(left, row_after(ret, g->taken))));
+	local_release(llf, xchg(local, local_make(left, row_next(llf, g, ret))));
 	return ret;
 }
 
@@ -1424,11 +1466,9 @@ static long tree_free_child(const struct llfree *llf, unsigned long tree)
 /* First row to use of an entirely free tree */
 static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree)
 {
-	unsigned long child = 0;
-
 	if (unlikely(READ_ONCE(llf->shuffle_step)))
-		child = hash_long(tree + llf->shuffle_first, TREE_CHILD_SHIFT);
-	return tree << TREE_ROW_SHIFT | child << CHILD_ROW_SHIFT;
+		return shuffled_child(llf, tree, 0) << CHILD_ROW_SHIFT;
+	return tree << TREE_ROW_SHIFT;
 }
 
 /* Try one tree, if its level is in the range. */

@@ -947,6 +947,18 @@ static unsigned int same_places(const unsigned long *a, const unsigned long *b,
 	return same;
 }
 
+/* How many blocks follow the same block in both orders */
+static unsigned int same_neighbours(const unsigned long *a, const unsigned long *b,
+				    unsigned int nr)
+{
+	unsigned int same = 0, i, j;
+
+	for (i = 0; i + 1 < nr; i++)
+		for (j = 0; j + 1 < nr; j++)
+			same += a[i] == b[j] && a[i + 1] == b[j + 1];
+	return same;
+}
+
 TEST(shuffled_trees)
 {
 	const unsigned int trees = 96, nr = trees * TREE >> LLFREE_MAX_ORDER;
@@ -972,6 +984,12 @@ TEST(shuffled_trees)
 	EXPECT_LT(same_places(order[0], order[2], nr), nr / 8);
 	EXPECT_LT(same_places(order[0], order[3], nr), nr / 8);
 	EXPECT_LT(same_places(order[2], order[3], nr), nr / 8);
+	/*
+	 * Of four blocks of a tree, three follow another one; in a random order a
+	 * quarter of these has the same neighbour in another random order.
+	 */
+	EXPECT_LT(same_neighbours(order[0], order[2], nr), nr * 3 / 10);
+	EXPECT_LT(same_neighbours(order[2], order[3], nr), nr * 3 / 10);
 }
 
 /* A step must come to every tree, whatever the number of trees and the key. */
