@@ -157,6 +157,7 @@ static void fake_check(struct kunit *test, unsigned long free)
 	struct llfree *llf = &fake->zone.llfree->core;
 	unsigned long nr[NR_PAGE_ORDERS], sum = 0;
 	struct llfree_fault fault = { };
+	unsigned char types[NR_PAGE_ORDERS];
 	struct llfree_stats stats;
 	unsigned int order;
 
@@ -173,6 +174,9 @@ static void fake_check(struct kunit *test, unsigned long free)
 	for (order = 0; order < NR_PAGE_ORDERS; order++)
 		sum += nr[order] << order;
 	KUNIT_EXPECT_EQ(test, sum, free);
+	KUNIT_EXPECT_EQ(test, zf_free_blocks(&fake->zone, nr, types), free);
+	for (order = 0; order < NR_PAGE_ORDERS; order++)
+		KUNIT_EXPECT_EQ(test, !nr[order], !types[order]);
 }
 
 static void zone_all_orders(struct kunit *test)

@@ -218,6 +218,37 @@ void zf_count(const struct zone *zone, int migratetype,
 		zf_count_add(llf, view, LLFREE_CLASS_NONE, nr);
 }
 
+/**
+ * zf_free_blocks() - free blocks of each order, and of which migratetypes
+ * @zone: the zone
+ * @nr: number of naturally aligned blocks that are not part of a larger one
+ * @types: set of the migratetypes of the blocks, a bit for each
+ *
+ * Return: number of free pages
+ */
+unsigned long zf_free_blocks(const struct zone *zone,
+			     unsigned long nr[NR_PAGE_ORDERS],
+			     unsigned char types[NR_PAGE_ORDERS])
+{
+	unsigned long of_type[NR_PAGE_ORDERS], pages = 0;
+	unsigned int order;
+	int type;
+
+	memset(nr, 0, NR_PAGE_ORDERS * sizeof(*nr));
+	memset(types, 0, NR_PAGE_ORDERS * sizeof(*types));
+	for (type = 0; type < MIGRATE_TYPES; type++) {
+		zf_count(zone, type, of_type);
+		for (order = 0; order < NR_PAGE_ORDERS; order++) {
+			if (!of_type[order])
+				continue;
+			types[order] |= BIT(type);
+			nr[order] += of_type[order];
+			pages += of_type[order] << order;
+		}
+	}
+	return pages;
+}
+
 /* How old the numbers of zf_count_recent() may be */
 #define COUNT_RECENT	(HZ / 10)
 

@@ -133,6 +133,9 @@ bool zf_find_order(struct zone *zone, unsigned int order,
 		   unsigned int alloc_flags);
 void zf_count(const struct zone *zone, int migratetype,
 	      unsigned long nr[NR_PAGE_ORDERS]);
+unsigned long zf_free_blocks(const struct zone *zone,
+			     unsigned long nr[NR_PAGE_ORDERS],
+			     unsigned char types[NR_PAGE_ORDERS]);
 void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS]);
 unsigned long zf_nr_free_huge(const struct zone *zone);
 unsigned int zf_extfrag_huge(struct zone *zone);
