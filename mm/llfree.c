@@ -357,6 +357,14 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 }
 
 /*
+ * The allocation of a block writes to its struct page. The next block is mostly
+ * the one behind it, so zf_alloc_quick() prefetches that one's struct page if the
+ * block is free: else the cache line would be taken from its owner. The hardware
+ * prefetches the struct pages of blocks of lower orders, which lie closer together.
+ */
+#define ZF_PREFETCH_ORDER	4
+
+/*
  * From where the CPU found the last one. The tree is the CPU's, and so of the class,
  * and its pageblocks mostly have the migratetype: that is looked at when one is begun,
  * and once for each word that is, in case somebody else had zone->lock before.
@@ -379,11 +387,8 @@ zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
 
 	zf_check_exclusive(pfn, 1UL << order);
 	page = pfn_to_page(pfn);
-	/*
-	 * The next one is mostly behind it, and who allocates writes to it at once. A
-	 * free list has its next page at hand; here it would be waited for.
-	 */
-	prefetchw(page + (1UL << order));
+	if (order >= ZF_PREFETCH_ORDER && llfree_frame_free(llf, pfn + (1UL << order)))
+		prefetchw(page + (1UL << order));
 	mod_zone_page_state(zone, NR_FREE_PAGES, -(1L << order));
 	if (whole)
 		atomic_long_sub(whole, &zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);

@@ -386,6 +386,25 @@ void llfree_shuffle(struct llfree *llf, u64 key);
 int llfree_drain(struct llfree *llf, int slot);
 
 /* Queries */
+/**
+ * llfree_frame_free() - is a frame free?
+ * @llf: the instance
+ * @frame: any frame number
+ *
+ * Reads one word. The answer may be old when the function returns.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: whether @frame is in the range and free
+ */
+static inline bool llfree_frame_free(const struct llfree *llf, unsigned long frame)
+{
+	if (frame < llf->first || frame >= llf->end)
+		return false;
+	return !(READ_ONCE(llf->rows[(frame - llf->base) >> LLFREE_ROW_ORDER]) >>
+		 (frame & (LLFREE_ROW_FRAMES - 1)) & 1);
+}
+
 int llfree_free_order(const struct llfree *llf, unsigned long frame);
 u64 llfree_free_mask(const struct llfree *llf, unsigned long frame);
 int llfree_child(const struct llfree *llf, unsigned long frame,

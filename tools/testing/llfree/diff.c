@@ -920,9 +920,14 @@ void diff_check_all(struct diff *d)
 		if (ret != model_free_order(&d->m, f))
 			FAIL(d, "frame %#lx: free order %d, not %d", f, ret,
 			     model_free_order(&d->m, f));
+		if (llfree_frame_free(&d->in.llf, f) != (ret >= 0))
+			FAIL(d, "frame %#lx: free order %d, but not %s", f, ret,
+			     ret >= 0 ? "free" : "allocated");
 	}
 	if (llfree_free_order(&d->in.llf, d->m.end) != -1 ||
-	    llfree_free_order(&d->in.llf, d->m.first - 1) != -1)
+	    llfree_free_order(&d->in.llf, d->m.first - 1) != -1 ||
+	    llfree_frame_free(&d->in.llf, d->m.end) ||
+	    llfree_frame_free(&d->in.llf, d->m.first - 1))
 		FAIL(d, "frame outside is free");
 	for (f = d->m.first; f < d->m.end && !d->failed; f = llfree_next_child(f))
 		check_child(d, f);
