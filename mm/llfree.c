@@ -105,13 +105,17 @@ noinline void zf_account_views(struct zone *zone,
 {
 	struct zone_llfree *zl = zone->llfree;
 	enum llfree_view view;
+	bool whole = false;
 	long all = 0;
 
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
 		all += delta->frames[view];
 		if (delta->huge[view])
 			atomic_long_add(delta->huge[view], &zl->nr_huge[view]);
+		whole |= delta->huge[view] > 0;
 	}
+	if (whole)
+		page_reporting_notify_free(LLFREE_CHILD_ORDER);
 	if (delta->frames[LLFREE_VIEW_CMA])
 		mod_zone_page_state(zone, NR_FREE_CMA_PAGES,
 				    delta->frames[LLFREE_VIEW_CMA]);

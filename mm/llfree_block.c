@@ -154,6 +154,26 @@ unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
 
 /* ---- Pageblocks ---- */
 
+/* Is all of a pageblock in the zone? */
+static bool block_in_zone(const struct zone *zone, unsigned long pfn)
+{
+	return zone_spans_pfn(zone, pageblock_start_pfn(pfn)) &&
+	       zone_spans_pfn(zone, pageblock_end_pfn(pfn) - 1);
+}
+
+static void block_set_view(struct zone *zone, unsigned long pfn,
+			   enum llfree_view view)
+{
+	const unsigned long end = pageblock_end_pfn(pfn);
+	struct llfree_delta delta = { };
+
+	lockdep_assert_held(&zone->lock);
+
+	for (pfn = pageblock_start_pfn(pfn); pfn < end; pfn += LLFREE_CHILD_FRAMES)
+		llfree_set_view(&zone->llfree->core, pfn, view, &delta);
+	zf_account(zone, &delta);
+}
+
 /**
  * zf_set_block() - change the migratetype of a pageblock
  * @zone: the zone
@@ -170,27 +190,18 @@ unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
  */
 long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype)
 {
-	unsigned long start = pageblock_start_pfn(pfn);
-	unsigned long end = pageblock_end_pfn(pfn);
-	struct llfree *llf = &zone->llfree->core;
 	enum llfree_view view = zf_view(migratetype);
-	struct llfree_delta delta = { };
-	long nr;
+	struct page *page = pfn_to_page(pfn);
 
-	lockdep_assert_held(&zone->lock);
-
-	if (!zone_spans_pfn(zone, start) || !zone_spans_pfn(zone, end - 1))
+	if (!block_in_zone(zone, pfn))
 		return -EBUSY;
 
 	if (view == LLFREE_VIEW_NORMAL)
-		set_pageblock_migratetype(pfn_to_page(start), migratetype);
-	for (pfn = start; pfn < end; pfn += LLFREE_CHILD_FRAMES)
-		llfree_set_view(llf, pfn, view, &delta);
+		set_pageblock_migratetype(page, migratetype);
+	block_set_view(zone, pfn, view);
 	if (view != LLFREE_VIEW_NORMAL)
-		set_pageblock_migratetype(pfn_to_page(start), migratetype);
-	nr = zf_block_free(zone, start, false);
-	zf_account(zone, &delta);
-	return nr;
+		set_pageblock_migratetype(page, migratetype);
+	return zf_block_free(zone, pfn, false);
 }
 
 /**
@@ -208,18 +219,9 @@ long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype)
  */
 bool zf_hide_block(struct zone *zone, unsigned long pfn)
 {
-	unsigned long start = pageblock_start_pfn(pfn);
-	unsigned long end = pageblock_end_pfn(pfn);
-	struct llfree_delta delta = { };
-
-	lockdep_assert_held(&zone->lock);
-
-	if (!zone_spans_pfn(zone, start) || !zone_spans_pfn(zone, end - 1))
+	if (!block_in_zone(zone, pfn))
 		return false;
-	for (pfn = start; pfn < end; pfn += LLFREE_CHILD_FRAMES)
-		llfree_set_view(&zone->llfree->core, pfn, LLFREE_VIEW_ISOLATED,
-				&delta);
-	zf_account(zone, &delta);
+	block_set_view(zone, pfn, LLFREE_VIEW_ISOLATED);
 	return true;
 }
 

@@ -8,8 +8,8 @@ import glob
 import os
 import time
 
-from feature_common import Load, Skip, check, eventually
-from memstate import Memory, PAGE, meminfo, read, settle
+from feature_common import Load, Skip, check, eventually, number
+from memstate import Memory, PAGE, meminfo, read, settle, write
 
 BALLOON_ID = "0x0005"
 # Time for the host to see what came of each step
@@ -42,8 +42,21 @@ def tests(args):
                 time.sleep(1)
             now(f"freed {pages * PAGE >> 20}")
             time.sleep(LOOK_S)
+        cma_blocks()
         now("end")
         return f"{pages * PAGE >> 20} MiB"
+
+    def cma_blocks():
+        """Allocate most of the CMA area, and free it: it is reported again."""
+        areas = glob.glob("/sys/kernel/debug/cma/*")
+        if not areas:
+            return
+        pages = number(f"{areas[0]}/count") * 3 // 4
+        write(f"{areas[0]}/alloc", str(pages))
+        time.sleep(LOOK_S / 2)
+        now(f"cma {pages * PAGE >> 20}")
+        write(f"{areas[0]}/free", str(pages))
+        time.sleep(LOOK_S)
 
     def balloon():
         """the balloon grows and shrinks (L)"""
