@@ -66,8 +66,9 @@ check-san: deps ## KUnit and work on kernels with KASAN and UBSAN, and with KCSA
 check-arm64: deps ## KUnit and work on arm64, emulated
 	@scripts/test arm64
 
-selftests: kernel ## The kernel's own mm selftests with both allocators, side by side (A="-t cow")
+selftests: prepare ## The kernel's own mm selftests with both allocators, side by side (A="-t cow")
 	@scripts/deps selftests
+	@scripts/build x86_64-selftests
 	@scripts/selftests $(A)
 
 text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kernel's

@@ -44,11 +44,38 @@ ok 3 cow
 1..3
 """
 
+KUNIT = """$ scripts/vm --alloc buddy -- sh -c cat
+KTAP version 1
+1..1
+    KTAP version 1
+    # Subtest: damon
+    # module: vmlinux
+    1..2
+    ok 1 damon_test_target
+        ok 1 a parameter
+    not ok 2 damon_test_regions
+    # damon: pass:1 fail:1 skip:0 total:2
+# Totals: pass:1 fail:1 skip:0 total:2
+not ok 1 damon
+KTAP version 1
+1..1
+    ok 1 kfence # SKIP no pool
+ok 1 kfence
+"""
+
 
 class Parser(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.s = scriptload.load("selftests")
+
+    def test_kunit(self):
+        self.assertEqual(list(self.s.parse(KUNIT).items()), [
+            ("damon", "FAIL"),
+            ("damon: damon_test_target", "pass"),
+            ("damon: damon_test_regions", "FAIL"),
+            ("kfence", "pass"),
+            ("kfence: kfence", "skip")])
 
     def test_results(self):
         found = self.s.parse(OUTPUT)
@@ -98,7 +125,7 @@ class Parser(unittest.TestCase):
             with open(f"{where}/run_vmtests.sh", "w", encoding="utf-8") as f:
                 f.write('CATEGORY="b" run_test ./x\n\tCATEGORY="a" run_test y\n'
                         'if test ${CATEGORY}; then\nCATEGORY="b" run_test z\n')
-            self.assertEqual(self.s.categories(linux), ["b", "a"])
+            self.assertEqual(self.s.categories(linux), ["b", "a", "kunit"])
 
 
 class Table(unittest.TestCase):
