@@ -203,6 +203,12 @@ void __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
 	static_branch_disable(&zf_key);
 }
 
+/* Reservations cost memory, so only for CPUs that can exist, not for NR_CPUS. */
+static unsigned int zf_nr_slots(const struct llfree *llf)
+{
+	return min(nr_cpu_ids, llfree_max_slots(llf));
+}
+
 /**
  * zf_percpu_init() - let CPUs reserve parts of a zone
  * @zone: the zone
@@ -216,9 +222,8 @@ void __meminit zf_percpu_init(struct zone *zone)
 {
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_local *locals;
-	unsigned int nr;
+	unsigned int nr = zf_nr_slots(llf);
 
-	nr = min(nr_cpu_ids, llfree_max_slots(llf));
 	if (!nr || llfree_nr_slots(llf))
 		return;
 	/* Blocks of a power of 2 are aligned to their size. */

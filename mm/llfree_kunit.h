@@ -9,6 +9,8 @@
 #ifdef CONFIG_LLFREE_ZONE_KUNIT_TEST
 
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/hrtimer.h>
 
 /* Blocks of MAX_PAGE_ORDER that the fake zone has */
 #define FAKE_BLOCKS	4
@@ -541,6 +543,56 @@ static void zone_migratetype(struct kunit *test)
 	}
 }
 
+struct fake_interrupt {
+	struct hrtimer timer;
+	struct completion done;
+	struct page *page;
+	bool in_hardirq;
+};
+
+static enum hrtimer_restart fake_interrupt(struct hrtimer *timer)
+{
+	struct fake_interrupt *irq = container_of(timer, struct fake_interrupt, timer);
+
+	irq->in_hardirq = in_hardirq();
+	irq->page = zf_alloc(&fake->zone, 0, MIGRATE_UNMOVABLE, 0);
+	complete(&irq->done);
+	return HRTIMER_NORESTART;
+}
+
+/*
+ * The pageblock of a page changes its migratetype under zone->lock, which sleeps
+ * with PREEMPT_RT: a hardirq must not take it there, not even if it is free.
+ */
+static void zone_hardirq(struct kunit *test)
+{
+	const int migratetype = IS_ENABLED(CONFIG_PREEMPT_RT) ?
+				MIGRATE_MOVABLE : MIGRATE_UNMOVABLE;
+	struct fake_interrupt irq = { };
+	unsigned int i;
+
+	if (page_group_by_mobility_disabled)
+		kunit_skip(test, "pages are not grouped by mobility");
+	for (i = 0; i < FAKE_PAGES; i += pageblock_nr_pages)
+		set_pageblock_migratetype(pfn_to_page(fake->pfn[i / MAX_ORDER_NR_PAGES] +
+						      i % MAX_ORDER_NR_PAGES),
+					  MIGRATE_MOVABLE);
+	fake_hand_over(test);
+	init_completion(&irq.done);
+	hrtimer_init_on_stack(&irq.timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
+	irq.timer.function = fake_interrupt;
+	hrtimer_start(&irq.timer, ns_to_ktime(NSEC_PER_USEC), HRTIMER_MODE_REL_HARD);
+	wait_for_completion(&irq.done);
+	hrtimer_cancel(&irq.timer);
+	destroy_hrtimer_on_stack(&irq.timer);
+	KUNIT_EXPECT_TRUE(test, irq.in_hardirq);
+	KUNIT_ASSERT_NOT_NULL(test, irq.page);
+	KUNIT_EXPECT_EQ(test, get_pageblock_migratetype(irq.page), migratetype);
+	fake_check(test, FAKE_PAGES - 1);
+	zf_free(&fake->zone, page_to_pfn(irq.page), 0);
+	fake_alloc_all(test, 0, MIGRATE_MOVABLE);
+}
+
 /* Nothing from the memory of others, if the caller would rather go elsewhere */
 static void zone_nofragment(struct kunit *test)
 {
@@ -873,6 +925,22 @@ static void zone_no_bitmaps(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, zone.llfree);
 }
 
+/* A large zone has slots for CPUs that can exist, maybe few of CONFIG_NR_CPUS. */
+static void zone_slots(struct kunit *test)
+{
+	unsigned long trees = (nr_cpu_ids + 1UL) * 3 * LLFREE_NR_CLASSES;
+	struct zone *zone = kunit_kzalloc(test, sizeof(*zone), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, zone);
+	zone->name = "large";
+	KUNIT_ASSERT_EQ(test, zf_init_zone(zone, 0, trees * LLFREE_TREE_FRAMES,
+					   fake_alloc), 0);
+	KUNIT_EXPECT_EQ(test, llfree_max_slots(&zone->llfree->core), nr_cpu_ids + 1);
+	KUNIT_EXPECT_EQ(test, zf_nr_slots(&zone->llfree->core), nr_cpu_ids);
+	for_each_populated_zone(zone)
+		KUNIT_EXPECT_LE(test, llfree_nr_slots(&zone->llfree->core), nr_cpu_ids);
+}
+
 static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_all_orders),
 	KUNIT_CASE(zone_other_pieces),
@@ -885,6 +953,7 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_find_order),
 	KUNIT_CASE(zone_blocks),
 	KUNIT_CASE(zone_migratetype),
+	KUNIT_CASE(zone_hardirq),
 	KUNIT_CASE(zone_nofragment),
 	KUNIT_CASE(zone_small),
 #ifdef CONFIG_MEMORY_ISOLATION
@@ -897,6 +966,7 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_reported),
 	KUNIT_CASE(zone_count_recent),
 	KUNIT_CASE(zone_no_bitmaps),
+	KUNIT_CASE(zone_slots),
 	{}
 };
 
