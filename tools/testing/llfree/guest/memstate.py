@@ -121,8 +121,9 @@ def meminfo(key):
 
 
 def refresh():
-    """Fold the per-CPU differences of the counters."""
-    write("/proc/sys/vm/stat_refresh", "1")
+    """Fold the per-CPU differences of the counters; one CPU has none."""
+    if os.path.exists("/proc/sys/vm/stat_refresh"):
+        write("/proc/sys/vm/stat_refresh", "1")
 
 
 def settle():
