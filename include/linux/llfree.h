@@ -441,6 +441,7 @@ void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_count_orders(const struct llfree *llf, int view, int class,
 			 unsigned long nr[LLFREE_NR_ORDERS]);
 int llfree_validate(const struct llfree *llf, struct llfree_fault *fault);
+void llfree_vmcoreinfo_setup(void);
 
 /**
  * llfree_next_child() - first frame of the child after that of @frame

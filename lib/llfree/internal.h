@@ -17,6 +17,13 @@
 #include <linux/minmax.h>
 #include <linux/types.h>
 
+/*
+ * Version of what readers of crash dumps depend on: the meaning of rows and child
+ * words, and the members of struct llfree that vmcoreinfo.c exports. A change that
+ * makes such a reader wrong raises it. tools/mm/llfree-dump.c knows one version.
+ */
+#define LLFREE_LAYOUT		1
+
 #define TREE_ROWS		(LLFREE_TREE_FRAMES / LLFREE_ROW_FRAMES)
 #define CHILD_ROW_SHIFT		(LLFREE_CHILD_ORDER - LLFREE_ROW_ORDER)
 #define TREE_ROW_SHIFT		(LLFREE_TREE_ORDER - LLFREE_ROW_ORDER)
