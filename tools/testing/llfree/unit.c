@@ -922,6 +922,47 @@ TEST(views_have_cursors)
 	inst_free(&in);
 }
 
+/*
+ * Atomic requests ask a fragmented reserve in vain again and again. Only the first
+ * search looks at everything, whatever the size of memory.
+ */
+TEST(exhausted_reserve_costs_nothing)
+{
+	const unsigned int gib[] = { 1, 4, 16 };
+	unsigned long nr, frame, fails, costs[ARRAY_SIZE(gib)];
+	unsigned int i, order;
+	struct inst in;
+
+	for (i = 0; i < ARRAY_SIZE(gib); i++) {
+		nr = (unsigned long)gib[i] << 18;
+		ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_ALLOC, NULL, 1));
+		/* A percent is the reserve, at the far end; every other frame is free. */
+		for (frame = nr - ALIGN(nr / 100, CHILD); frame < nr; frame += CHILD)
+			ASSERT_EQ(LLFREE_VIEW_NORMAL,
+				  inst_set_view(&in, frame, LLFREE_VIEW_HIGHATOMIC));
+		for (frame = nr - ALIGN(nr / 100, CHILD); frame < nr; frame += 2)
+			ASSERT_EQ(0, inst_put(&in, 0, frame, 0));
+
+		for (order = 1; order <= 3; order++)
+			ASSERT_EQ(-ENOMEM, inst_get_view(&in, 0, order,
+							 LLFREE_VIEW_HIGHATOMIC));
+		nr_steps = 0;
+		for (fails = 0; fails < 30; fails++) {
+			order = fails % 3 + 1;
+			/* As zones do */
+			if (!llfree_may_have_order(&in.llf, order,
+						   LLFREE_VIEW_HIGHATOMIC))
+				continue;
+			ASSERT_EQ(-ENOMEM, inst_get_view(&in, 0, order,
+							 LLFREE_VIEW_HIGHATOMIC));
+		}
+		costs[i] = nr_steps;
+		TH_LOG("%u GiB: %lu steps for %lu requests", gib[i], costs[i], fails);
+		EXPECT_LE(costs[i], 3 * fails);
+		inst_free(&in);
+	}
+}
+
 /* All blocks of the highest order, in the order in which they are allocated */
 static unsigned int shuffled(struct inst *in, u64 key, unsigned long *blocks)
 {
