@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The guest's part of reading a dump: which frames are free, before and after.
+
+scripts/features stops the guest and takes the dump in between. If nothing has
+changed, the same frames were free in the dump. Lines that begin with "# now"
+tell it what happens in the guest."""
+
+import glob
+import mmap
+import os
+import re
+import time
+
+from feature_common import KPF_BUDDY, Skip, anonymous, check, frames_of
+from memstate import (CheckError, MADV_POPULATE_WRITE, PAGE, allocator,
+                      meminfo, read, refresh, settle, zones)
+
+PORT = "vmcore.go"
+ROUNDS = 20
+# Every this many pages of a mapping stay: holes between them become free.
+KEEP = 3
+ALL = re.compile(b"\1+")
+# KPF_BUDDY of the byte of an entry that has it
+FREE = bytes(i >> KPF_BUDDY % 8 & 1 for i in range(256))
+
+
+def now(what):
+    print(f"# now {what}", flush=True)
+
+
+def port():
+    """The virtio port through which the host says that it has its dump"""
+    for path in glob.glob("/sys/class/virtio-ports/*"):
+        if read(f"{path}/name").strip() == PORT:
+            return f"/dev/{os.path.basename(path)}"
+    raise Skip("no port to the host (scripts/features boots with one)")
+
+
+class State:
+    """What is free, as the kernel reports it
+
+    Small pieces and memory of its own: what is used and given back for the report
+    would itself change which frames are free."""
+
+    STEP = 1 << 12
+
+    def __init__(self):
+        self.fd = os.open("/proc/kpageflags", os.O_RDONLY)
+        self.free = bytearray(max(z.start + z.spanned for z in zones()))
+        self.last = bytearray(len(self.free))
+        self.counts = None
+
+    def read(self):
+        """Is it the same as the last time?"""
+        refresh()
+        self.free, self.last = self.last, self.free
+        for first in range(0, len(self.free), self.STEP):
+            nr = min(self.STEP, len(self.free) - first)
+            data = os.pread(self.fd, nr * 8, first * 8)
+            self.free[first:first + nr] = \
+                data[KPF_BUDDY // 8::8].translate(FREE).ljust(nr, b"\0")
+        last = self.counts
+        self.counts = [(z.node, z.name, z.start, z.start + z.spanned, z.free)
+                       for z in zones()]
+        return self.counts == last and self.free == self.last
+
+    def wait_still(self):
+        """Return when the state stands still for a moment."""
+        deadline = time.monotonic() + 60
+        while not self.read():
+            check(time.monotonic() < deadline,
+                  "free memory does not stand still for half a second")
+            time.sleep(0.5)
+
+    def tell(self):
+        """Print it, as far as frames are in zones."""
+        lines = []
+        for node, name, first, end, nr in self.counts:
+            lines.append(f"# zone {node} {name} {first} {end} {nr}")
+            lines += [f"# range {m.start()} {m.end() - 1}"
+                      for m in ALL.finditer(self.free, first, end)]
+        print("\n".join(lines), flush=True)
+
+
+def fragment():
+    """Use a part of memory, and give most of it back in pieces."""
+    area = anonymous(meminfo("MemFree") // 3 * PAGE)
+    if os.path.exists("/sys/kernel/mm/transparent_hugepage"):
+        area.madvise(mmap.MADV_NOHUGEPAGE)
+    area.madvise(MADV_POPULATE_WRITE)
+    for page in range(0, len(area) // PAGE - KEEP, KEEP):
+        area.madvise(mmap.MADV_DONTNEED, page * PAGE, (KEEP - 1) * PAGE)
+    return area
+
+
+def wait_for_host(fd):
+    """Return when the host has written a byte."""
+    deadline = time.monotonic() + 300
+    # Nothing comes as long as the host is not connected.
+    while not os.read(fd, 1):
+        check(time.monotonic() < deadline, "the host takes no dump")
+        time.sleep(0.1)
+
+
+def tests(_):
+    def unchanged():
+        """what is free does not change while the host takes a dump"""
+        path = port()
+        # This includes compaction, so the holes come after it.
+        settle()
+        area = fragment()
+        state = State()
+        fd = os.open(path, os.O_RDONLY)
+        now(f"allocator {allocator()}")
+        for nth in range(1, ROUNDS + 1):
+            state.wait_still()
+            now("dump")
+            wait_for_host(fd)
+            if state.read():
+                state.tell()
+                now("same")
+                kept = sum(1 for pfn in frames_of(area, len(area)) if pfn)
+                check(kept >= len(area) // PAGE // KEEP, "a mapping lost pages")
+                return f"{sum(state.free)} frames free, after {nth} dumps"
+        raise CheckError("free memory changed during every dump")
+
+    return (unchanged,)
