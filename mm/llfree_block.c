@@ -225,6 +225,7 @@ bool zf_hide_block(struct zone *zone, unsigned long pfn)
 	return true;
 }
 
+#ifdef CONFIG_CMA
 /**
  * zf_init_cma_block() - make a pageblock one of MIGRATE_CMA
  * @zone: the zone
@@ -242,6 +243,7 @@ void zf_init_cma_block(struct zone *zone, unsigned long pfn)
 	WARN_ON_ONCE(zf_set_block(zone, pfn, MIGRATE_CMA) != 0);
 	spin_unlock_irqrestore(&zone->lock, flags);
 }
+#endif
 
 /**
  * zf_unreserve_highatomic() - give one highatomic pageblock back

@@ -712,11 +712,6 @@ static void fake_set_block(unsigned long pfn, int migratetype)
 	spin_unlock_irq(&fake->zone.lock);
 }
 
-static unsigned long fake_cma_free(void)
-{
-	return zone_page_state_snapshot(&fake->zone, NR_FREE_CMA_PAGES);
-}
-
 #ifdef CONFIG_MEMORY_ISOLATION
 /* A hidden block keeps its free pages to itself, also those freed later. */
 static void zone_isolate(struct kunit *test)
@@ -767,6 +762,11 @@ static void zone_isolate(struct kunit *test)
 #endif
 
 #ifdef CONFIG_CMA
+static unsigned long fake_cma_free(void)
+{
+	return zone_page_state_snapshot(&fake->zone, NR_FREE_CMA_PAGES);
+}
+
 /* Requests that may use CMA pageblocks do so first while these have most pages. */
 static void zone_cma(struct kunit *test)
 {
