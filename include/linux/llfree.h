@@ -205,14 +205,14 @@ extern const struct llfree_policy llfree_default_policy;
 
 /*
  * Reservations of one slot: a word per class, and the tree the slot freed to
- * last; and for each class what the slot looked for in vain in trees of it, besides
- * their entirely free children. One slot is one cache line, written by other slots
- * only to steal.
+ * last; and for each class what the slot looked for in vain in its own and in other
+ * trees of it, besides their entirely free children. One slot is one cache line,
+ * written by other slots only to steal.
  */
 struct llfree_local {
 	u64 reserved[LLFREE_MAX_CLASSES];
-	u64 last_put;
-	u8 spare[LLFREE_MAX_CLASSES];
+	u32 last_put;
+	u16 spare[LLFREE_MAX_CLASSES];
 } ____cacheline_aligned;
 
 /**

@@ -160,31 +160,59 @@ static inline bool hint_idle(u32 hint)
 }
 
 /*
- * Byte in llfree.freed: {turn:7, seen:1}. Somebody has looked in this turn, so
+ * Byte in llfree.freed: {turn:4, seen:1}. Somebody has looked in this turn, so
  * what is put begins the next.
- * Byte in llfree_local.spare: {turn:4, order:4}. What was looked for in vain, and
- * in which turn that was; of which the lowest bits do.
+ * Word in llfree_local.spare: {rest:9, turn:3, order:4}. The order that was looked
+ * for in vain outside of entirely free children, in which turn that was, of which
+ * the lowest bits do, and how many permits the reservation had, modulo the frames
+ * of a child. Allocating all of a child does not change the latter; frames that are
+ * put into other children of the tree do. What is not the order is the key.
  */
 #define FREED_SEEN		0x1U
+#define FREED_TURN		0x10U
+#define VAIN_ORDER_MASK		0x000fU
+#define VAIN_TURN_MASK		0x0070U
+#define VAIN_REST_MASK		0xff80U
+#define VAIN_REST_SHIFT		7
 
-static inline unsigned int freed_turn(u8 freed)
+static inline u8 freed_next(u8 freed)
 {
-	return freed >> 1 & 0xf;
+	return (freed & ~FREED_SEEN) + FREED_TURN;
 }
 
-static inline unsigned int vain_turn(u8 vain)
+static inline bool vain_same_turn(u16 vain, u8 freed)
 {
-	return vain >> 4;
+	return !((vain ^ freed) & VAIN_TURN_MASK);
 }
 
-static inline unsigned int vain_order(u8 vain)
+static inline unsigned int vain_order(u16 vain)
 {
-	return vain & 0xf;
+	return vain & VAIN_ORDER_MASK;
 }
 
-static inline u8 vain_make(u8 freed, unsigned int order)
+/* @local is the reservation */
+static inline u32 vain_key(u8 freed, u64 local)
 {
-	return freed_turn(freed) << 4 | order;
+	return (freed & VAIN_TURN_MASK) |
+	       (local >> (LOCAL_FREE_SHIFT - VAIN_REST_SHIFT) & VAIN_REST_MASK);
+}
+
+/* llfree_local.last_put: {tree:29, count:3}; of the tree, the lowest bits */
+#define PUT_TREE_SHIFT		3
+
+static inline u32 put_make(unsigned long tree, unsigned int count)
+{
+	return (u32)tree << PUT_TREE_SHIFT | count;
+}
+
+static inline unsigned int put_count(u32 put)
+{
+	return put & (BIT(PUT_TREE_SHIFT) - 1);
+}
+
+static inline bool put_same_tree(u32 put, unsigned long tree)
+{
+	return put - put_count(put) == put_make(tree, 0);
 }
 
 /* Frame, row, child and tree numbers; all but frames count from llf->base. */

@@ -363,19 +363,25 @@ static void spare_note(struct llfree *llf, u32 word, s32 frames)
 		return;
 	freed = READ_ONCE(llf->freed[class]);
 	if (freed & FREED_SEEN)
-		WRITE_ONCE(llf->freed[class], freed + 1);
+		WRITE_ONCE(llf->freed[class], freed_next(freed));
 }
 
-/* Are blocks of @order worth looking for elsewhere before a huge one is begun? */
-static inline bool spare_hoped(const struct llfree *llf, int slot,
-			       unsigned int class, unsigned int order)
+/*
+ * Are blocks of @order worth looking for elsewhere, or in other children of the own
+ * tree, before an entirely free child is begun?
+ * @local: the reservation, before the caller took permits from it
+ */
+static __always_inline bool spare_hoped(const struct llfree *llf, int slot,
+					unsigned int class, unsigned int order,
+					u64 local)
 {
-	u8 freed = READ_ONCE(llf->freed[class]), vain;
+	u8 freed = READ_ONCE(llf->freed[class]);
 
 	if (slot < 0)
 		return !(freed & FREED_SEEN);
-	vain = READ_ONCE(llf->locals[slot].spare[class]);
-	return vain_turn(vain) != freed_turn(freed) || order < vain_order(vain);
+	/* More than any order if the key is another one */
+	return (READ_ONCE(llf->locals[slot].spare[class]) ^
+		vain_key(freed, local)) > order;
 }
 
 /* Give back whatever reservation @word stands for. */
@@ -456,7 +462,7 @@ static inline unsigned long row_after(unsigned long row, unsigned int frames)
  * local_take() - take permits from a reservation
  * @min: least number, and unit
  * @max: most
- * @row: where the slot is to look
+ * @word: the reservation before that; its row is where the slot is to look
  *
  * If the permits are for all of that row or more, it looks next at what comes
  * after.
@@ -464,8 +470,7 @@ static inline unsigned long row_after(unsigned long row, unsigned int frames)
  * Return: number of permits, a multiple of @min; 0 if there are less than that
  */
 static __always_inline unsigned int local_take(u64 *local, unsigned int min,
-					       unsigned int max,
-					       unsigned long *row)
+					       unsigned int max, u64 *word)
 {
 	u64 old = READ_ONCE(*local), new;
 	unsigned int take;
@@ -479,7 +484,7 @@ static __always_inline unsigned int local_take(u64 *local, unsigned int min,
 			new = (new & ~LOCAL_ROW_MASK) |
 			      row_after(local_row(old), take);
 	} while (!try_cmpxchg_acquire(local, &old, new)); /* LLF(local_take:A) */
-	*row = local_row(old);
+	*word = old;
 	return take;
 }
 
@@ -503,20 +508,19 @@ static noinline void permits_put_tree(struct llfree *llf, int slot,
 	unsigned long tree = row >> TREE_ROW_SHIFT;
 	struct llfree_local *locals;
 	unsigned int class;
-	u64 last, count;
-	u32 old, new;
+	u32 old, new, last, count;
 
 	if (slot < 0)
 		goto out;
 
 	locals = &llf->locals[slot];
 	last = READ_ONCE(locals->last_put);
-	count = (last >> 8) == tree ? (last & 0xff) + 1 : 1;
+	count = put_same_tree(last, tree) ? put_count(last) + 1 : 1;
 	if (count < PUTS_TO_RESERVE) {
-		WRITE_ONCE(locals->last_put, ((u64)tree << 8) | count);
+		WRITE_ONCE(locals->last_put, put_make(tree, count));
 		goto out;
 	}
-	WRITE_ONCE(locals->last_put, (u64)tree << 8);
+	WRITE_ONCE(locals->last_put, put_make(tree, 0));
 
 	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
 	do {
@@ -1317,7 +1321,7 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 	u64 word;
 	long ret;
 
-	held = local_take(local, frames, g->nr * frames, &row);
+	held = local_take(local, frames, g->nr * frames, &word);
 	while (unlikely(!held)) {
 		word = READ_ONCE(*local);
 		if (!(word & LOCAL_PRESENT))
@@ -1325,9 +1329,10 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 		if (local_free(word) < frames &&
 		    !local_sync(llf, local, word, frames))
 			return -1;
-		held = local_take(local, frames, g->nr * frames, &row);
+		held = local_take(local, frames, g->nr * frames, &word);
 	}
 
+	row = local_row(word);
 	ret = tree_get(llf, g, row, held);
 	left = get_settle(g, held, ret >= 0);
 	if (likely(ret >= 0)) {
@@ -1548,6 +1553,7 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 	const unsigned int nr_slots = llfree_nr_slots(llf);
 	unsigned int slot, class, held;
 	unsigned long tree, row;
+	u64 local;
 	u32 word;
 	long ret;
 
@@ -1570,9 +1576,10 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 			if (own == class_foreign(llf, g, class))
 				continue;
 			held = local_take(&llf->locals[slot].reserved[class],
-					  frames, g->nr * frames, &row);
+					  frames, g->nr * frames, &local);
 			if (!held)
 				continue;
+			row = local_row(local);
 			ret = tree_get(llf, g, row, held);
 			held = get_settle(g, held, ret >= 0);
 			if (held)
@@ -1763,8 +1770,10 @@ static long get_near(struct llfree *llf, struct get *g, unsigned long start)
 /*
  * What is left over in trees of the class around @start, besides their entirely
  * free children
+ * @local: the slot's reservation, in whose tree nothing else was found; or NULL
  */
-static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
+static long get_spare(struct llfree *llf, struct get *g, const u64 *local,
+		      unsigned long start)
 {
 	unsigned long low = ALIGN_DOWN(start, SPARE_TREES);
 	unsigned long high = min(low + SPARE_TREES, llf->nr_trees);
@@ -1772,9 +1781,15 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 	/* Of a tree that does not suit. Most are full, or free like that one. */
 	u32 word, other = 0;
 	u8 freed = READ_ONCE(llf->freed[g->class]);
+	u16 *vain = local ? &llf->locals[g->slot].spare[g->class] : NULL;
 	unsigned int tries = 0;
 	unsigned long tree;
 	long ret = -1;
+
+	/* Only the own tree has changed since the others were looked at. */
+	if (vain && vain_same_turn(READ_ONCE(*vain), freed) &&
+	    g->order >= vain_order(READ_ONCE(*vain)))
+		goto out;
 
 	/* What is put from here on begins another turn. */
 	if (!(freed & FREED_SEEN))
@@ -1796,12 +1811,13 @@ static long get_spare(struct llfree *llf, struct get *g, unsigned long start)
 		if (ret >= 0 || ++tries == SPARE_TRIES)
 			break;
 	}
+out:
 	/* A frame that was seen and is gone does not mean that there is none. */
-	if (ret < 0 && g->slot >= 0 && (g->order || tries < SPARE_TRIES))
-		WRITE_ONCE(llf->locals[g->slot].spare[g->class],
-			   vain_make(freed, g->order));
+	if (ret < 0 && vain && (g->order || tries < SPARE_TRIES))
+		WRITE_ONCE(*vain, vain_key(freed, READ_ONCE(*local)) |
+				  g->order);
 	/* There may be more, and nowhere else to note that. */
-	if (ret >= 0 && g->slot < 0)
+	if (ret >= 0 && !vain)
 		WRITE_ONCE(llf->freed[g->class], freed & ~FREED_SEEN);
 	return ret;
 }
@@ -1871,7 +1887,7 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	start = word & LOCAL_PRESENT ? local_tree(word) : home;
 
 	if (g->spare) {
-		ret = get_spare(llf, g, start);
+		ret = get_spare(llf, g, local, start);
 		g->spare = false;
 		if (ret < 0 && local && g->spared)
 			ret = get_reserved(llf, g, local);
@@ -1948,18 +1964,22 @@ static void get_init(const struct llfree *llf, struct get *g,
 		     const struct llfree_request *req, unsigned int nr,
 		     struct llfree_delta *delta)
 {
+	const u64 *local;
+
 	g->order = req->order;
 	g->nr = nr;
 	g->class = req->class;
 	g->view = req->view;
 	g->flags = req->flags;
 	g->slot = req->slot;
-	g->spare = req->order < LLFREE_CHILD_ORDER &&
-		   req->view == LLFREE_VIEW_NORMAL &&
-		   spare_hoped(llf, req->slot, req->class, req->order);
 	g->spared = false;
 	g->lost = 0;
 	g->delta = delta;
+	local = get_local(llf, g);
+	g->spare = req->order < LLFREE_CHILD_ORDER &&
+		   req->view == LLFREE_VIEW_NORMAL &&
+		   spare_hoped(llf, req->slot, req->class, req->order,
+			       local ? READ_ONCE(*local) : 0);
 }
 
 /* A block from anywhere */
@@ -2023,13 +2043,15 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .max = frames,
 	};
 	unsigned long row;
+	u64 word;
 
-	if (unlikely(!local_take(local, frames, frames, &row)))
+	if (unlikely(!local_take(local, frames, frames, &word)))
 		return quick_fail(llf, local, 0, 0, delta);
+	row = local_row(word);
 	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
 	p.before = READ_ONCE(*p.child);
 	if (unlikely(child_whole(p.before) &&
-		     spare_hoped(llf, slot, class, order)))
+		     spare_hoped(llf, slot, class, order, word)))
 		goto fail;
 
 	p.row = row;
@@ -2066,14 +2088,16 @@ static noinline long quick_rows(struct llfree *llf, unsigned int slot,
 		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .max = frames,
 	};
 	unsigned long row;
+	u64 word;
 
-	if (unlikely(!local_take(local, frames, frames, &row)))
+	if (unlikely(!local_take(local, frames, frames, &word)))
 		return quick_fail(llf, local, 0, 0, delta);
+	row = local_row(word);
 	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
 	p.before = READ_ONCE(*p.child);
 	if (unlikely((row & (rows - 1)) || !rows_free(llf, row, rows) ||
 		     (child_whole(p.before) &&
-		      spare_hoped(llf, slot, class, order))))
+		      spare_hoped(llf, slot, class, order, word))))
 		return quick_fail(llf, local, row, frames, delta);
 
 	p.row = row;
@@ -2092,7 +2116,8 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 	u64 *local = &llf->locals[slot].reserved[class];
 	const unsigned int frames = 1U << order;
 	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
-	unsigned long row = local_row(READ_ONCE(*local));
+	u64 word = READ_ONCE(*local);
+	unsigned long row = local_row(word);
 	u16 *child = &llf->children[row >> CHILD_ROW_SHIFT];
 	unsigned int view[2], lost[2] = { };
 
@@ -2101,8 +2126,9 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 	if (row & (nr * LLFREE_CHILD_ROWS - 1) ||
 	    !child_whole(READ_ONCE(child[0])) ||
 	    !child_whole(READ_ONCE(child[nr - 1])) ||
-	    !local_take(local, frames, frames, &row))
+	    !local_take(local, frames, frames, &word))
 		return -EAGAIN;
+	row = local_row(word);
 	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
 		   child_get_huge(llf, row >> CHILD_ROW_SHIFT, nr,
 				  BIT(LLFREE_VIEW_NORMAL), view, lost, delta))) {
@@ -2277,13 +2303,14 @@ static __always_inline unsigned int rows_count(const struct llfree *llf,
 /*
  * Where a slot goes on in its tree for blocks of several rows: in this child if
  * it has any left, else in the next one that has and is not entirely free.
+ * @local: the reservation before the permits for @max were taken
  *
  * Return: how many there seem to be, at most @max; 0 if there are none up to the
  *	end of the tree, or if it would begin a child while there is hope of others
  */
 static __always_inline unsigned int
 rows_find(const struct llfree *llf, const struct llfree_request *req,
-	  unsigned long *row, unsigned int max)
+	  unsigned long *row, unsigned int max, u64 local)
 {
 	const unsigned long first = *row;
 	unsigned int nr;
@@ -2296,7 +2323,8 @@ rows_find(const struct llfree *llf, const struct llfree_request *req,
 		if (child_whole(word)) {
 			if (*row != first)
 				goto next;
-			if (spare_hoped(llf, req->slot, req->class, req->order))
+			if (spare_hoped(llf, req->slot, req->class, req->order,
+					local))
 				return 0;
 		}
 		if (child_free(word) >= 1U << req->order) {
@@ -2338,7 +2366,7 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .masks = mask,
 	};
 	unsigned long at;
-	u64 *local;
+	u64 *local, word;
 
 	if (unlikely(!request_valid(llf, req) || !nr || order > LLFREE_ROW_ORDER))
 		return -EINVAL;
@@ -2348,12 +2376,13 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 
 	local = &llf->locals[req->slot].reserved[req->class];
 	nr = min_t(unsigned int, nr, LLFREE_CHILD_FRAMES >> order);
-	held = local_take(local, 1U << order, nr << order, &at);
+	held = local_take(local, 1U << order, nr << order, &word);
 	if (!held)
 		return -ENOMEM;
 
+	at = local_row(word);
 	p.row = at;
-	p.max = rows_find(llf, req, &p.row, held >> order) << order;
+	p.max = rows_find(llf, req, &p.row, held >> order, word) << order;
 	if (p.max) {
 		at = p.row;
 		p.child = &llf->children[at >> CHILD_ROW_SHIFT];
@@ -3210,7 +3239,7 @@ EXPORT_SYMBOL_GPL(llfree_max_slots);
 int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 		     unsigned int nr_slots)
 {
-	unsigned int slot;
+	unsigned int slot, class;
 
 	if (nr_slots > INT_MAX || (nr_slots && !locals) ||
 	    !IS_ALIGNED((unsigned long)locals, SMP_CACHE_BYTES))
@@ -3218,9 +3247,10 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 
 	if (nr_slots)
 		memset(locals, 0, nr_slots * sizeof(*locals));
-	for (slot = 0; slot < nr_slots; slot++)
-		memset(locals[slot].spare, vain_make(llf->freed[0], HINT_NONE),
-		       sizeof(locals[slot].spare));
+	for (slot = 0; slot < nr_slots; slot++) {
+		for (class = 0; class < LLFREE_MAX_CLASSES; class++)
+			locals[slot].spare[class] = HINT_NONE;
+	}
 	WRITE_ONCE(llf->locals, locals);
 	/* The slots are there before their number: LLF(set_slots:A) */
 	smp_store_release(&llf->nr_slots, nr_slots);

@@ -744,6 +744,89 @@ TEST(huge_blocks_are_not_begun_by_the_hint)
 	inst_free(&in);
 }
 
+/*
+ * Holes in the tree that a slot has reserved go before a child that has just become
+ * entirely free, though the slot looks there next and has found no holes before.
+ */
+TEST(holes_of_the_own_tree_go_first)
+{
+	const unsigned long second = BASE + CHILD, hole = BASE + 3 * ROW;
+	u64 masks[LLFREE_CHILD_ROWS], mask;
+	struct llfree_request req;
+	unsigned long i;
+	struct inst in;
+	int how, order;
+
+	for (order = 0; order <= 6; order++) {
+		for (how = 0; how < 4; how++) {
+			ASSERT_EQ(0, one_child_in_use(&in, &req));
+			req.order = order;
+			/* No holes yet: another child is begun, and given back. */
+			for (i = 0; i < 4; i++)
+				EXPECT_EQ(second + (i << order),
+					  inst_get_quick(&in.llf, &req, &in.sum));
+			ASSERT_EQ(0, inst_put(&in, 0, hole, order));
+			while (i--)
+				ASSERT_EQ(0, inst_put(&in, 0, second + (i << order),
+						      order));
+			switch (how) {
+			case 0:
+				EXPECT_EQ(hole, inst_get_quick(&in.llf, &req, &in.sum));
+				break;
+			case 1:
+				EXPECT_EQ(hole, llfree_get(&in.llf, &req, &in.sum));
+				break;
+			case 2:
+				EXPECT_EQ(hole, llfree_get_bulk(&in.llf, &req, 1, &mask,
+								&in.sum));
+				break;
+			case 3:
+				/* That one asks the other if it finds none. */
+				EXPECT_EQ(-ENOMEM, llfree_get_rows(&in.llf, &req, 1,
+								   masks, &in.sum));
+				EXPECT_EQ(hole, llfree_get_bulk(&in.llf, &req, 1, &mask,
+								&in.sum));
+				break;
+			}
+			/* Now there are none again. */
+			EXPECT_EQ(second, inst_get_quick(&in.llf, &req, &in.sum));
+			ASSERT_STREQ("", inst_check(&in));
+			inst_free(&in);
+		}
+	}
+}
+
+/* A slot that found no holes in its tree does not look for them each time. */
+TEST(holes_of_the_own_tree_are_looked_for_once)
+{
+	struct llfree_request req;
+	struct llfree_delta delta;
+	unsigned int whole, order;
+	struct inst in;
+	long frame;
+
+	ASSERT_EQ(0, one_child_in_use(&in, &req));
+	/* A hole that is too small for all but the smallest of these */
+	ASSERT_EQ(0, inst_put(&in, 0, BASE, 0));
+	for (order = 1; order < 9; order++) {
+		req.order = order;
+		frame = inst_get_quick(&in.llf, &req, &in.sum);
+		ASSERT_GE(frame, BASE + CHILD);
+		ASSERT_EQ(0, inst_put(&in, 0, frame, order));
+		/* The fast path goes on in the child that is entirely free again. */
+		frame = llfree_get_quick(&in.llf, 0, order, req.class, &whole, &delta);
+		ASSERT_GE(frame, BASE + CHILD);
+		EXPECT_EQ(1, whole);
+		in.sum.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
+		in.sum.huge[LLFREE_VIEW_NORMAL] -= whole;
+		ASSERT_EQ(0, inst_put(&in, 0, frame, order));
+	}
+	req.order = 0;
+	EXPECT_EQ(BASE, inst_get_quick(&in.llf, &req, &in.sum));
+	ASSERT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
 /* What becomes visible again is looked for, too. */
 TEST(huge_blocks_are_not_begun_after_isolation)
 {
