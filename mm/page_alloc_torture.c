@@ -17,6 +17,9 @@
  *   stats        What was done since the last start
  *   misuse       Write the name of a misuse to commit it. Reads what there is,
  *                what would break more than it tests, and what came of it.
+ *   pieces       Write how many blocks of each order to allocate, one at a time,
+ *                and to free in pieces: the first page last, as if there had been
+ *                another reference to it, or page by page.
  *
  * Each block is filled with words that name its owner, and is looked at again
  * before it is freed, maybe in another context: what somebody else has written
@@ -1817,6 +1820,39 @@ static ssize_t misuse_write(struct file *file, const char __user *buf,
 }
 DEFINE_SHOW_STORE_ATTRIBUTE(misuse);
 
+/* ---- Blocks that are freed in pieces ---- */
+
+static int pieces_set(void *data, u64 nr)
+{
+	unsigned int order;
+	struct page *page;
+	size_t size;
+	void *at;
+	u64 i;
+
+	for (order = 1; order <= MAX_PAGE_ORDER; order++) {
+		size = PAGE_SIZE * ((1UL << order) - 1);
+		for (i = 0; i < nr; i++) {
+			page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, order);
+			if (!page)
+				return -ENOMEM;
+			get_page(page);
+			__free_pages(page, order);
+			put_page(page);
+
+			at = alloc_pages_exact(size, GFP_KERNEL | __GFP_NOWARN);
+			if (!at)
+				return -ENOMEM;
+			free_pages_exact(at, size);
+			if (signal_pending(current))
+				return -EINTR;
+			cond_resched();
+		}
+	}
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(pieces_fops, NULL, pieces_set, "%llu\n");
+
 /* ---- Module ---- */
 
 static void torture_free(void)
@@ -1872,6 +1908,7 @@ static int __init torture_init(void)
 			    &contexts_fops);
 	debugfs_create_file("stats", 0400, torture_dir, NULL, &stats_fops);
 	debugfs_create_file("misuse", 0600, torture_dir, NULL, &misuse_fops);
+	debugfs_create_file("pieces", 0200, torture_dir, NULL, &pieces_fops);
 	debugfs_create_u32("limit_mb", 0600, torture_dir, &limit_mb);
 	debugfs_create_u32("max_order", 0600, torture_dir, &max_order);
 	debugfs_create_u32("interval_us", 0600, torture_dir, &interval_us);

@@ -4,19 +4,15 @@
 import contextlib
 import os
 import re
-import shutil
-import subprocess
 import time
 
-from feature_common import (DEBUG, Skip, anonymous, check, eventually, need)
+from feature_common import (TORTURE, Skip, anonymous, check, eventually, need,
+                            torture_module)
 from memstate import (CheckError, MADV_POPULATE_WRITE, PAGE, kernel_log,
                       meminfo, read, refresh, retry, settle, write, zones)
 
-TORTURE = f"{DEBUG}/page_alloc_torture"
 SYSRQ = "/proc/sysrq-trigger"
 BLOCK = 512
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.abspath(f"{HERE}/../../../..")
 
 
 def blocks():
@@ -85,22 +81,10 @@ def agree():
     return f"{sum(nr.values()) * BLOCK} pages reserved, {free_in_reserve()} free"
 
 
-def module():
-    places = [os.environ.get("KERNEL", ""), f"{TOP}/build/x86_64",
-              f"/lib/modules/{os.uname().release}/kernel"]
-    for place in places:
-        if place and os.path.exists(f"{place}/mm/page_alloc_torture.ko"):
-            return f"{place}/mm/page_alloc_torture.ko"
-    raise Skip("no page_alloc_torture.ko of this kernel (say KERNEL=DIR)")
-
-
 @contextlib.contextmanager
 def atomic_load():
     """Interrupts allocate, while tasks take all memory again and again."""
-    if not shutil.which("insmod"):
-        raise Skip("insmod is not installed")
-    subprocess.run(["insmod", module()], check=True)
-    try:
+    with torture_module():
         write(f"{TORTURE}/contexts", "task softirq hardirq")
         write(f"{TORTURE}/limit_mb",
               str(meminfo("MemTotal") * PAGE // 2 >> 20))
@@ -110,10 +94,6 @@ def atomic_load():
         write(f"{TORTURE}/run", "0")
         text = read(f"{TORTURE}/stats")
         check("\nproblems 0" in text, f"torture: {text}")
-    finally:
-        with contextlib.suppress(OSError):
-            write(f"{TORTURE}/run", "0")
-        subprocess.run(["rmmod", "page_alloc_torture"], check=True)
 
 
 def until_killed():
