@@ -920,7 +920,7 @@ void diff_check_all(struct diff *d)
 		if (ret != model_free_order(&d->m, f))
 			FAIL(d, "frame %#lx: free order %d, not %d", f, ret,
 			     model_free_order(&d->m, f));
-		if (llfree_frame_free(&d->in.llf, f) != (ret >= 0))
+		if (llfree_frame_free(&d->in.llf, f) ? ret < 0 : ret >= 0)
 			FAIL(d, "frame %#lx: free order %d, but not %s", f, ret,
 			     ret >= 0 ? "free" : "allocated");
 	}
