@@ -2973,8 +2973,8 @@ EXPORT_SYMBOL_GPL(llfree_set_class);
  * @llf: the instance
  * @key: decides on the order; a random number
  *
- * Also the child of such a tree that is used first depends on @key. Costs time in
- * searches where no suitable tree is in use.
+ * Also the order of the entirely free children of a tree depends on @key. Costs time
+ * in searches for huge blocks, and in searches where no suitable tree is in use.
  *
  * Context: one caller at a time; allocations may be under way.
  */
