@@ -1105,8 +1105,11 @@ static noinline unsigned long shuffled_child(const struct llfree *llf,
 	u64 state = READ_ONCE(llf->shuffle_first) + tree;
 	unsigned int i, child, step;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
-		state = hash_64(state, 64) + READ_ONCE(children[i]);
+	/* A product alone is linear: the key would shift the order, not change it. */
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		state = hash_64(state ^ READ_ONCE(children[i]), 64);
+		state ^= state >> 32;
+	}
 	state = hash_64(state, 2 * TREE_CHILD_SHIFT);
 	step = state >> TREE_CHILD_SHIFT | 1;
 	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {

@@ -1108,12 +1108,31 @@ TEST(shuffled_trees)
 	EXPECT_LT(same_places(order[0], order[2], nr), nr / 8);
 	EXPECT_LT(same_places(order[0], order[3], nr), nr / 8);
 	EXPECT_LT(same_places(order[2], order[3], nr), nr / 8);
-	/*
-	 * Of four blocks of a tree, three follow another one; in a random order a
-	 * quarter of these has the same neighbour in another random order.
-	 */
-	EXPECT_LT(same_neighbours(order[0], order[2], nr), nr * 3 / 10);
-	EXPECT_LT(same_neighbours(order[2], order[3], nr), nr * 3 / 10);
+}
+
+/*
+ * Of four blocks of a tree, three follow another one; in a random order a quarter of
+ * these has the same neighbour in another random order. Some keys have the same step.
+ */
+TEST(shuffled_children)
+{
+	const unsigned int trees = 96, nr = trees * TREE >> LLFREE_MAX_ORDER;
+	unsigned long order[2][96 * TREE >> LLFREE_MAX_ORDER];
+	struct rng rng = { .state = rng_seed() };
+	unsigned int i, same, sum = 0;
+	struct inst in;
+
+	for (i = 0; i <= 50; i++) {
+		ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
+		ASSERT_EQ(nr, shuffled(&in, i ? rng_next(&rng) : 0, order[i % 2]));
+		inst_free(&in);
+		if (!i)
+			continue;
+		same = same_neighbours(order[0], order[1], nr);
+		EXPECT_LT(same, nr * 4 / 10);
+		sum += same;
+	}
+	EXPECT_LT(sum / 50, nr / 4);
 }
 
 /* A step must come to every tree, whatever the number of trees and the key. */
