@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Dumps: what tools/mm/llfree-dump finds in the memory of a guest"""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+
+from host_common import Failure, GUEST, Ktap, Qmp, TOP, check, connect, vm
+
+READER = f"{TOP}/tools/mm/llfree-dump.c"
+NOTE = b"VMCOREINFO\0"
+PT_NOTE = 4
+# Exit status of the reader
+DAMAGED, BUDDY, UNKNOWN = 1, 2, 3
+# What each CPU may keep back of NR_FREE_PAGES: calculate_normal_threshold()
+MOST_KEPT_BACK = 125
+
+
+class DumpGuest:
+    """A guest that says what is free, and dumps of its memory"""
+
+    CPUS = 2
+    OPTIONS = ("--smp", str(CPUS), "--mem", "512M", "--numa", "2", "--append",
+               "movablecore=96M cma=32M")
+
+    def __init__(self, args, directory):
+        self.args = args
+        self.dump = f"{directory}/dump"
+        self.reader = f"{directory}/llfree-dump"
+        self.sockets = f"{directory}/qmp", f"{directory}/go"
+        self.port = None
+        self.allocator = None
+        self.zones = {}         # (node, name): ((first, end), free, ranges)
+        self.same = False
+
+    def compile(self):
+        check(shutil.which("gcc"), "gcc is not installed")
+        ended = subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o",
+                                self.reader, READER], check=False)
+        check(not ended.returncode, f"gcc cannot compile {READER}")
+
+    def take(self):
+        """Stop the guest, dump its memory, let it go on and tell it."""
+        qmp = Qmp(self.sockets[0])
+        qmp.command("stop")
+        qmp.command("dump-guest-memory", paging=False,
+                    protocol=f"file:{self.dump}")
+        qmp.command("cont")
+        qmp.socket.close()
+        if not self.port:
+            self.port = connect(self.sockets[1])
+        self.port.sendall(b"g")
+
+    def line(self, text):
+        words = text.split()
+        if text.startswith("# zone "):
+            node, name, *numbers = words[2:]
+            first, end, free = map(int, numbers)
+            self.zones[int(node), name] = ((first, end), free, [])
+        elif text.startswith("# range "):
+            *_, (_, _, ranges) = self.zones.values()
+            ranges.append(tuple(map(int, words[2:])))
+        elif text.startswith("# now allocator "):
+            self.allocator = words[-1]
+        elif text == "# now dump":
+            self.take()
+        elif text == "# now same":
+            self.same = True
+
+    def run(self):
+        """Exit status of the guest"""
+        qmp, go = self.sockets
+        options = [*self.OPTIONS, "--qmp", qmp]
+        for argument in ("-device", "vmcoreinfo", "-chardev",
+                         f"socket,id=go,path={go},server=on,wait=off",
+                         "-device", "virtserialport,chardev=go,name=vmcore.go"):
+            options.append(f"--qemu-arg={argument}")
+        with subprocess.Popen(
+                vm(self.args, options, [f"{GUEST}/features", "vmcore"]),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                errors="replace") as proc:
+            for text in proc.stdout:
+                text = text.rstrip()
+                if not text.startswith("# range "):
+                    print(text, flush=True)
+                self.line(text)
+        if self.port:
+            self.port.close()
+        return proc.returncode
+
+    def read(self, *options):
+        """(exit status, output, errors) of the reader"""
+        ended = subprocess.run([self.reader, *options, self.dump],
+                               stdin=subprocess.DEVNULL, capture_output=True,
+                               text=True, check=False)
+        return ended.returncode, ended.stdout, ended.stderr.strip()
+
+    def free_frames(self, *options):
+        """{(node, name): [(first, end), counts, ranges]} as the reader says"""
+        status, out, err = self.read("--ranges", *options)
+        check(not status, f"exit status {status}: {err}")
+        found = {}
+        for words in map(str.split, out.splitlines()[1:]):
+            if words[0] == "free":
+                ranges.append((int(words[1]), int(words[2])))
+                continue
+            first, end, *counts = map(int, words[2:])
+            ranges = []
+            found[int(words[0]), words[1]] = ((first, end), counts, ranges)
+        return found
+
+    def note(self):
+        """(offset, text) of the note in the dump"""
+        with open(self.dump, "rb") as f:
+            head = f.read(64)
+            phoff, = struct.unpack_from("<Q", head, 32)
+            f.seek(phoff)
+            headers = f.read(56 * struct.unpack_from("<H", head, 56)[0])
+            for kind, _, offset, _, _, size, *_ in struct.iter_unpack(
+                    "<IIQQQQQQ", headers):
+                if kind != PT_NOTE:
+                    continue
+                f.seek(offset)
+                notes = f.read(size)
+                at = notes.find(NOTE)
+                if at >= 12:
+                    length, = struct.unpack_from("<I", notes, at - 8)
+                    text = notes[at + 12:at + 12 + length]
+                    return offset + at, text.rstrip(b"\0").decode()
+        raise Failure("there is no note VMCOREINFO in the dump")
+
+    def overwrite(self, offset, data):
+        with open(self.dump, "r+b") as f:
+            f.seek(offset)
+            f.write(data)
+
+
+def same_frames(guest):
+    """Frame by frame"""
+    check(guest.same, "the guest's free memory changed during every dump")
+    found = guest.free_frames()
+    check(list(found) == list(guest.zones), f"zones {list(found)}, but the "
+          f"guest has {list(guest.zones)}")
+    for zone, (span, _, ranges) in found.items():
+        check(span == guest.zones[zone][0],
+              f"zone {zone} is {span}, but the guest says {guest.zones[zone][0]}")
+        differ = set(ranges) ^ set(guest.zones[zone][2])
+        check(not differ, f"zone {zone}: {len(differ)} ranges differ, the first "
+              f"is {min(differ, default=None)}")
+    # A single range would not show much.
+    ranges = [r for _, _, rs in found.values() for r in rs]
+    check(len(ranges) > 1000, f"there are only {len(ranges)} ranges")
+    return (f"{sum(b - a + 1 for a, b in ranges)} free frames in {len(ranges)} "
+            f"ranges of {len(found)} zones")
+
+
+def same_counts(guest):
+    """The counters of zones agree with the bitmaps."""
+    said = []
+    for zone, (_, counts, ranges) in guest.free_frames().items():
+        free, isolated, counter, differ = counts
+        guests = guest.zones[zone][1]
+        check(free == sum(b - a + 1 for a, b in ranges),
+              f"zone {zone}: {free} free, but its ranges have another sum")
+        check(free - isolated == guests, f"zone {zone}: {free - isolated} free, "
+              f"but the guest says {guests}")
+        check(abs(counter - guests) <= MOST_KEPT_BACK * guest.CPUS,
+              f"zone {zone}: {guests} free, but the counter is {counter}")
+        check(not differ, f"zone {zone}: {differ} blocks have another counter "
+              "than their bits say")
+        said.append(f"{zone[0]}/{zone[1]} {free} (counter {counter})")
+    return ", ".join(said)
+
+
+def without_note(guest):
+    """The reader finds the text in memory, or takes it from a file."""
+    expected = guest.free_frames()
+    at, text = guest.note()
+    guest.overwrite(at, b"X")
+    try:
+        check(guest.free_frames() == expected, "without the note it is different")
+        path = f"{guest.dump}.text"
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        check(guest.free_frames("--vmcoreinfo", path) == expected,
+              "with a file it is different")
+        changed = re.sub(r"(LLFREE_LAYOUT\)=)\d+", r"\g<1>999", text)
+        check(changed != text, "the text has no layout")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(changed)
+        status, _, err = guest.read("--vmcoreinfo", path)
+        check(status == UNKNOWN and "layout 999" in err,
+              f"layout 999 gives status {status}: {err}")
+    finally:
+        guest.overwrite(at, NOTE[:1])
+    return f"{len(text)} bytes of text"
+
+
+def truncated(guest):
+    """A part of a dump is refused."""
+    os.truncate(guest.dump, os.path.getsize(guest.dump) // 2)
+    status, _, err = guest.read()
+    check(status == DAMAGED and "truncated" in err, f"status {status}: {err}")
+    return err.rpartition(": ")[2]
+
+
+def buddy_named(guest):
+    """On buddy the reader says so."""
+    check(os.path.exists(guest.dump), "there is no dump")
+    status, out, err = guest.read()
+    check(status == BUDDY and not out and "buddy allocator" in err,
+          f"status {status}: {err}")
+    return err.rpartition(": ")[2]
+
+
+def run(args):
+    with tempfile.TemporaryDirectory() as directory:
+        guest = DumpGuest(args, directory)
+        guest.compile()
+        status = guest.run()
+        if guest.allocator == "buddy":
+            tests = {"buddy": buddy_named}
+        else:
+            tests = {"frames": same_frames, "counts": same_counts,
+                     "without_note": without_note, "truncated": truncated}
+        tap = Ktap("vmcore", tests)
+        for name, function in tests.items():
+            tap.test(name, lambda function=function: function(guest))
+    return tap.end() or status
