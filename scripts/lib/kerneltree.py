@@ -288,6 +288,15 @@ class Tree:
     def base(self):
         return self.git("rev-parse", "refs/tags/base^{commit}")
 
+    def work_tree(self, name):
+        """A work tree beside build/linux; one that is new has tag base."""
+        path = f"{self.build}/{name}"
+        if not os.path.exists(f"{path}/.git"):
+            say(f"checking out {path} (a minute)")
+            self.git("worktree", "prune")
+            self.git("worktree", "add", "-q", "--detach", path, "base")
+        return path
+
     def version(self):
         return check_version(self.git.bytes("show", "base:Makefile"),
                              self.path)
