@@ -386,6 +386,7 @@ void llfree_shuffle(struct llfree *llf, u64 key);
 int llfree_drain(struct llfree *llf, int slot);
 
 /* Queries */
+
 /**
  * llfree_frame_free() - is a frame free?
  * @llf: the instance

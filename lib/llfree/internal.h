@@ -160,8 +160,8 @@ static inline bool hint_idle(u32 hint)
 }
 
 /*
- * Byte in llfree.freed: {turn:4, seen:1}. Somebody has looked in this turn, so
- * what is put begins the next.
+ * Byte in llfree.freed: {turn:4, seen:1}. Bit seen: a slot has searched in this turn,
+ * so the next free begins another one.
  * Word in llfree_local.spare: {rest:9, turn:3, order:4}. The order that was looked
  * for in vain outside of entirely free children, in which turn that was, of which
  * the lowest bits do, and how many permits the reservation had, modulo the frames
