@@ -54,11 +54,11 @@
 #include <linux/ratelimit.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
-#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
 #include "internal.h"
+#include "torture_run.h"
 
 /* Tasks on each CPU */
 #define NR_WORKERS	2
@@ -169,13 +169,8 @@ static unsigned long recent[NR_RECENT];	/* frames that workers allocated */
 static struct held exchange[NR_EXCHANGED];
 static DEFINE_SPINLOCK(exchange_lock);
 
-static DEFINE_MUTEX(run_lock);	/* protects starting and stopping */
-static bool running;
-static unsigned long run_until;
 static struct actor **actors;
 static unsigned int nr_actors, nr_zones;
-static void run_end(struct work_struct *work);
-static DECLARE_DELAYED_WORK(run_end_work, run_end);
 
 static struct knob {
 	const char *name;
@@ -792,8 +787,6 @@ static void torture_stop(void)
 {
 	unsigned long i;
 
-	if (!running)
-		return;
 	for (i = 0; i < nr_actors; i++)
 		kthread_stop(actors[i]->task);
 	for (i = 0; i < NR_EXCHANGED; i++)
@@ -805,7 +798,6 @@ static void torture_stop(void)
 			problem("pfn %#lx: published or held after the run\n",
 				i << pageblock_order);
 	zones_look(true);
-	running = false;
 }
 
 static void actors_free(void)
@@ -838,7 +830,7 @@ static int actor_start(unsigned int cpu, bool is_mover)
 	return 0;
 }
 
-static int torture_start(unsigned int seconds)
+static int torture_start(void)
 {
 	unsigned int cpu, i;
 	int ret = 0;
@@ -851,70 +843,26 @@ static int torture_start(unsigned int seconds)
 	atomic_set(&violations, 0);
 	atomic_set(&problems, 0);
 	zones_look(false);
-	running = true;
 	cpus_read_lock();
 	for_each_online_cpu(cpu)
 		for (i = 0; i < NR_WORKERS + NR_MOVERS && !ret; i++)
 			ret = actor_start(cpu, i >= NR_WORKERS);
 	cpus_read_unlock();
-	if (ret) {
-		torture_stop();
-		return ret;
-	}
-	run_until = jiffies + seconds * HZ;
-	mod_delayed_work(system_long_wq, &run_end_work, seconds * HZ);
-	return 0;
-}
-
-static void run_end(struct work_struct *work)
-{
-	mutex_lock(&run_lock);
-	/* A new run may have begun since the work was queued. */
-	if (running && time_after_eq(jiffies, run_until))
-		torture_stop();
-	mutex_unlock(&run_lock);
-}
-
-static int run_show(struct seq_file *m, void *unused)
-{
-	long left = 0;
-
-	mutex_lock(&run_lock);
-	if (running)
-		left = max((long)(run_until - jiffies) / HZ, 0L) + 1;
-	mutex_unlock(&run_lock);
-	seq_printf(m, "%ld\n", left);
-	return 0;
-}
-
-static ssize_t run_write(struct file *file, const char __user *buf,
-			 size_t size, loff_t *pos)
-{
-	unsigned int seconds;
-	int ret;
-
-	ret = kstrtouint_from_user(buf, size, 0, &seconds);
 	if (ret)
-		return ret;
-	if (seconds > INT_MAX / HZ)
-		return -EINVAL;
-	ret = mutex_lock_interruptible(&run_lock);
-	if (ret)
-		return ret;
-	if (!seconds)
 		torture_stop();
-	else
-		ret = running ? -EBUSY : torture_start(seconds);
-	mutex_unlock(&run_lock);
-	return ret ?: size;
+	return ret;
 }
-DEFINE_SHOW_STORE_ATTRIBUTE(run);
+
+static struct torture_run run = {
+	.start = torture_start,
+	.stop = torture_stop,
+};
 
 static int stats_show(struct seq_file *m, void *unused)
 {
 	unsigned int i, j;
 
-	mutex_lock(&run_lock);
+	mutex_lock(&run.lock);
 	for (i = 0; i < NR_COUNTS; i++) {
 		u64 sum = 0;
 
@@ -933,7 +881,7 @@ static int stats_show(struct seq_file *m, void *unused)
 	seq_printf(m, "held %ld\n", atomic_long_read(&pages_held));
 	seq_printf(m, "violations %d\n", atomic_read(&violations));
 	seq_printf(m, "problems %d\n", atomic_read(&problems));
-	mutex_unlock(&run_lock);
+	mutex_unlock(&run.lock);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);
@@ -1014,7 +962,7 @@ static int __init torture_init(void)
 	knobs[LIMIT_MB].value = max(knobs[LIMIT_MB].max / 8, 1U);
 
 	dir = debugfs_create_dir(KBUILD_MODNAME, NULL);
-	debugfs_create_file("run", 0600, dir, NULL, &run_fops);
+	torture_run_create(&run, dir);
 	debugfs_create_file("stats", 0400, dir, NULL, &stats_fops);
 	debugfs_create_file("blocks", 0400, dir, NULL, &blocks_fops);
 	for (i = 0; i < ARRAY_SIZE(knobs); i++)
