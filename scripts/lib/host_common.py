@@ -18,9 +18,6 @@ try:
 except ModuleNotFoundError:    # --help does without
     ksft = None
 
-# An emulated CPU can stand still for long.
-PATIENCE = ["--append", "workqueue.watchdog_thresh=300 watchdog_thresh=60 "
-            "rcupdate.rcu_cpu_stall_timeout=300"]
 MIB = 1 << 20
 
 
@@ -40,7 +37,7 @@ def check(condition, text):
 def vm(args, options, command, alloc=None, timeout=600):
     argv = [f"{TOP}/scripts/vm", "--kernel", args.kernel, "--timeout",
             str(timeout), "--env", f"KERNEL={os.path.abspath(args.kernel)}",
-            *PATIENCE, *options]
+            "--patient", *options]
     if alloc or args.alloc:
         argv += ["--alloc", alloc or args.alloc]
     return [*argv, "--", *command]

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import kmodule
 from memstate import CheckError, PAGE, meminfo, read, write
 
 KPF_LRU, KPF_BUDDY, KPF_HWPOISON = 5, 10, 19
@@ -20,8 +21,6 @@ TORTURE = f"{DEBUG}/page_alloc_torture"
 COMPACT = "/proc/sys/vm/compact_memory"
 PAGEMAP_PRESENT = 1 << 63
 PAGEMAP_PFN = (1 << 55) - 1
-HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.abspath(f"{HERE}/../../../..")
 
 _saved = {}
 
@@ -201,24 +200,17 @@ def anonymous(size):
     return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
-def _torture_file():
-    places = [os.environ.get("KERNEL", ""), f"{TOP}/build/x86_64",
-              f"/lib/modules/{os.uname().release}/kernel"]
-    for place in places:
-        if place and os.path.exists(f"{place}/mm/page_alloc_torture.ko"):
-            return f"{place}/mm/page_alloc_torture.ko"
-    raise Skip("no page_alloc_torture.ko of this kernel (say KERNEL=DIR)")
-
-
 @contextlib.contextmanager
 def torture_module():
     """With page_alloc_torture loaded; its run is stopped in the end."""
-    if not shutil.which("insmod"):
-        raise Skip("insmod is not installed")
-    subprocess.run(["insmod", _torture_file()], check=True)
+    path = kmodule.find("page_alloc_torture")
+    if not path or not shutil.which("insmod"):
+        raise Skip("no page_alloc_torture.ko of this kernel (say KERNEL=DIR), "
+                   "or no insmod")
+    kmodule.insert(path)
     try:
         yield
     finally:
         with contextlib.suppress(OSError):
             write(f"{TORTURE}/run", "0")
-        subprocess.run(["rmmod", "page_alloc_torture"], check=True)
+        kmodule.remove("page_alloc_torture")
