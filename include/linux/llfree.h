@@ -4,8 +4,8 @@
  *
  * The core manages a range of frame numbers. It knows nothing of struct page,
  * zones or migratetypes, keeps no globals and never allocates: the caller
- * gives all memory and translates. How it works, which words there are and
- * who may write them is explained at the top of lib/llfree/llfree.c.
+ * gives all memory and translates. lib/llfree/words.h explains how it works,
+ * which words there are, and which operations write them.
  */
 #ifndef _LINUX_LLFREE_H
 #define _LINUX_LLFREE_H

@@ -27,7 +27,7 @@
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
-#include "internal.h"
+#include "words.h"
 
 /* Where most instances start: not at 0, so that frame numbers are absolute. */
 #define FIRST		(5UL * LLFREE_TREE_FRAMES)

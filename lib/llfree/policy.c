@@ -5,7 +5,7 @@
  */
 #include <linux/export.h>
 
-#include "internal.h"
+#include "policy.h"
 
 /* Trees start as movable: that is what most of their frames will be. */
 const struct llfree_policy llfree_default_policy = {

@@ -7,7 +7,7 @@
 #include <linux/init.h>
 #include <linux/vmcore_info.h>
 
-#include "internal.h"
+#include "words.h"
 
 #define VMCOREINFO_LLFREE(name, value) \
 	vmcoreinfo_append_str("NUMBER(LLFREE_%s)=%lu\n", name, \

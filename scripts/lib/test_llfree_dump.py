@@ -393,7 +393,7 @@ class Reader(unittest.TestCase):
         """The program knows the layout that the core has."""
         numbers = []
         for path, name in ((SOURCE, "KNOWN_LAYOUT"),
-                           (f"{TOP}/lib/llfree/internal.h", "LLFREE_LAYOUT")):
+                           (f"{TOP}/lib/llfree/words.h", "LLFREE_LAYOUT")):
             with open(path, encoding="utf-8") as f:
                 numbers += re.findall(rf"^#define {name}\s+(\d+)$", f.read(),
                                       re.M)

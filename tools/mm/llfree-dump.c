@@ -28,7 +28,7 @@
 #include <linux/elf.h>
 #include <linux/types.h>
 
-/* LLFREE_LAYOUT in lib/llfree/internal.h of the kernels that can be read */
+/* LLFREE_LAYOUT in lib/llfree/words.h of the kernels that can be read */
 #define KNOWN_LAYOUT	1
 
 /* Exit status */

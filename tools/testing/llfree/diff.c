@@ -11,7 +11,7 @@
 #include <shim/shim.h>
 
 #include "diff.h"
-#include "internal.h"
+#include "words.h"
 #include "kselftest.h"
 
 static const char *const view_names[] = { "normal", "cma", "highatomic",

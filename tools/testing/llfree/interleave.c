@@ -36,7 +36,7 @@
 #include <shim/shim.h>
 
 #include "explore.h"
-#include "internal.h"
+#include "words.h"
 #include "inst.h"
 #include "kselftest_harness.h"
 

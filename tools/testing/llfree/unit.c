@@ -13,7 +13,7 @@
 #include <shim/shim.h>
 
 #include "inst.h"
-#include "internal.h"
+#include "words.h"
 #include "kselftest_harness.h"
 
 /* Seconds that a test may take where all is slow. Those that hang do for ever. */

@@ -1,10 +1,91 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Layout of the words of the LLFree core. See the top of llfree.c for who may
- * write which word and when.
+ * LLFree, a lock-free page frame allocator: words, and the protocol between them.
+ *
+ * An operation is a short sequence of compare-and-swaps, each on one word. No
+ * operation waits for another one. There are two levels.
+ *
+ * Lower level (lower.h): which frames are owned.
+ *
+ *   row    64 bits, one per frame, 1 = allocated. Decides for every order: the
+ *          bits of a huge block are set as well. So a piece of a huge block can be
+ *          freed at any time, and singles can be freed as one huge block.
+ *   child  512 frames: {free, view, reported}. An allocation takes from free, then
+ *          sets bits. A free clears bits, then adds to free. So free never exceeds
+ *          the number of clear bits: free counts permits to set a bit, and a
+ *          permit is always good for a frame of order 0. The view says which
+ *          callers may take permits; see enum llfree_view.
+ *
+ * Upper level (upper.h): where to look. Counting the lower level restores it.
+ *
+ *   tree   8 children: {reserved, class, free}, one word for each view that can be
+ *          allocated from. free is the number of permits that no slot has
+ *          reserved. It is signed: a claim takes from a child without a permit of
+ *          the tree, and a change of view moves what is left, which may leave a
+ *          deficit.
+ *   local  one word per slot and class: {present, free, row}. The permits of a tree
+ *          that the slot has reserved, and the row where the slot looks next.
+ *          Frees of other slots to a reserved tree add to tree.free; the slot
+ *          fetches these permits when its own run out.
+ *
+ * One rule keeps the levels together. A compare-and-swap that changes child.free
+ * by d while the view of the child is v belongs to an operation that changes the
+ * permits of v by d and reports d for v in its delta. An operation that undoes its
+ * child step obeys the view it finds then, not the one it found before. A change of
+ * view moves child.free; frames of an allocation that began before count as in
+ * use, and frames that are freed later belong to the new view.
+ *
+ * A permit of a tree is a promise about numbers, not about a fitting block or view.
+ * An allocation that finds no block gives its permits back and looks elsewhere. It
+ * fails only after it looked at all children directly, whatever permits say
+ * (search.c).
+ *
+ *   alloc.c, free.c   the API and its fast paths
+ *   claim.c           exact blocks; views, marks and classes
+ *   search.c, scan.h  which trees to look at, and how to look at one
+ *   shuffle.c         the order of free trees and children by a key
+ *   hint.h            which orders were looked for everywhere in vain
+ *   policy.h          which trees suit which class
+ *   init.c, query.c   layout and life cycle; statistics and validation
+ *
+ * DOC: ordering
+ *
+ * The words form a chain. A free releases, and an allocation acquires, on each:
+ *
+ *   put_row:A     pairs with get_row:A. What the previous owner wrote to the
+ *                 frame, and everything before its free, is visible to the next
+ *                 owner.
+ *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits are
+ *                 visible to the CPU that takes the permits, so a permit finds its
+ *                 bit, and to the CPU that compares their numbers. For blocks of
+ *                 whole children, whose bits are set by plain stores, this is
+ *                 also what put_row:A and get_row:A are for others.
+ *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
+ *                 sees the bit of a hidden claim sees that its permit is gone.
+ *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
+ *   local_put:A   pairs with local_take:A. The raised child.free is visible to the
+ *                 CPU that takes the tree's permits. Nothing breaks without this
+ *                 pair, but a search would miss a free block.
+ *   hint_arm:A    pairs with child_give:B and set_view:A. All are full barriers:
+ *                 of a search that arms the hint and then looks, and a free or
+ *                 change of view that makes a block and then reads the hint, at
+ *                 least one sees the other.
+ *   set_view:A    is a full barrier. An allocation that starts after it sees the
+ *                 view.
+ *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots
+ *                 sees where they are and that they are initialised.
+ *
+ * Racy hints, read and written without order: the row in a local, last_put, spare,
+ * freed, and every word that is read to decide where to try.
+ *
+ * Preemption is off from a child step until its row step or its undo is done, and
+ * from the row step of a free until its child step is done. Only child_alloc(),
+ * child_get_huge() and the functions of free.c do such steps. Nothing depends on
+ * it; it bounds how long other CPUs see a block that they cannot get, and
+ * llfree_child_stable() says -EAGAIN.
  */
-#ifndef _LIB_LLFREE_INTERNAL_H
-#define _LIB_LLFREE_INTERNAL_H
+#ifndef _LIB_LLFREE_WORDS_H
+#define _LIB_LLFREE_WORDS_H
 
 #include <linux/align.h>
 #include <linux/atomic.h>
@@ -125,7 +206,7 @@ static inline u64 local_make(unsigned int free, unsigned long row)
 
 /*
  * Hint word: {generation:24, armed:4, exhausted:4}. An order that is not
- * below @exhausted had no block when somebody last looked everywhere; frees of
+ * below @exhausted had no block in the last exhaustive search; frees of
  * at least min(armed, exhausted) must report themselves.
  */
 #define HINT_NONE		15U
@@ -315,37 +396,11 @@ static __always_inline u64 runs_lowest(u64 starts, unsigned int order, unsigned 
 	return runs_mask(starts, order);
 }
 
-/* Fewer free frames than this are not worth a reservation. */
-#define MIN_RESERVE		16U
-/* With fewer, a search prefers another tree. */
-#define MIN_MATCH		(LLFREE_TREE_FRAMES / 16)
-
-/*
- * default_rate() - rate() of llfree_default_policy
- *
- * Frames of one lifetime stay together: a tree has one class as long as
- * anything in it is allocated. Another class's tree is taken over when most of
- * it is free, since then what follows fills it with the new class; else only
- * the needed frames are taken, so that it can go back to its own class.
- */
-static inline enum llfree_level
-default_rate(unsigned int class, unsigned int tree, unsigned int free)
+/* How many of @free permits to take: at most @max, in units of @min, a power of 2 */
+static __always_inline unsigned int permits(unsigned int free, unsigned int min,
+					    unsigned int max)
 {
-	if (free == LLFREE_TREE_FRAMES)
-		return LLFREE_LEVEL_FREE;
-	if (tree == class) {
-		if (free >= MIN_MATCH)
-			return LLFREE_LEVEL_MATCH;
-		if (free >= MIN_RESERVE)
-			return LLFREE_LEVEL_SPARSE;
-		return LLFREE_LEVEL_STEAL;
-	}
-	/* Huge blocks leave no holes behind and may go anywhere. */
-	if (class == LLFREE_CLASS_HUGE)
-		return LLFREE_LEVEL_STEAL;
-	if (free >= LLFREE_TREE_FRAMES / 2)
-		return LLFREE_LEVEL_DEMOTE;
-	return LLFREE_LEVEL_STEAL;
+	return min == max ? min : min(max, ALIGN_DOWN(free, min));
 }
 
-#endif /* _LIB_LLFREE_INTERNAL_H */
+#endif /* _LIB_LLFREE_WORDS_H */

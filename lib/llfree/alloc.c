@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: GPL-2.0
+/* LLFree core: allocation. The fast path is llfree_get_quick(). */
+#include <linux/export.h>
+
+#include "search.h"
+
+static void delta_add(struct llfree_delta *delta, const struct llfree_delta *more)
+{
+	unsigned int view;
+
+	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
+		delta->frames[view] += more->frames[view];
+		delta->huge[view] += more->huge[view];
+	}
+}
+
+static bool request_valid(const struct llfree *llf,
+			  const struct llfree_request *req)
+{
+	return req->order <= LLFREE_MAX_ORDER &&
+	       req->class < llf->policy->nr_classes &&
+	       req->view < LLFREE_ALLOC_VIEWS &&
+	       !(req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED)) &&
+	       slot_valid(llf, req->slot);
+}
+
+static void get_init(const struct llfree *llf, struct get *g,
+		     const struct llfree_request *req, unsigned int nr,
+		     struct llfree_delta *delta)
+{
+	const u64 *local;
+
+	g->order = req->order;
+	g->nr = nr;
+	g->class = req->class;
+	g->view = req->view;
+	g->flags = req->flags;
+	g->slot = req->slot;
+	g->spared = false;
+	g->lost = 0;
+	g->delta = delta;
+	local = get_local(llf, g);
+	g->spare = req->order < LLFREE_CHILD_ORDER &&
+		   req->view == LLFREE_VIEW_NORMAL &&
+		   spare_hoped(llf, req->slot, req->class, req->order,
+			       local ? READ_ONCE(*local) : 0);
+}
+
+/* A block from anywhere */
+static noinline long get_one(struct llfree *llf,
+			     const struct llfree_request *req,
+			     struct llfree_delta *delta)
+{
+	struct get g __uninitialized;
+	long row;
+
+	get_init(llf, &g, req, 1, delta);
+	row = llf_search(llf, &g);
+	if (unlikely(row < 0))
+		return -ENOMEM;
+	if (g.order <= LLFREE_ROW_ORDER)
+		return row_frame(llf, row) + __ffs64(g.mask);
+	return row_frame(llf, row);
+}
+
+/* ---- The fast path: where the slot found the last block ---- */
+
+/* Give permits of the tree of @row back to where they came from, or to the tree. */
+static void quick_back(struct llfree *llf, u64 *local, unsigned long row,
+		       unsigned int frames)
+{
+	if (frames && !local_put(local, row, frames))
+		llf_tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
+}
+
+/* llfree_get_quick() fails, with permits of the tree of @row */
+static noinline long quick_fail(struct llfree *llf, u64 *local,
+				unsigned long row, unsigned int frames,
+				struct llfree_delta *delta)
+{
+	*delta = (struct llfree_delta){ };
+	quick_back(llf, local, row, frames);
+	return -EAGAIN;
+}
+
+/* quick_fail() where child_alloc() set no bits for @p */
+static __always_inline long quick_undo(struct llfree *llf, u64 *local,
+				       unsigned long row, const struct piece *p,
+				       struct llfree_delta *delta)
+{
+	unsigned int lost;
+
+	if (!p->taken)
+		return quick_fail(llf, local, row, p->max, delta);
+	*delta = (struct llfree_delta){ };
+	lost = child_settle(llf, p, 0, delta);
+	quick_back(llf, local, row, p->max - lost);
+	return -EAGAIN;
+}
+
+/* llfree_get_quick() for blocks of up to a row */
+static noinline long quick_row(struct llfree *llf, unsigned int slot,
+			       unsigned int order, unsigned int class,
+			       unsigned int *whole, struct llfree_delta *delta)
+{
+	u64 *local = &llf->locals[slot].reserved[class];
+	const unsigned int frames = 1U << order;
+	struct piece p = {
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .max = frames,
+	};
+	unsigned long row;
+	u64 word;
+
+	if (unlikely(!local_take(local, frames, frames, &word)))
+		return quick_fail(llf, local, 0, 0, delta);
+	row = local_row(word);
+	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
+	p.before = READ_ONCE(*p.child);
+	if (unlikely(child_whole(p.before) &&
+		     spare_hoped(llf, slot, class, order, word)))
+		goto fail;
+
+	p.row = row;
+	for (;;) {
+		p.word = READ_ONCE(llf->rows[p.row]);
+		p.mask = row_runs(p.word, order);
+		if (likely(p.mask))
+			break;
+		if (unlikely(!(++p.row & (LLFREE_CHILD_ROWS - 1))))
+			goto fail;
+	}
+
+	if (unlikely(!child_alloc(llf, &p, CHILD_TAKE_SEEN, row_set_first)))
+		return quick_undo(llf, local, row, &p, delta);
+
+	if (p.row != row)
+		local_set_row(local, row_after(p.row, frames));
+	/* 1 if all of it was free */
+	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
+	return row_frame(llf, p.row) + __ffs64(p.mask);
+fail:
+	return quick_fail(llf, local, row, frames, delta);
+}
+
+/* llfree_get_quick() for blocks of several rows of a child */
+static noinline long quick_rows(struct llfree *llf, unsigned int slot,
+				unsigned int order, unsigned int class,
+				unsigned int *whole, struct llfree_delta *delta)
+{
+	u64 *local = &llf->locals[slot].reserved[class];
+	const unsigned int frames = 1U << order;
+	const unsigned int rows = frames >> LLFREE_ROW_ORDER;
+	struct piece p = {
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .max = frames,
+	};
+	unsigned long row;
+	u64 word;
+
+	if (unlikely(!local_take(local, frames, frames, &word)))
+		return quick_fail(llf, local, 0, 0, delta);
+	row = local_row(word);
+	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
+	p.before = READ_ONCE(*p.child);
+	if (unlikely((row & (rows - 1)) || !rows_free(llf, row, rows) ||
+		     (child_whole(p.before) &&
+		      spare_hoped(llf, slot, class, order, word))))
+		return quick_fail(llf, local, row, frames, delta);
+
+	p.row = row;
+	if (unlikely(!child_alloc(llf, &p, CHILD_TAKE_SEEN, rows_set_all)))
+		return quick_undo(llf, local, row, &p, delta);
+
+	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
+	return row_frame(llf, row);
+}
+
+/* llfree_get_quick() for one or two whole children */
+static noinline long quick_huge(struct llfree *llf, unsigned int slot,
+				unsigned int order, unsigned int class,
+				unsigned int *whole, struct llfree_delta *delta)
+{
+	u64 *local = &llf->locals[slot].reserved[class];
+	const unsigned int frames = 1U << order;
+	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
+	u64 word = READ_ONCE(*local);
+	unsigned long row = local_row(word);
+	u16 *child = &llf->children[row >> CHILD_ROW_SHIFT];
+	unsigned int view[2], lost[2] = { };
+
+	*delta = (struct llfree_delta){ };
+	/* Often there is none; that is seen before anything is taken. */
+	if (row & (nr * LLFREE_CHILD_ROWS - 1) ||
+	    !child_whole(READ_ONCE(child[0])) ||
+	    !child_whole(READ_ONCE(child[nr - 1])) ||
+	    !local_take(local, frames, frames, &word))
+		return -EAGAIN;
+	row = local_row(word);
+	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
+		   child_get_huge(llf, row >> CHILD_ROW_SHIFT, nr,
+				  BIT(LLFREE_VIEW_NORMAL), view, lost, delta))) {
+		*whole = nr;
+		return row_frame(llf, row);
+	}
+	quick_back(llf, local, row, frames - lost[0] - lost[1]);
+	return -EAGAIN;
+}
+
+/**
+ * llfree_get_quick() - allocate a block where the slot found the last one
+ * @llf: the instance
+ * @slot: below the number of slots of the instance
+ * @order: 0..LLFREE_MAX_ORDER
+ * @class: below the number of classes of the policy
+ * @whole: set to how many entirely free children are so no longer, if a block is
+ *	returned
+ * @delta: set to what changed, if none is; need not be initialised, and says nothing
+ *	otherwise
+ *
+ * The fast path of llfree_get() in the normal view. It takes the frames of the
+ * block, and @whole children that were entirely free; there is nothing else to
+ * report, so that it fills no delta. Every other case is left to
+ * llfree_get_search(). Arguments are not checked.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the block, aligned to its size; -EAGAIN if
+ *	llfree_get_search() has to look further
+ */
+long llfree_get_quick(struct llfree *llf, unsigned int slot, unsigned int order,
+		      unsigned int class, unsigned int *whole,
+		      struct llfree_delta *delta)
+{
+	if (order <= LLFREE_ROW_ORDER)
+		return quick_row(llf, slot, order, class, whole, delta);
+	if (order < LLFREE_CHILD_ORDER)
+		return quick_rows(llf, slot, order, class, whole, delta);
+	return quick_huge(llf, slot, order, class, whole, delta);
+}
+EXPORT_SYMBOL_GPL(llfree_get_quick);
+
+/* ---- Everything else ---- */
+
+/**
+ * llfree_get_search() - allocate a block where llfree_get_quick() did not find one
+ * @llf: the instance
+ * @req: what is wanted
+ * @delta: what changed is added here; may be NULL
+ *
+ * The rest of llfree_get(), and all of it without a slot or for other views.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: as llfree_get()
+ */
+long llfree_get_search(struct llfree *llf, const struct llfree_request *req,
+		       struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+
+	if (unlikely(!request_valid(llf, req)))
+		return -EINVAL;
+	return get_one(llf, req, delta_or(delta, &unused));
+}
+EXPORT_SYMBOL_GPL(llfree_get_search);
+
+/**
+ * llfree_get() - allocate a block
+ * @llf: the instance
+ * @req: what is wanted
+ * @delta: what changed is added here; may be NULL
+ *
+ * Looks first at what the slot has reserved, then, for less than a child, at what
+ * is left over in other trees of the class before it begins an entirely free
+ * child of its own, then at other trees in the order that the policy gives them,
+ * then at what other slots have reserved, and last at every child.
+ * LLFREE_GET_NOFRAGMENT and LLFREE_GET_RESERVED make it stop before.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the block, aligned to its size; -ENOMEM if at some
+ *	moment there was no such block, or other CPUs were faster in each of
+ *	several passes over all children; -EINVAL if @req asks for what cannot be
+ */
+long llfree_get(struct llfree *llf, const struct llfree_request *req,
+		struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+	struct llfree_delta quick __uninitialized;
+	unsigned int whole;
+	long frame;
+
+	if (unlikely(!request_valid(llf, req)))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+	if (req->slot >= 0 && req->view == LLFREE_VIEW_NORMAL) {
+		frame = llfree_get_quick(llf, req->slot, req->order, req->class,
+					 &whole, &quick);
+		if (likely(frame >= 0)) {
+			delta->frames[LLFREE_VIEW_NORMAL] -= 1 << req->order;
+			delta->huge[LLFREE_VIEW_NORMAL] -= whole;
+			return frame;
+		}
+		delta_add(delta, &quick);
+	}
+	return get_one(llf, req, delta);
+}
+EXPORT_SYMBOL_GPL(llfree_get);
+
+/**
+ * llfree_get_bulk() - allocate several blocks of one row at once
+ * @llf: the instance
+ * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
+ * @nr: most blocks wanted
+ * @mask: bits of the frames that were allocated, counted from the frame that
+ *	is returned
+ * @delta: what changed is added here; may be NULL
+ *
+ * Costs as much as one llfree_get(). May return fewer blocks than wanted though
+ * there are more.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the row, aligned to LLFREE_ROW_FRAMES; -ENOMEM if
+ *	there is no block of the order; -EINVAL for bad arguments
+ */
+long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
+		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+	struct get g __uninitialized;
+	long row;
+
+	if (unlikely(!request_valid(llf, req) || !nr ||
+		     req->order > LLFREE_ROW_ORDER))
+		return -EINVAL;
+
+	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
+	get_init(llf, &g, req, nr, delta_or(delta, &unused));
+	row = llf_search(llf, &g);
+	if (unlikely(row < 0))
+		return -ENOMEM;
+	*mask = g.mask;
+	return row_frame(llf, row);
+}
+EXPORT_SYMBOL_GPL(llfree_get_bulk);
+
+/*
+ * How many blocks there are to be had in the rest of the child, at most @max
+ * @row: first row to look at; it is set to the first one that has any
+ */
+static __always_inline unsigned int rows_count(const struct llfree *llf,
+					       unsigned long *row,
+					       unsigned int order,
+					       unsigned int max)
+{
+	unsigned long end = (*row | (LLFREE_CHILD_ROWS - 1)) + 1, at;
+	unsigned int nr = 0;
+	u64 runs;
+
+	for (at = *row; at < end && nr < max; at++) {
+		runs = row_runs(READ_ONCE(llf->rows[at]), order);
+		if (!runs)
+			continue;
+		if (!nr)
+			*row = at;
+		nr += hweight64(runs);
+	}
+	return min(nr, max);
+}
+
+/*
+ * Where a slot goes on in its tree for blocks of several rows: in this child if
+ * it has any left, else in the next one that has and is not entirely free.
+ * @local: the reservation before the permits for @max were taken
+ *
+ * Return: how many there seem to be, at most @max; 0 if there are none up to the
+ *	end of the tree, or if it would begin a child while there is hope of others
+ */
+static __always_inline unsigned int
+rows_find(const struct llfree *llf, const struct llfree_request *req,
+	  unsigned long *row, unsigned int max, u64 local)
+{
+	const unsigned long first = *row;
+	unsigned int nr;
+	u16 word;
+
+	do {
+		word = READ_ONCE(llf->children[*row >> CHILD_ROW_SHIFT]);
+		if (child_view(word) != LLFREE_VIEW_NORMAL)
+			goto next;
+		if (child_whole(word)) {
+			if (*row != first)
+				goto next;
+			if (spare_hoped(llf, req->slot, req->class, req->order,
+					local))
+				return 0;
+		}
+		if (child_free(word) >= 1U << req->order) {
+			nr = rows_count(llf, row, req->order, max);
+			if (nr)
+				return nr;
+		}
+next:
+		*row = (*row | (LLFREE_CHILD_ROWS - 1)) + 1;
+	} while (*row & (TREE_ROWS - 1));
+	return 0;
+}
+
+/**
+ * llfree_get_rows() - allocate several blocks of one child at once
+ * @llf: the instance
+ * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
+ * @nr: most blocks wanted
+ * @mask: LLFREE_CHILD_ROWS words; bits of the frames that were allocated, counted
+ *	from the frame that is returned. Written only if there are any.
+ * @delta: what changed is added here; may be NULL
+ *
+ * For scattered blocks this costs much less than as many llfree_get_bulk(). Looks
+ * only where the slot goes on in the tree that it has reserved, and may return
+ * fewer blocks than wanted though there are more. A caller that gets none asks
+ * llfree_get_bulk(), which looks everywhere.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES; -ENOMEM if
+ *	the slot has none there; -EINVAL for bad arguments
+ */
+long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
+		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
+{
+	unsigned int order = req->order, held, used = 0, lost = 0;
+	struct llfree_delta unused __uninitialized;
+	struct piece p = {
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .masks = mask,
+	};
+	unsigned long at;
+	u64 *local, word;
+
+	if (unlikely(!request_valid(llf, req) || !nr || order > LLFREE_ROW_ORDER))
+		return -EINVAL;
+	if (req->slot < 0 || req->view != LLFREE_VIEW_NORMAL)
+		return -ENOMEM;
+	delta = delta_or(delta, &unused);
+
+	local = &llf->locals[req->slot].reserved[req->class];
+	nr = min_t(unsigned int, nr, LLFREE_CHILD_FRAMES >> order);
+	held = local_take(local, 1U << order, nr << order, &word);
+	if (!held)
+		return -ENOMEM;
+
+	at = local_row(word);
+	p.row = at;
+	p.max = rows_find(llf, req, &p.row, held >> order, word) << order;
+	if (p.max) {
+		at = p.row;
+		p.child = &llf->children[at >> CHILD_ROW_SHIFT];
+		used = child_alloc(llf, &p, CHILD_TAKE, rows_set_blocks);
+		if (p.taken)
+			lost = child_settle(llf, &p, used, delta);
+	}
+
+	held -= used + lost;
+	if (held && !local_put(local, at, held))
+		llf_tree_put(llf, LLFREE_VIEW_NORMAL, at >> TREE_ROW_SHIFT, held);
+	if (!used)
+		return -ENOMEM;
+	local_set_row(local, p.row);
+	return child_frame(llf, p.row >> CHILD_ROW_SHIFT);
+}
+EXPORT_SYMBOL_GPL(llfree_get_rows);

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0
+/* LLFree core: allocation of exact blocks, and what a child or tree is for. */
+#include <linux/export.h>
+
+#include "hint.h"
+#include "lower.h"
+#include "upper.h"
+
+/* ---- Exact blocks ---- */
+
+#define VIEWS_ALL	((1U << LLFREE_NR_VIEWS) - 1)
+#define VIEWS_VISIBLE	(VIEWS_ALL & ~(1U << LLFREE_VIEW_ISOLATED))
+
+static unsigned int claim_views(unsigned int flags)
+{
+	return flags & LLFREE_CLAIM_HIDDEN ? VIEWS_ALL : VIEWS_VISIBLE;
+}
+
+/* The tree of a child owes permits for frames that were claimed in @view. */
+static void claim_debt(struct llfree *llf, unsigned long child,
+		       unsigned int view, unsigned int frames)
+{
+	if (frames && view < LLFREE_ALLOC_VIEWS)
+		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, -(s32)frames);
+}
+
+/*
+ * Allocate a piece of a child.
+ *
+ * Return: number of frames that were allocated
+ */
+static __always_inline unsigned int
+claim_piece(struct llfree *llf, struct piece *p,
+	    unsigned int (*set)(struct llfree *llf, struct piece *p),
+	    struct llfree_delta *delta)
+{
+	unsigned long child = p->row >> CHILD_ROW_SHIFT;
+	unsigned int used, lost;
+
+	p->child = &llf->children[child];
+	/* In an isolated child it may meet llfree_child_stable(). */
+	used = child_alloc(llf, p, p->views & BIT(LLFREE_VIEW_ISOLATED) ?
+			   CHILD_TAKE_FULL : CHILD_TAKE, set);
+	if (!p->taken)
+		return 0;
+	lost = child_settle(llf, p, used, delta);
+	claim_debt(llf, child, child_view(p->before), used + lost);
+	return used;
+}
+
+/* Allocate one or two whole children. */
+static bool claim_children(struct llfree *llf, unsigned long child,
+			   unsigned int nr, unsigned int views,
+			   struct llfree_delta *delta)
+{
+	unsigned int view[2] = { }, lost[2] = { }, i;
+	bool ok;
+
+	ok = child_get_huge(llf, child, nr, views, view, lost, delta);
+	for (i = 0; i < nr; i++)
+		claim_debt(llf, child + i, view[i],
+			   ok ? LLFREE_CHILD_FRAMES : lost[i]);
+	return ok;
+}
+
+/**
+ * llfree_claim() - allocate exactly this block
+ * @llf: the instance
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_MAX_ORDER
+ * @flags: LLFREE_CLAIM_*
+ * @delta: what changed is added here; may be NULL
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EBUSY if some of it is allocated or hidden; -EINVAL if it is not
+ *	in the range or not aligned
+ */
+int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
+		 unsigned int flags, struct llfree_delta *delta)
+{
+	struct piece p = { .order = order, .views = claim_views(flags) };
+	struct llfree_delta unused __uninitialized;
+	unsigned int used;
+
+	if (unlikely(order > LLFREE_MAX_ORDER ||
+		     (flags & ~LLFREE_CLAIM_HIDDEN) ||
+		     !IS_ALIGNED(frame, 1UL << order) ||
+		     !block_in_range(llf, frame, 1UL << order)))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+
+	if (order >= LLFREE_CHILD_ORDER)
+		return claim_children(llf, frame_child(llf, frame),
+				      1U << (order - LLFREE_CHILD_ORDER),
+				      p.views, delta) ? 0 : -EBUSY;
+
+	p.row = frame_row(llf, frame);
+	p.max = 1U << order;
+	if (order <= LLFREE_ROW_ORDER) {
+		p.word = READ_ONCE(llf->rows[p.row]);
+		p.mask = row_runs(p.word, order) &
+			 BIT_ULL(frame & (LLFREE_ROW_FRAMES - 1));
+		if (!p.mask)
+			return -EBUSY;
+		used = claim_piece(llf, &p, row_set_first, delta);
+	} else {
+		if (!rows_free(llf, p.row, p.max >> LLFREE_ROW_ORDER))
+			return -EBUSY;
+		used = claim_piece(llf, &p, rows_set_all, delta);
+	}
+	return used ? 0 : -EBUSY;
+}
+EXPORT_SYMBOL_GPL(llfree_claim);
+
+/**
+ * llfree_claim_row() - allocate whatever is free of some frames of a row
+ * @llf: the instance
+ * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
+ * @mask: bits of the frames that are wanted
+ * @flags: LLFREE_CLAIM_*
+ * @claimed: bits of the frames that were allocated
+ * @delta: what changed is added here; may be NULL
+ *
+ * A frame that is being put may be seen as free and yet not be had, until the
+ * put is done. llfree_child_stable() tells when there is none such.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: number of frames allocated; -EBUSY if the child was hidden from the
+ *	start; -EINVAL if the row is not in the range or not aligned
+ */
+long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
+		      unsigned int flags, u64 *claimed,
+		      struct llfree_delta *delta)
+{
+	struct piece p = { .views = claim_views(flags) };
+	struct llfree_delta unused __uninitialized;
+	unsigned long child;
+
+	*claimed = 0;
+	if (unlikely((flags & ~LLFREE_CLAIM_HIDDEN) ||
+		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES) ||
+		     frame + LLFREE_ROW_FRAMES <= llf->first ||
+		     frame >= llf->end))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+
+	child = frame_child(llf, frame);
+	if (!(p.views & BIT(child_view(READ_ONCE(llf->children[child])))))
+		return -EBUSY;
+
+	p.row = frame_row(llf, frame);
+	p.word = READ_ONCE(llf->rows[p.row]);
+	p.mask = mask;
+	p.max = hweight64(~p.word & mask);
+	if (p.max && claim_piece(llf, &p, row_set_some, delta))
+		*claimed = p.mask;
+	return hweight64(*claimed);
+}
+EXPORT_SYMBOL_GPL(llfree_claim_row);
+
+/* ---- Views, marks and classes ---- */
+
+/**
+ * llfree_set_view() - change which callers see the free frames of a child
+ * @llf: the instance
+ * @frame: any frame of the child
+ * @view: the new view
+ * @delta: what changed is added here; may be NULL
+ *
+ * A get that starts after a child became isolated does not return frames of it.
+ * One that had taken its permits before may still do so; llfree_child_stable()
+ * tells when there is none left.
+ *
+ * Context: any; takes no lock, does not sleep. If the old view matters,
+ * the caller serialises changes of the view of a child.
+ *
+ * Return: the old view; -EALREADY if it has that view; -EINVAL
+ */
+int llfree_set_view(struct llfree *llf, unsigned long frame,
+		    enum llfree_view view, struct llfree_delta *delta)
+{
+	unsigned int from, free;
+	unsigned long child;
+	u16 *word, old, new;
+
+	if (view >= LLFREE_NR_VIEWS || !block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	child = frame_child(llf, frame);
+	word = &llf->children[child];
+	old = READ_ONCE(*word);
+	do {
+		if (child_view(old) == view)
+			return -EALREADY;
+		new = (old & ~CHILD_VIEW_MASK) | (view << CHILD_VIEW_SHIFT);
+	} while (!try_cmpxchg(word, &old, new)); /* LLF(set_view:A) */
+
+	from = child_view(old);
+	free = child_free(old);
+	if (from < LLFREE_ALLOC_VIEWS)
+		llf_tree_put(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
+	if (view < LLFREE_ALLOC_VIEWS) {
+		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, free);
+		if (view == LLFREE_VIEW_NORMAL)
+			llf_spare_note(llf, READ_ONCE(llf->trees[view]
+						  [child >> TREE_CHILD_SHIFT]),
+				   free);
+		llf_hint_raise(llf, LLFREE_MAX_ORDER, view);
+	}
+	if (delta) {
+		delta->frames[from] -= free;
+		delta->frames[view] += free;
+		if (free == LLFREE_CHILD_FRAMES) {
+			delta->huge[from]--;
+			delta->huge[view]++;
+		}
+	}
+	return from;
+}
+EXPORT_SYMBOL_GPL(llfree_set_view);
+
+/**
+ * llfree_set_reported() - mark an entirely free child as reported
+ * @llf: the instance
+ * @frame: any frame of the child
+ *
+ * Any allocation from the child removes the mark.
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: 0; -EBUSY if the child is not entirely free; -EINVAL
+ */
+int llfree_set_reported(struct llfree *llf, unsigned long frame)
+{
+	u16 *word, old;
+
+	if (!block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	word = &llf->children[frame_child(llf, frame)];
+	old = READ_ONCE(*word);
+	do {
+		if (child_free(old) != LLFREE_CHILD_FRAMES)
+			return -EBUSY;
+	} while (!try_cmpxchg_relaxed(word, &old, (u16)(old | CHILD_REPORTED)));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_set_reported);
+
+/**
+ * llfree_set_class() - change the class of a tree
+ * @llf: the instance
+ * @frame: any frame of the tree
+ * @class: below the number of classes of the policy
+ *
+ * A tree that is entirely free has no class and gets none.
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: 0; -EBUSY if a slot has reserved the tree; -EINVAL
+ */
+int llfree_set_class(struct llfree *llf, unsigned long frame,
+		     unsigned int class)
+{
+	u32 *word, old;
+
+	if (class >= llf->policy->nr_classes || !block_in_range(llf, frame, 1))
+		return -EINVAL;
+
+	word = &llf->trees[LLFREE_VIEW_NORMAL]
+			  [frame_child(llf, frame) >> TREE_CHILD_SHIFT];
+	old = READ_ONCE(*word);
+	do {
+		if (tree_reserved(old))
+			return -EBUSY;
+	} while (!try_cmpxchg_relaxed(word, &old,
+				      tree_word(llf, tree_free(old), class,
+						false)));
+	llf_spare_note(llf, READ_ONCE(*word), tree_free(old));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_set_class);

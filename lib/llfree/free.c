@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+/* LLFree core: free. */
+#include <linux/export.h>
+
+#include "hint.h"
+#include "lower.h"
+#include "upper.h"
+
+/*
+ * Give frames, whose bits are clear, back to child and tree. Whoever clears the
+ * bits turns preemption off before; here it is turned on again.
+ *
+ * Return: as child_give()
+ */
+static __always_inline int put_frames(struct llfree *llf, int slot,
+				      unsigned long row, u64 mask,
+				      unsigned int frames)
+{
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	unsigned int given = child_give(llf, child, frames, 0);
+	unsigned int view = given & LLFREE_PUT_VIEW;
+
+	preempt_enable();
+	if (likely(view == LLFREE_VIEW_NORMAL))
+		permits_put(llf, slot, row, frames);
+	else if (view < LLFREE_ALLOC_VIEWS)
+		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, frames);
+	hint_freed(llf, row, mask,
+		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
+	return given;
+}
+
+/* Put whole children, one after the other, with bits @mark in their words. */
+static int put_children(struct llfree *llf, int slot, unsigned long child,
+			unsigned long nr, u16 mark, struct llfree_delta *delta)
+{
+	unsigned long end = child + nr, first = child;
+	unsigned int view, frames = 0;
+	int ret = 0;
+
+	for (; child < end; child++) {
+		/* Those of the normal view go together, tree by tree. */
+		if (unlikely(frames && !(child & (LLFREE_TREE_CHILDREN - 1)))) {
+			permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
+			frames = 0;
+		}
+		preempt_disable();
+		if (unlikely(!llf_rows_clear(llf, child << CHILD_ROW_SHIFT,
+					     LLFREE_CHILD_ROWS))) {
+			preempt_enable();
+			ret = -EINVAL;
+			break;
+		}
+		view = child_given(child_give(llf, child, LLFREE_CHILD_FRAMES, mark),
+				   LLFREE_CHILD_FRAMES, delta);
+		preempt_enable();
+		if (likely(view == LLFREE_VIEW_NORMAL)) {
+			if (!frames)
+				first = child;
+			frames += LLFREE_CHILD_FRAMES;
+		} else if (view < LLFREE_ALLOC_VIEWS) {
+			llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT,
+				     LLFREE_CHILD_FRAMES);
+		}
+		hint_freed(llf, child << CHILD_ROW_SHIFT, ~0ULL,
+			   LLFREE_CHILD_ORDER, view);
+	}
+	if (likely(frames))
+		permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
+	return ret;
+}
+
+static __always_inline bool put_valid(const struct llfree *llf, int slot,
+				      unsigned long frame, unsigned int order)
+{
+	return slot_valid(llf, slot) && IS_ALIGNED(frame, 1UL << order) &&
+	       block_in_range(llf, frame, 1UL << order);
+}
+
+/* Frames of a row */
+static __always_inline int put_mask(struct llfree *llf, int slot,
+				    unsigned long row, u64 mask,
+				    unsigned int frames)
+{
+	preempt_disable();
+	if (unlikely(!row_clear(llf, row, mask))) {
+		preempt_enable();
+		return -EINVAL;
+	}
+	return put_frames(llf, slot, row, mask, frames);
+}
+
+/* A block of several rows of a child, or all of it */
+static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
+			     unsigned int order)
+{
+	preempt_disable();
+	if (unlikely(!llf_rows_clear(llf, row, 1U << (order - LLFREE_ROW_ORDER)))) {
+		preempt_enable();
+		return -EINVAL;
+	}
+	return put_frames(llf, slot, row, ~0ULL, 1U << order);
+}
+
+/* A block of up to a child */
+static __always_inline int put_block(struct llfree *llf, int slot,
+				     unsigned long frame, unsigned int order)
+{
+	unsigned long row = frame_row(llf, frame);
+
+	if (likely(order <= LLFREE_ROW_ORDER))
+		return put_mask(llf, slot, row,
+				run_mask(frame & (LLFREE_ROW_FRAMES - 1), order),
+				1U << order);
+	return put_rows(llf, slot, row, order);
+}
+
+/**
+ * llfree_put_quick() - free a block of up to a child
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_CHILD_ORDER; the block need not have been allocated in one piece
+ *
+ * What llfree_put() does, for callers who can count one block without a struct.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: the view that the frames are free in, as bits LLFREE_PUT_VIEW, and
+ *	LLFREE_PUT_WHOLE if that makes their child entirely free; LLFREE_NR_VIEWS if
+ *	they are leaked, as something was wrong before; -EINVAL and nothing has
+ *	changed if the block is not in the range, not aligned, too large or not
+ *	allocated in whole
+ */
+int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order)
+{
+	if (unlikely(order > LLFREE_CHILD_ORDER ||
+		     !put_valid(llf, slot, frame, order)))
+		return -EINVAL;
+	return put_block(llf, slot, frame, order);
+}
+EXPORT_SYMBOL_GPL(llfree_put_quick);
+
+/* A block of whole children, all of which must be allocated */
+static int put_large(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order, u16 mark, struct llfree_delta *delta)
+{
+	unsigned long row = frame_row(llf, frame);
+	unsigned long nr = 1UL << (order - LLFREE_ROW_ORDER);
+
+	if (!rows_allocated(llf, row, nr))
+		return -EINVAL;
+	return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
+			    nr >> CHILD_ROW_SHIFT, mark, delta);
+}
+
+/**
+ * llfree_put() - free a block
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_MAX_PUT_ORDER; the block need not have been allocated in one
+ *	piece
+ * @delta: what changed is added here; may be NULL
+ *
+ * Blocks of more than a child are freed child by child.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if the block is not in the range, not aligned, too large or
+ *	not allocated in whole. Then nothing has changed, unless another caller frees
+ *	pieces of a block of several children at the same time.
+ */
+int llfree_put(struct llfree *llf, int slot, unsigned long frame,
+	       unsigned int order, struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+	int ret;
+
+	if (unlikely(order > LLFREE_MAX_PUT_ORDER ||
+		     !put_valid(llf, slot, frame, order)))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+
+	if (unlikely(order > LLFREE_CHILD_ORDER))
+		return put_large(llf, slot, frame, order, 0, delta);
+
+	ret = put_block(llf, slot, frame, order);
+	if (unlikely(ret < 0))
+		return ret;
+	child_given(ret, 1U << order, delta);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_put);
+
+/**
+ * llfree_put_reported() - free whole children that a hypervisor knows to be free
+ * @llf: the instance
+ * @frame: first frame, aligned to the size of the block
+ * @order: LLFREE_CHILD_ORDER or more
+ * @delta: what changed is added here; may be NULL
+ *
+ * Each child is marked as reported by the step that makes it free, so that an
+ * allocation by another CPU removes the mark. See llfree_set_reported().
+ *
+ * Context: any; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if the block is not in the range, not aligned, too small, or
+ *	not all of it is allocated
+ */
+int llfree_put_reported(struct llfree *llf, unsigned long frame,
+			unsigned int order, struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+
+	if (unlikely(order < LLFREE_CHILD_ORDER || order >= BITS_PER_LONG - 1 ||
+		     !put_valid(llf, LLFREE_NO_SLOT, frame, order)))
+		return -EINVAL;
+	return put_large(llf, LLFREE_NO_SLOT, frame, order, CHILD_REPORTED,
+			 delta_or(delta, &unused));
+}
+EXPORT_SYMBOL_GPL(llfree_put_reported);
+
+/**
+ * llfree_put_bulk() - free several frames of one row at once
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
+ * @mask: bits of the frames to free, not 0
+ * @delta: what changed is added here; may be NULL
+ *
+ * Costs as much as llfree_put() of a single frame.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if a frame is not in the range or not allocated. Then
+ *	nothing has changed.
+ */
+int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
+		    u64 mask, struct llfree_delta *delta)
+{
+	unsigned int frames = hweight64(mask);
+	struct llfree_delta unused __uninitialized;
+	int ret;
+
+	if (unlikely(!mask || !slot_valid(llf, slot) ||
+		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES)))
+		return -EINVAL;
+	/* A row at either end may be in the range only in part. */
+	if (unlikely(!block_in_range(llf, frame, LLFREE_ROW_FRAMES)) &&
+	    (frame < llf->base || frame >= llf->end ||
+	     frame + __ffs64(mask) < llf->first ||
+	     frame + fls64(mask) > llf->end))
+		return -EINVAL;
+
+	ret = put_mask(llf, slot, frame_row(llf, frame), mask, frames);
+	if (unlikely(ret < 0))
+		return ret;
+	child_given(ret, frames, delta_or(delta, &unused));
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_put_bulk);

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+/* LLFree core: layout of an instance, the state it starts in, and its slots. */
+#include <linux/export.h>
+#include <linux/limits.h>
+#include <linux/string.h>
+
+#include "words.h"
+
+/**
+ * llfree_layout() - how much memory an instance needs
+ * @first: first frame of the range
+ * @nr: number of frames, 1..LLFREE_MAX_FRAMES
+ * @mem: the sizes are stored here
+ *
+ * Context: any.
+ *
+ * Return: 0; -EINVAL if there cannot be such a range
+ */
+int llfree_layout(unsigned long first, unsigned long nr,
+		  struct llfree_memory *mem)
+{
+	unsigned long base, trees;
+
+	if (!nr || nr > LLFREE_MAX_FRAMES || first + nr < first ||
+	    first + nr > LONG_MAX - LLFREE_TREE_FRAMES)
+		return -EINVAL;
+
+	base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
+	trees = ALIGN(first + nr - base, LLFREE_TREE_FRAMES) >>
+		LLFREE_TREE_ORDER;
+	mem->rows_size = trees * TREE_ROWS * sizeof(u64);
+	mem->children_size = ALIGN(trees * LLFREE_TREE_CHILDREN * sizeof(u16),
+				   SMP_CACHE_BYTES);
+	mem->trees_size = LLFREE_ALLOC_VIEWS *
+			  ALIGN(trees * sizeof(u32), SMP_CACHE_BYTES);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_layout);
+
+/* Bits of a row that are not in the range */
+static u64 row_outside(const struct llfree *llf, unsigned long row)
+{
+	unsigned long frame = row_frame(llf, row);
+	u64 inside = ~0ULL;
+
+	if (frame + LLFREE_ROW_FRAMES <= llf->first || frame >= llf->end)
+		return ~0ULL;
+	if (frame < llf->first)
+		inside &= ~0ULL << (llf->first - frame);
+	if (llf->end - frame < LLFREE_ROW_FRAMES)
+		inside &= (1ULL << (llf->end - frame)) - 1;
+	return ~inside;
+}
+
+static void init_child(struct llfree *llf, unsigned long child,
+		       enum llfree_mode mode)
+{
+	unsigned long row = child << CHILD_ROW_SHIFT;
+	unsigned int free = 0, view = LLFREE_VIEW_NORMAL, i;
+	u64 word;
+
+	if (mode == LLFREE_INIT_KEEP)
+		return;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
+		if (mode == LLFREE_INIT_RECOVER)
+			word = llf->rows[row];
+		else
+			word = mode == LLFREE_INIT_ALLOC ? ~0ULL : 0;
+		word |= row_outside(llf, row);
+		llf->rows[row] = word;
+		free += LLFREE_ROW_FRAMES - hweight64(word);
+	}
+	/* What isolated a child did not survive, and would never show it again. */
+	if (mode == LLFREE_INIT_RECOVER &&
+	    child_view(llf->children[child]) != LLFREE_VIEW_ISOLATED)
+		view = child_view(llf->children[child]);
+	llf->children[child] = child_make(free, view);
+}
+
+/* Can a child have this word? */
+static bool child_valid(u16 word)
+{
+	return child_free(word) <= LLFREE_CHILD_FRAMES &&
+	       !(word & ~(CHILD_FREE_MASK | CHILD_VIEW_MASK | CHILD_REPORTED)) &&
+	       (child_free(word) == LLFREE_CHILD_FRAMES ||
+		!(word & CHILD_REPORTED));
+}
+
+static void init_tree(struct llfree *llf, unsigned long tree)
+{
+	s32 free[LLFREE_NR_VIEWS] = { };
+	unsigned int i, view, class;
+	u16 word;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		word = llf->children[(tree << TREE_CHILD_SHIFT) + i];
+		free[child_view(word)] += child_free(word);
+	}
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		class = free[view] == LLFREE_TREE_FRAMES ?
+			LLFREE_CLASS_NONE : llf->policy->init_class;
+		llf->trees[view][tree] = tree_make(free[view], class, false);
+	}
+}
+
+/**
+ * llfree_init() - set up an instance
+ * @llf: memory for the instance; its content does not matter
+ * @first: first frame of the range
+ * @nr: number of frames
+ * @mem: memory of the sizes of llfree_layout(); it belongs to the instance
+ *	from now on. @mem itself may be reused.
+ * @mode: what state the frames are in
+ * @policy: how requests spread over trees; NULL for llfree_default_policy
+ *
+ * The instance starts without slots.
+ *
+ * Context: any; no other CPU may use the instance or the memory.
+ *
+ * Return: 0; -EINVAL for bad arguments; -EUCLEAN if a child that LLFREE_INIT_KEEP
+ *	keeps has a word that no child can have. Then nothing has changed, and
+ *	LLFREE_INIT_RECOVER can still make use of the rows.
+ */
+int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
+		const struct llfree_memory *mem, enum llfree_mode mode,
+		const struct llfree_policy *policy)
+{
+	struct llfree_memory need;
+	unsigned long i;
+	unsigned int view;
+	int ret;
+
+	ret = llfree_layout(first, nr, &need);
+	if (ret)
+		return ret;
+	if (!policy)
+		policy = &llfree_default_policy;
+	if (mode > LLFREE_INIT_KEEP || !policy->rate ||
+	    !policy->nr_classes || policy->nr_classes > LLFREE_MAX_CLASSES ||
+	    policy->init_class >= policy->nr_classes ||
+	    !policy->near || (policy->near & (policy->near - 1)))
+		return -EINVAL;
+	if (!mem->rows || !mem->children || !mem->trees ||
+	    !IS_ALIGNED((unsigned long)mem->rows, SMP_CACHE_BYTES) ||
+	    !IS_ALIGNED((unsigned long)mem->children, SMP_CACHE_BYTES) ||
+	    !IS_ALIGNED((unsigned long)mem->trees, SMP_CACHE_BYTES) ||
+	    mem->rows_size < need.rows_size ||
+	    mem->children_size < need.children_size ||
+	    mem->trees_size < need.trees_size)
+		return -EINVAL;
+	if (mode == LLFREE_INIT_KEEP) {
+		const u16 *children = mem->children;
+
+		for (i = 0; i < need.rows_size / (LLFREE_CHILD_FRAMES / 8); i++)
+			if (!child_valid(children[i]))
+				return -EUCLEAN;
+	}
+
+	memset(llf, 0, sizeof(*llf));
+	llf->first = first;
+	llf->end = first + nr;
+	llf->base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
+	llf->nr_trees = need.rows_size / (TREE_ROWS * sizeof(u64));
+	llf->rows = mem->rows;
+	llf->children = mem->children;
+	llf->policy = policy;
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		llf->trees[view] = mem->trees + view *
+			(need.trees_size / LLFREE_ALLOC_VIEWS);
+		llf->hint[view] = HINT_IDLE;
+	}
+
+	for (i = 0; i < nr_children(llf); i++)
+		init_child(llf, i, mode);
+	for (i = 0; i < llf->nr_trees; i++)
+		init_tree(llf, i);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_init);
+
+/**
+ * llfree_max_slots() - how many slots make sense
+ * @llf: the instance
+ *
+ * With more than one tree in three reserved, slots would only steal from each
+ * other.
+ *
+ * Context: any.
+ *
+ * Return: number of slots; 0 if reservations are of no use
+ */
+unsigned int llfree_max_slots(const struct llfree *llf)
+{
+	return min_t(unsigned long, INT_MAX,
+		     llf->nr_trees / (3UL * llf->policy->nr_classes));
+}
+EXPORT_SYMBOL_GPL(llfree_max_slots);
+
+/**
+ * llfree_set_slots() - give an instance its slots
+ * @llf: the instance, with its slots drained if it has any
+ * @locals: @nr_slots elements, cache line aligned; they belong to the instance
+ *	until the next call
+ * @nr_slots: number of slots; 0 for none
+ *
+ * If the instance has none, other contexts may go on using it without a slot
+ * meanwhile; llfree_nr_slots() tells them when they can use one. Otherwise nothing
+ * else may use it.
+ *
+ * Context: any.
+ *
+ * Return: 0; -EINVAL for bad arguments
+ */
+int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
+		     unsigned int nr_slots)
+{
+	unsigned int slot, class;
+
+	if (nr_slots > INT_MAX || (nr_slots && !locals) ||
+	    !IS_ALIGNED((unsigned long)locals, SMP_CACHE_BYTES))
+		return -EINVAL;
+
+	if (nr_slots)
+		memset(locals, 0, nr_slots * sizeof(*locals));
+	for (slot = 0; slot < nr_slots; slot++) {
+		for (class = 0; class < LLFREE_MAX_CLASSES; class++)
+			locals[slot].spare[class] = HINT_NONE;
+	}
+	WRITE_ONCE(llf->locals, locals);
+	/* The slots are there before their number: LLF(set_slots:A) */
+	smp_store_release(&llf->nr_slots, nr_slots);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_set_slots);

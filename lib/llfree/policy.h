@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* LLFree core: the default policy, inline for searches */
+#ifndef _LIB_LLFREE_POLICY_H
+#define _LIB_LLFREE_POLICY_H
+
+#include "words.h"
+
+/* Fewer free frames than this are not worth a reservation. */
+#define MIN_RESERVE		16U
+/* With fewer, a search prefers another tree. */
+#define MIN_MATCH		(LLFREE_TREE_FRAMES / 16)
+
+/*
+ * default_rate() - rate() of llfree_default_policy
+ *
+ * Frames of one lifetime stay together: a tree has one class as long as
+ * anything in it is allocated. Another class's tree is taken over when most of
+ * it is free, since then what follows fills it with the new class; else only
+ * the needed frames are taken, so that it can go back to its own class.
+ */
+static inline enum llfree_level
+default_rate(unsigned int class, unsigned int tree, unsigned int free)
+{
+	if (free == LLFREE_TREE_FRAMES)
+		return LLFREE_LEVEL_FREE;
+	if (tree == class) {
+		if (free >= MIN_MATCH)
+			return LLFREE_LEVEL_MATCH;
+		if (free >= MIN_RESERVE)
+			return LLFREE_LEVEL_SPARSE;
+		return LLFREE_LEVEL_STEAL;
+	}
+	/* Huge blocks leave no holes behind and may go anywhere. */
+	if (class == LLFREE_CLASS_HUGE)
+		return LLFREE_LEVEL_STEAL;
+	if (free >= LLFREE_TREE_FRAMES / 2)
+		return LLFREE_LEVEL_DEMOTE;
+	return LLFREE_LEVEL_STEAL;
+}
+
+#endif /* _LIB_LLFREE_POLICY_H */

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+/* LLFree core: how to look for blocks in one tree, see scan.h. */
+#include "scan.h"
+
+/* child_get_row() for orders of more than a row and less than a child */
+long llf_child_get_rows(struct llfree *llf, struct get *g,
+			unsigned long child, unsigned int max)
+{
+	const unsigned int frames = get_frames(g), nr = frames >> LLFREE_ROW_ORDER;
+	unsigned long first = child << CHILD_ROW_SHIFT;
+	struct piece p = {
+		.child = &llf->children[child], .order = g->order,
+		.views = BIT(g->view), .max = frames,
+	};
+	unsigned int lost;
+
+	for (p.row = first; p.row < first + LLFREE_CHILD_ROWS; p.row += nr) {
+		if (!rows_free(llf, p.row, nr))
+			continue;
+		g->taken = child_alloc(llf, &p, CHILD_TAKE, rows_set_all);
+		if (!p.taken)
+			return -1;
+		lost = child_settle(llf, &p, g->taken, g->delta);
+		if (g->taken)
+			return p.row;
+		g->lost += lost;
+		max -= lost;
+		if (max < frames)
+			return -1;
+	}
+	return -1;
+}
+
+/* child_get_huge() for a search */
+long llf_child_get_children(struct llfree *llf, struct get *g,
+			    unsigned long child)
+{
+	unsigned int view[2], lost[2] = { };
+	bool ok;
+
+	ok = child_get_huge(llf, child, get_frames(g) >> LLFREE_CHILD_ORDER,
+			    BIT(g->view), view, lost, g->delta);
+	g->lost += lost[0] + lost[1];
+	if (!ok)
+		return -1;
+	g->taken = get_frames(g);
+	return child << CHILD_ROW_SHIFT;
+}
+
+/*
+ * llf_child_peek() - does a child seem to have a block, and in which row?
+ * @stuck: set if the rows have one but the permits are out, so that
+ *	another operation is between two steps; may be NULL for less than a child
+ */
+long llf_child_peek(const struct llfree *llf, const struct get *g,
+		    unsigned long child, bool *stuck)
+{
+	unsigned long first = child << CHILD_ROW_SHIFT, row;
+	unsigned int frames = get_frames(g), nr;
+	u16 word = READ_ONCE(llf->children[child]);
+
+	if (child_view(word) != g->view)
+		return -1;
+	if (g->order >= LLFREE_CHILD_ORDER) {
+		nr = frames >> LLFREE_CHILD_ORDER;
+		if (child & (nr - 1))
+			return -1;
+		while (nr--) {
+			word = READ_ONCE(llf->children[child + nr]);
+			if (child_view(word) != g->view)
+				return -1;
+			if (child_free(word) == LLFREE_CHILD_FRAMES)
+				continue;
+			if (!rows_free(llf, (child + nr) << CHILD_ROW_SHIFT,
+				       LLFREE_CHILD_ROWS))
+				return -1;
+			*stuck = true;
+		}
+		return first;
+	}
+	if (child_free(word) < frames && !stuck)
+		return -1;
+
+	nr = g->order <= LLFREE_ROW_ORDER ? 1 :
+		1U << (g->order - LLFREE_ROW_ORDER);
+	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
+		if (nr == 1 ? !row_runs(READ_ONCE(llf->rows[row]), g->order) :
+			      !rows_free(llf, row, nr))
+			continue;
+		if (child_free(word) < frames)
+			*stuck = true;
+		return row;
+	}
+	return -1;
+}
+
+/* llf_tree_peek() for one or two whole children */
+static long tree_peek_huge(const struct llfree *llf, const struct get *g,
+			   unsigned long tree)
+{
+	const u16 *child = &llf->children[tree << TREE_CHILD_SHIFT];
+	const u16 whole = child_make(LLFREE_CHILD_FRAMES, g->view);
+	const unsigned int nr = get_frames(g) >> LLFREE_CHILD_ORDER;
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i += nr) {
+		if ((READ_ONCE(child[i]) & ~CHILD_REPORTED) == whole &&
+		    (READ_ONCE(child[i + nr - 1]) & ~CHILD_REPORTED) == whole)
+			return ((tree << TREE_CHILD_SHIFT) + i) <<
+			       CHILD_ROW_SHIFT;
+	}
+	return -1;
+}
+
+/*
+ * llf_tree_peek() - does a tree seem to have a block, and in which row?
+ *
+ * Prefers children that are not entirely free, and with @g->spare finds no others.
+ */
+long llf_tree_peek(const struct llfree *llf, const struct get *g,
+		   unsigned long tree)
+{
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i;
+	long whole = -1, row;
+
+	if (g->order >= LLFREE_CHILD_ORDER)
+		return tree_peek_huge(llf, g, tree);
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++) {
+		row = llf_child_peek(llf, g, child, NULL);
+		if (row < 0)
+			continue;
+		if (child_free(READ_ONCE(llf->children[child])) <
+		    LLFREE_CHILD_FRAMES)
+			return row;
+		if (whole < 0 && !g->spare)
+			whole = row;
+	}
+	return whole;
+}
+
+/* Frames in entirely free children of a tree */
+unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree)
+{
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
+		nr += child_whole(READ_ONCE(llf->children[child + i]));
+	return nr * LLFREE_CHILD_FRAMES;
+}
+
+/* First row of the first entirely free child of a tree, or negative */
+long llf_tree_free_child(const struct llfree *llf, unsigned long tree)
+{
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++)
+		if (child_whole(READ_ONCE(llf->children[child])))
+			return child << CHILD_ROW_SHIFT;
+	return -1;
+}

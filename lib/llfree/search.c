@@ -1,0 +1,621 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree core: which trees an allocation looks at.
+ *
+ * First the tree that the slot has reserved; for less than a child, what is left over
+ * in trees of the class; then the trees in the order that the policy gives them;
+ * then what other slots have reserved; and last every child.
+ */
+#include <linux/export.h>
+
+#include "hint.h"
+#include "policy.h"
+#include "search.h"
+
+/*
+ * Where to look for small blocks before a huge one is broken up: 1 GiB, and as
+ * many trees in it whose free frames may turn out to be scattered.
+ */
+#define SPARE_TREES		64U
+#define SPARE_TRIES		2U
+
+/* Passes of the exhaustive search while others get in the way. */
+#define MAX_PASSES		64U
+/* Passes while an operation is in the way that may be the one interrupted */
+#define MAX_STUCK_PASSES	4U
+/* Passes that find nothing, while blocks become free behind them. */
+#define MAX_VAIN_PASSES		4U
+
+/* ---- One tree ---- */
+
+/*
+ * get_settle() - after tree_get() with @held permits, how many are left over
+ *
+ * Resets what @g counts for the next attempt.
+ */
+static inline unsigned int get_settle(struct get *g, unsigned int held,
+				      bool success)
+{
+	held -= min(held, g->lost + (success ? g->taken : 0));
+	g->lost = 0;
+	return held;
+}
+
+/* From the tree that the slot has reserved */
+static __always_inline long get_reserved(struct llfree *llf, struct get *g,
+					 u64 *local)
+{
+	const unsigned int frames = get_frames(g);
+	unsigned int held, left;
+	unsigned long row;
+	u64 word;
+	long ret;
+
+	held = local_take(local, frames, g->nr * frames, &word);
+	while (unlikely(!held)) {
+		word = READ_ONCE(*local);
+		if (!(word & LOCAL_PRESENT))
+			return -1;
+		if (local_free(word) < frames &&
+		    !llf_local_sync(llf, local, word, frames))
+			return -1;
+		held = local_take(local, frames, g->nr * frames, &word);
+	}
+
+	row = local_row(word);
+	ret = tree_get(llf, g, row, held);
+	left = get_settle(g, held, ret >= 0);
+	if (likely(ret >= 0)) {
+		if (unlikely(left) && !local_put(local, ret, left))
+			llf_tree_put(llf, LLFREE_VIEW_NORMAL,
+				     ret >> TREE_ROW_SHIFT, left);
+		if (ret != row)
+			local_set_row(local, row_next(llf, g, ret));
+		return ret;
+	}
+	/* To the tree, lest we take the same ones again. */
+	if (left)
+		llf_tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, left);
+	return -1;
+}
+
+/* Does a class keep frames of another lifetime than those we are to get? */
+static bool class_foreign(const struct llfree *llf, const struct get *g,
+			  unsigned int class)
+{
+	return class != g->class && class != LLFREE_CLASS_NONE &&
+	       !(llf->policy->mates[g->class] & BIT(class));
+}
+
+/* Note for the caller that frames came from a tree of another class. */
+static void get_note_class(const struct llfree *llf, struct get *g,
+			   unsigned int class, unsigned int did)
+{
+	if (g->view != LLFREE_VIEW_NORMAL || !class_foreign(llf, g, class))
+		return;
+	g->delta->did |= did;
+	g->delta->old_class = class;
+}
+
+/*
+ * How well a tree with some free frames suits. That of the default policy is
+ * called in a way that needs no indirect call, which is dear on many CPUs.
+ */
+static __always_inline enum llfree_level
+tree_rate(const struct llfree *llf, const struct get *g, u32 word)
+{
+	unsigned int free = min_t(u32, tree_free(word), LLFREE_TREE_FRAMES);
+
+	if (g->view != LLFREE_VIEW_NORMAL)
+		return LLFREE_LEVEL_STEAL;
+	if (likely(llf->policy == &llfree_default_policy))
+		return default_rate(g->class, tree_class(word), free);
+	return llf->policy->rate(g->class, tree_class(word), free);
+}
+
+/* tree_rate(); with @g->spare, without the entirely free children of the tree */
+static __always_inline enum llfree_level
+tree_level(const struct llfree *llf, const struct get *g, unsigned long tree,
+	   u32 word)
+{
+	if (g->spare && tree_free(word) >= (s32)LLFREE_CHILD_FRAMES) {
+		word -= llf_tree_whole(llf, tree) << TREE_FREE_SHIFT;
+		if (tree_free(word) < (s32)get_frames(g))
+			return LLFREE_LEVEL_REJECT;
+	}
+	return tree_rate(llf, g, word);
+}
+
+/* Reserve a tree of @level, get from it, and make it the slot's tree. */
+static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
+			unsigned long tree, unsigned long row,
+			enum llfree_level level)
+{
+	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 old = READ_ONCE(*word);
+	unsigned int left, class;
+	long ret;
+
+	do {
+		if (tree_reserved(old) || tree_free(old) < (s32)get_frames(g) ||
+		    tree_level(llf, g, tree, old) != level)
+			return -1;
+	} while (!try_cmpxchg_acquire(word, &old,
+				      tree_make(0, g->class, true)));
+	/* LLF(tree_reserve:A) */
+
+	class = tree_class(old);
+	ret = tree_get(llf, g, row, tree_free(old));
+	left = get_settle(g, tree_free(old), ret >= 0);
+	if (ret < 0) {
+		llf_tree_unreserve(llf, tree, left, class);
+		return -1;
+	}
+
+	g->delta->did |= LLFREE_DID_RESERVE;
+	get_note_class(llf, g, class, LLFREE_DID_DEMOTE);
+	llf_local_release(llf, xchg(local, local_make(left, row_next(llf, g, ret))));
+	return ret;
+}
+
+/* Take no more than needed from a tree. */
+static long get_direct(struct llfree *llf, struct get *g, unsigned long tree,
+		       unsigned long row, unsigned int class)
+{
+	unsigned int frames = get_frames(g), held;
+	long ret;
+
+	held = llf_tree_take(llf, g->view, tree, frames, g->nr * frames, class);
+	if (!held)
+		return -1;
+	ret = tree_get(llf, g, row, held);
+	held = get_settle(g, held, ret >= 0);
+	if (held)
+		llf_tree_put(llf, g->view, tree, held);
+	return ret;
+}
+
+/* First row to use of an entirely free tree */
+static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree)
+{
+	if (unlikely(READ_ONCE(llf->shuffle_step)))
+		return llf_shuffled_child(llf, tree, 0) << CHILD_ROW_SHIFT;
+	return tree << TREE_ROW_SHIFT;
+}
+
+/* Try one tree, if its level is in the range. */
+long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
+		     enum llfree_level first, enum llfree_level last)
+{
+	u32 word = READ_ONCE(llf->trees[g->view][tree]);
+	unsigned int class = tree_class(word);
+	u64 *local = get_local(llf, g);
+	enum llfree_level level;
+	unsigned long row;
+	bool take_over;
+	long ret;
+
+	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g))
+		return -1;
+	level = tree_level(llf, g, tree, word);
+	if (level < first || level > last)
+		return -1;
+
+	ret = -1;
+	take_over = level < LLFREE_LEVEL_STEAL;
+	if (level > LLFREE_LEVEL_FREE && g->view == LLFREE_VIEW_NORMAL &&
+	    class_foreign(llf, g, class)) {
+		/* An entirely free child has frames of no class: start there. */
+		if (g->order < LLFREE_CHILD_ORDER)
+			ret = llf_tree_free_child(llf, tree);
+		if (ret >= 0)
+			take_over = true;
+		else if (g->flags & LLFREE_GET_NOFRAGMENT)
+			return -1;
+	}
+	if (ret < 0 && tree_free(word) == LLFREE_TREE_FRAMES)
+		ret = tree_first_row(llf, tree);
+	else if (ret < 0)
+		ret = llf_tree_peek(llf, g, tree);
+	if (ret < 0)
+		return -1;
+	row = ret;
+
+	if (local && take_over)
+		return get_reserve(llf, g, local, tree, row, level);
+
+	ret = get_direct(llf, g, tree, row,
+			 take_over ? g->class : LLFREE_CLASS_NONE);
+	if (ret >= 0)
+		get_note_class(llf, g, class, take_over ? LLFREE_DID_DEMOTE :
+							  LLFREE_DID_STEAL);
+	return ret;
+}
+
+/* ---- Many trees ---- */
+
+/* Try @nr trees from @tree on, going round at the ends of [@low, @high). */
+static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
+		      unsigned long low, unsigned long high,
+		      enum llfree_level first, enum llfree_level last)
+{
+	unsigned long i;
+	long ret;
+
+	for (i = low; i < high; i++) {
+		ret = llf_search_tree(llf, g, tree, first, last);
+		if (ret >= 0)
+			return ret;
+		if (++tree == high)
+			tree = low;
+	}
+	return -1;
+}
+
+/*
+ * From trees that slots have reserved: what others put there, and locals.
+ * @own: trees of the class of the request and its mates, else of the others
+ */
+static long get_steal(struct llfree *llf, struct get *g, bool own)
+{
+	const unsigned int frames = get_frames(g);
+	const unsigned int nr_slots = llfree_nr_slots(llf);
+	unsigned int slot, class, held;
+	unsigned long tree, row;
+	u64 local;
+	u32 word;
+	long ret;
+
+	for (tree = 0; tree < llf->nr_trees; tree++) {
+		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+		if (!tree_reserved(word) || tree_free(word) < (s32)frames ||
+		    own == class_foreign(llf, g, tree_class(word)))
+			continue;
+		ret = get_direct(llf, g, tree, tree << TREE_ROW_SHIFT,
+				 LLFREE_CLASS_NONE);
+		if (ret >= 0) {
+			get_note_class(llf, g, tree_class(word),
+				       LLFREE_DID_STEAL);
+			return ret;
+		}
+	}
+
+	for (slot = 0; slot < nr_slots; slot++) {
+		for (class = 0; class < llf->policy->nr_classes; class++) {
+			if (own == class_foreign(llf, g, class))
+				continue;
+			held = local_take(&llf->locals[slot].reserved[class],
+					  frames, g->nr * frames, &local);
+			if (!held)
+				continue;
+			row = local_row(local);
+			ret = tree_get(llf, g, row, held);
+			held = get_settle(g, held, ret >= 0);
+			if (held)
+				llf_tree_put(llf, LLFREE_VIEW_NORMAL,
+					     row >> TREE_ROW_SHIFT, held);
+			if (ret >= 0) {
+				get_note_class(llf, g, class, LLFREE_DID_STEAL);
+				return ret;
+			}
+		}
+	}
+	return -1;
+}
+
+/*
+ * get_anywhere() - look at every child, whatever the permits say
+ *
+ * Takes the frames and leaves their trees a deficit. Starts another pass if a block
+ * was seen but could not be taken: another CPU has taken it, or an operation holds
+ * permits of it for a moment. The latter may be the operation that this one
+ * interrupted, so the number of such passes is limited.
+ *
+ * A pass that saw no block proves nothing if one became free meanwhile. That block
+ * may be behind the pass, and a block that was ahead of it may be allocated. The
+ * hint tells of blocks that become free, and then there is another pass. Their
+ * number is limited: frees of other CPUs must not keep the search here.
+ */
+static long get_anywhere(struct llfree *llf, struct get *g)
+{
+	unsigned int passes, stuck_passes = 0, vain_passes = 0, lost;
+	unsigned long child, tree;
+	bool seen, stuck;
+	u32 gen;
+	long row;
+
+	for (passes = 0; passes < MAX_PASSES; passes++) {
+		gen = llf_hint_arm(llf, g->order, g->view);
+		seen = false;
+		stuck = false;
+		for (child = 0; child < nr_children(llf); child++) {
+			row = llf_child_peek(llf, g, child, &stuck);
+			if (row < 0)
+				continue;
+			seen = true;
+			if (g->order <= LLFREE_ROW_ORDER)
+				row = child_get_row(llf, g, row, g->nr <<
+						    g->order);
+			else if (g->order < LLFREE_CHILD_ORDER)
+				row = llf_child_get_rows(llf, g, child,
+							 get_frames(g));
+			else
+				row = llf_child_get_children(llf, g, child);
+			tree = child >> TREE_CHILD_SHIFT;
+			lost = g->lost;
+			g->lost = 0;
+			if (row >= 0)
+				lost += g->taken;
+			if (lost)
+				llf_tree_put(llf, g->view, tree, -(s32)lost);
+			if (row >= 0) {
+				get_note_class(llf, g,
+					       tree_class(READ_ONCE(llf->trees[g->view][tree])),
+					       LLFREE_DID_STEAL);
+				return row;
+			}
+		}
+		if (!seen && (llf_hint_conclude(llf, g->order, g->view, gen) ||
+			      ++vain_passes == MAX_VAIN_PASSES))
+			break;
+		if (stuck && ++stuck_passes == MAX_STUCK_PASSES)
+			break;
+	}
+	return -1;
+}
+
+/**
+ * llfree_find_order() - is there a block of this order?
+ * @llf: the instance
+ * @order: 0..LLFREE_MAX_ORDER
+ * @view: a view below LLFREE_VIEW_ISOLATED
+ *
+ * Looks at all children up to the first that has one, unless the hint says that
+ * there is none. If there is none, llfree_may_have_order() says so as well until
+ * one becomes free.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: whether one was free during the search
+ */
+bool llfree_find_order(struct llfree *llf, unsigned int order,
+		       enum llfree_view view)
+{
+	const struct get g = { .order = order, .nr = 1, .view = view };
+	unsigned long child;
+	bool stuck;
+	u32 gen = 0;
+
+	if (!llfree_may_have_order(llf, order, view))
+		return false;
+	if (order)
+		gen = llf_hint_arm(llf, order, view);
+	for (child = 0; child < nr_children(llf); child++)
+		if (llf_child_peek(llf, &g, child, &stuck) >= 0)
+			return true;
+	if (order)
+		llf_hint_conclude(llf, order, view, gen);
+	return false;
+}
+EXPORT_SYMBOL_GPL(llfree_find_order);
+
+/*
+ * llf_search_range() - from the tree of [@low, @high) that suits best
+ *
+ * Looks at each tree once, from @start on. Takes the first that is at least
+ * @good, else tries the worse levels up to @last, as far as it saw them, one
+ * after the other.
+ */
+long llf_search_range(struct llfree *llf, struct get *g, unsigned long start,
+		      unsigned long low, unsigned long high,
+		      enum llfree_level good, enum llfree_level last)
+{
+	const u32 *words = llf->trees[g->view];
+	/* Words of trees with too few frames are below that. */
+	const s32 least = get_frames(g) << TREE_FREE_SHIFT;
+	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
+	unsigned long tree = start, end = high;
+	unsigned int seen = 0, level;
+	/* Of a tree that was not good enough; 0 has too few frames anyway. */
+	u32 word, worse = 0;
+	long ret;
+
+again:
+	for (; tree < end; tree++) {
+		word = READ_ONCE(words[tree]);
+		if ((s32)word < least || word == worse || tree_reserved(word))
+			continue;
+		level = tree_rate(llf, g, word);
+		if (level <= good) {
+			ret = llf_search_tree(llf, g, tree, LLFREE_LEVEL_MATCH, good);
+			if (ret >= 0)
+				return ret;
+			continue;
+		}
+		worse = word;
+		if (level <= last && !(seen & BIT(level))) {
+			seen |= BIT(level);
+			first[level] = tree;
+		}
+	}
+	if (end != start) {
+		tree = low;
+		end = start;
+		goto again;
+	}
+
+	for (level = good + 1; level <= last; level++) {
+		if (!(seen & BIT(level)))
+			continue;
+		ret = get_trees(llf, g, first[level], low, high, level, level);
+		if (ret >= 0)
+			return ret;
+	}
+	return -1;
+}
+
+/*
+ * Where a slot starts to look for trees: slots spread over memory, and each of
+ * them takes what it gave back last before what it has never used. Classes that
+ * stay where they are all start at the low end.
+ */
+static unsigned long slot_home(const struct llfree *llf, const struct get *g)
+{
+	if (g->slot < 0 || (llf->policy->low & BIT(g->class)))
+		return 0;
+	return llf->nr_trees * g->slot / llf->nr_slots;
+}
+
+/* From the trees near @start */
+static long get_near(struct llfree *llf, struct get *g, unsigned long start)
+{
+	unsigned long near = llf->policy->near;
+	unsigned long low = ALIGN_DOWN(start, near);
+
+	return llf_search_range(llf, g, start, low, min(low + near, llf->nr_trees),
+			 LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_FREE);
+}
+
+/*
+ * What is left over in trees of the class around @start, besides their entirely
+ * free children
+ * @local: the slot's reservation, in whose tree nothing else was found; or NULL
+ */
+static long get_spare(struct llfree *llf, struct get *g, const u64 *local,
+		      unsigned long start)
+{
+	unsigned long low = ALIGN_DOWN(start, SPARE_TREES);
+	unsigned long high = min(low + SPARE_TREES, llf->nr_trees);
+	const s32 frames = get_frames(g);
+	/* Of a tree that does not suit. Most are full, or free like that one. */
+	u32 word, other = 0;
+	u8 freed = READ_ONCE(llf->freed[g->class]);
+	u16 *vain = local ? &llf->locals[g->slot].spare[g->class] : NULL;
+	unsigned int tries = 0;
+	unsigned long tree;
+	long ret = -1;
+
+	/* Only the own tree has changed since the others were looked at. */
+	if (vain && vain_same_turn(READ_ONCE(*vain), freed) &&
+	    g->order >= vain_order(READ_ONCE(*vain)))
+		goto out;
+
+	/* What is put from here on begins another turn. */
+	if (!(freed & FREED_SEEN))
+		WRITE_ONCE(llf->freed[g->class], freed | FREED_SEEN);
+
+	for (tree = low; tree < high; tree++) {
+		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+		if (word == other || tree_free(word) < frames ||
+		    tree_reserved(word))
+			continue;
+		if (tree_rate(llf, g, word) > LLFREE_LEVEL_SPARSE) {
+			other = word;
+			continue;
+		}
+		if (tree_level(llf, g, tree, word) > LLFREE_LEVEL_SPARSE)
+			continue;
+		ret = llf_search_tree(llf, g, tree, LLFREE_LEVEL_MATCH,
+				      LLFREE_LEVEL_SPARSE);
+		if (ret >= 0 || ++tries == SPARE_TRIES)
+			break;
+	}
+out:
+	/* A frame that was seen and is gone does not mean that there is none. */
+	if (ret < 0 && vain && (g->order || tries < SPARE_TRIES))
+		WRITE_ONCE(*vain, vain_key(freed, READ_ONCE(*local)) |
+				  g->order);
+	/* There may be more, and nowhere else to note that. */
+	if (ret >= 0 && !vain)
+		WRITE_ONCE(llf->freed[g->class], freed & ~FREED_SEEN);
+	return ret;
+}
+
+/*
+ * From the view of a request, which no slot has reservations in. The search
+ * starts at the tree that the last one found something in.
+ */
+static long get_view(struct llfree *llf, struct get *g)
+{
+	unsigned long *cursor = &llf->cursor[g->view];
+	unsigned long start = READ_ONCE(*cursor);
+	long ret;
+
+	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_STEAL,
+			LLFREE_LEVEL_STEAL);
+	if (ret < 0)
+		ret = get_anywhere(llf, g);
+	if (ret >= 0 && (unsigned long)ret >> TREE_ROW_SHIFT != start)
+		WRITE_ONCE(*cursor, (unsigned long)ret >> TREE_ROW_SHIFT);
+	return ret;
+}
+
+/* Everything beyond the own reservation */
+static noinline long get_slow(struct llfree *llf, struct get *g)
+{
+	unsigned long near = llf->policy->near, start, home;
+	u64 *local = get_local(llf, g);
+	u64 word;
+	long ret;
+
+	if (g->view != LLFREE_VIEW_NORMAL)
+		return get_view(llf, g);
+
+	home = slot_home(llf, g);
+	word = local ? READ_ONCE(*local) : 0;
+	start = word & LOCAL_PRESENT ? local_tree(word) : home;
+
+	if (g->spare) {
+		ret = get_spare(llf, g, local, start);
+		g->spare = false;
+		if (ret < 0 && local && g->spared)
+			ret = get_reserved(llf, g, local);
+		if (ret >= 0)
+			return ret;
+	}
+
+	if (unlikely(READ_ONCE(llf->shuffle_step))) {
+		ret = llf_search_shuffled(llf, g, start);
+		if (ret >= 0)
+			return ret;
+	}
+	if (llf->nr_trees > near) {
+		ret = get_near(llf, g, home);
+		if (ret >= 0)
+			return ret;
+		/* Used up; stay where the slot has gone. */
+		if (ALIGN_DOWN(start, near) != ALIGN_DOWN(home, near)) {
+			ret = get_near(llf, g, start);
+			if (ret >= 0)
+				return ret;
+		}
+		ret = llf_search_range(llf, g, start, 0, llf->nr_trees,
+				       LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
+	} else {
+		ret = llf_search_range(llf, g, home, 0, llf->nr_trees,
+				       LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_STEAL);
+	}
+	if (ret >= 0)
+		return ret;
+
+	ret = get_steal(llf, g, true);
+	if (ret >= 0 || (g->flags & LLFREE_GET_NOFRAGMENT))
+		return ret;
+	ret = get_steal(llf, g, false);
+	return ret >= 0 ? ret : get_anywhere(llf, g);
+}
+
+long llf_search(struct llfree *llf, struct get *g)
+{
+	u64 *local = get_local(llf, g);
+	long ret;
+
+	if (local) {
+		ret = get_reserved(llf, g, local);
+		if (likely(ret >= 0))
+			return ret;
+	}
+	if (g->flags & LLFREE_GET_RESERVED)
+		return -1;
+	return get_slow(llf, g);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* LLFree core: which trees an allocation looks at, and in which order. */
+#ifndef _LIB_LLFREE_SEARCH_H
+#define _LIB_LLFREE_SEARCH_H
+
+#include "scan.h"
+
+long llf_search(struct llfree *llf, struct get *g);
+long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
+		     enum llfree_level first, enum llfree_level last);
+long llf_search_range(struct llfree *llf, struct get *g, unsigned long start,
+		      unsigned long low, unsigned long high,
+		      enum llfree_level good, enum llfree_level last);
+long llf_search_shuffled(struct llfree *llf, struct get *g,
+			 unsigned long start);
+
+#endif /* _LIB_LLFREE_SEARCH_H */

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree core: entirely free trees and children in an order that is hard to guess.
+ *
+ * Costs nothing unless llfree_shuffle() was called.
+ */
+#include <linux/export.h>
+#include <linux/gcd.h>
+#include <linux/hash.h>
+
+#include "search.h"
+
+/*
+ * llfree_shuffle(): which of the entirely free children of a tree to start with.
+ * Depends on the key and on the children that are used; by steps that come to each
+ * child once.
+ */
+unsigned long llf_shuffled_child(const struct llfree *llf,
+				 unsigned long tree, unsigned int order)
+{
+	const u16 *children = &llf->children[tree << TREE_CHILD_SHIFT];
+	const unsigned int pair = order > LLFREE_CHILD_ORDER;
+	u64 state = READ_ONCE(llf->shuffle_first) + tree;
+	unsigned int i, child, step;
+
+	/* A product alone is linear: the key would shift the order, not change it. */
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		state = hash_64(state ^ READ_ONCE(children[i]), 64);
+		state ^= state >> 32;
+	}
+	state = hash_64(state, 2 * TREE_CHILD_SHIFT);
+	step = state >> TREE_CHILD_SHIFT | 1;
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+		child = (state + i * step) % LLFREE_TREE_CHILDREN;
+		if (child_whole(READ_ONCE(children[child])) &&
+		    child_whole(READ_ONCE(children[child ^ pair])))
+			break;
+	}
+	return (tree << TREE_CHILD_SHIFT) + child;
+}
+
+/*
+ * From trees in use that suit, else from an entirely free one. These are taken in
+ * the order of the key of llfree_shuffle(): the search goes on where the last one
+ * ended, by steps that come to each tree once.
+ */
+long llf_search_shuffled(struct llfree *llf, struct get *g,
+			 unsigned long start)
+{
+	unsigned long step = llf->shuffle_step, tree, i;
+	long ret;
+
+	ret = llf_search_range(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_SPARSE,
+			       LLFREE_LEVEL_SPARSE);
+	if (ret >= 0)
+		return ret;
+
+	tree = READ_ONCE(llf->shuffle_next);
+	for (i = 0; i < llf->nr_trees; i++) {
+		ret = llf_search_tree(llf, g, tree, LLFREE_LEVEL_FREE, LLFREE_LEVEL_FREE);
+		tree += step;
+		if (tree >= llf->nr_trees)
+			tree -= llf->nr_trees;
+		if (ret >= 0) {
+			WRITE_ONCE(llf->shuffle_next, tree);
+			return ret;
+		}
+	}
+	return -1;
+}
+
+/**
+ * llfree_shuffle() - take entirely free trees in an order that is hard to guess
+ * @llf: the instance
+ * @key: decides on the order; a random number
+ *
+ * Also the order of the entirely free children of a tree depends on @key. Costs time
+ * in searches for huge blocks, and in searches where no suitable tree is in use.
+ *
+ * Context: one caller at a time; allocations may be under way.
+ */
+void llfree_shuffle(struct llfree *llf, u64 key)
+{
+	const unsigned long nr = llf->nr_trees;
+	unsigned long step;
+
+	if (nr < 2)
+		return;
+	llf->shuffle_first = key >> 32;
+	WRITE_ONCE(llf->shuffle_next, llf->shuffle_first % nr);
+	step = 1 + (u32)key % (nr - 1);
+	while (gcd(step, nr) != 1)
+		step = step == 1 ? nr - 1 : step - 1;
+	/* Only now do searches use the numbers above. */
+	smp_store_release(&llf->shuffle_step, step);
+}
+EXPORT_SYMBOL_GPL(llfree_shuffle);

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+/* LLFree core: permits off the fast paths, see upper.h. */
+#include <linux/export.h>
+
+#include "upper.h"
+
+/* Puts in a row to the same tree after which a slot reserves it. */
+#define PUTS_TO_RESERVE		4U
+
+/* tree_give() for slow paths */
+u32 llf_tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
+		 s32 frames)
+{
+	return tree_give(llf, view, tree, frames);
+}
+
+/* End a reservation, give its permits back and set the class if there is one. */
+void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
+			unsigned int class)
+{
+	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 old = READ_ONCE(*word), new;
+
+	do {
+		new = tree_word(llf, tree_free(old) + frames,
+				class == LLFREE_CLASS_NONE ? tree_class(old) :
+							     class, false);
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+}
+
+/*
+ * llf_tree_take() - take permits from a tree without reserving it
+ * @min: least number, and unit
+ * @max: most
+ * @class: class that the tree gets unless a slot has reserved it, or
+ *	LLFREE_CLASS_NONE to leave it alone
+ *
+ * Return: number of permits, a multiple of @min; 0 if there are less than that
+ */
+unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
+			   unsigned long tree, unsigned int min,
+			      unsigned int max, unsigned int class)
+{
+	u32 *word = &llf->trees[view][tree];
+	u32 old = READ_ONCE(*word), new;
+	unsigned int take;
+
+	do {
+		if (tree_free(old) < (s32)min)
+			return 0;
+		take = permits(tree_free(old), min, max);
+		new = tree_word(llf, tree_free(old) - take,
+				class == LLFREE_CLASS_NONE ||
+				tree_reserved(old) ? tree_class(old) : class,
+				tree_reserved(old));
+	} while (!try_cmpxchg_acquire(word, &old, new)); /* LLF(tree_take:A) */
+	return take;
+}
+
+/*
+ * llf_spare_note() - a tree got @frames
+ *
+ * If no slot has reserved the tree, and the frames are no huge blocks, searches for
+ * small blocks look there again.
+ */
+void llf_spare_note(struct llfree *llf, u32 word, s32 frames)
+{
+	unsigned int class = tree_class(word);
+	u8 freed;
+
+	if (tree_reserved(word) || class >= LLFREE_MAX_CLASSES ||
+	    !(frames % (s32)LLFREE_CHILD_FRAMES))
+		return;
+	freed = READ_ONCE(llf->freed[class]);
+	if (freed & FREED_SEEN)
+		WRITE_ONCE(llf->freed[class], freed_next(freed));
+}
+
+/* Give back whatever reservation @word stands for. */
+void llf_local_release(struct llfree *llf, u64 word)
+{
+	unsigned long tree = local_tree(word);
+	u32 old;
+
+	if (!(word & LOCAL_PRESENT))
+		return;
+	llf_tree_unreserve(llf, tree, local_free(word), LLFREE_CLASS_NONE);
+	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	llf_spare_note(llf, old, tree_free(old));
+}
+
+/*
+ * llf_local_sync() - fetch what others put into the tree that a slot has reserved
+ * @word: the reservation, with fewer permits than needed
+ * @need: permits that it should have
+ *
+ * Fetches no more than local_put() accepts: a change of view that has not reached
+ * the tree yet may leave more permits there.
+ *
+ * Return: whether the reservation got what it needs
+ */
+bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
+		    unsigned int need)
+{
+	u32 *tree = &llf->trees[LLFREE_VIEW_NORMAL][local_tree(word)];
+	const s32 have = local_free(word);
+	u32 old = READ_ONCE(*tree), new;
+	s32 frames;
+
+	do {
+		frames = min(tree_free(old), (s32)LLFREE_TREE_FRAMES - have);
+		if (!tree_reserved(old) || frames + have < (s32)need)
+			return false;
+		new = tree_make(tree_free(old) - frames, tree_class(old), true);
+	} while (!try_cmpxchg_acquire(tree, &old, new)); /* LLF(local_sync:A) */
+
+	if (local_put(local, local_row(word), frames))
+		return true;
+	/* The reservation has changed meanwhile. */
+	llf_tree_put(llf, LLFREE_VIEW_NORMAL, local_tree(word), frames);
+	return false;
+}
+
+/*
+ * Give permits of the normal view to the tree of @row. A slot that gives much to
+ * a tree reserves it.
+ */
+void llf_permits_put_tree(struct llfree *llf, int slot,
+			  unsigned long row, unsigned int frames)
+{
+	unsigned long tree = row >> TREE_ROW_SHIFT;
+	struct llfree_local *locals;
+	unsigned int class;
+	u32 old, new, last, count;
+
+	if (slot < 0)
+		goto out;
+
+	locals = &llf->locals[slot];
+	last = READ_ONCE(locals->last_put);
+	count = put_same_tree(last, tree) ? put_count(last) + 1 : 1;
+	if (count < PUTS_TO_RESERVE) {
+		WRITE_ONCE(locals->last_put, put_make(tree, count));
+		goto out;
+	}
+	WRITE_ONCE(locals->last_put, put_make(tree, 0));
+
+	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	do {
+		class = tree_class(old);
+		if (tree_reserved(old) || class >= llf->policy->nr_classes ||
+		    tree_free(old) < 0)
+			goto out;
+		new = tree_make(0, class, true);
+	} while (!try_cmpxchg_acquire(&llf->trees[LLFREE_VIEW_NORMAL][tree],
+				      &old, new)); /* LLF(tree_reserve:A) */
+	llf_local_release(llf, xchg(&locals->reserved[class],
+				    local_make(tree_free(old) + frames, row)));
+	return;
+out:
+	llf_spare_note(llf, tree_give(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
+}
+
+/**
+ * llfree_drain() - give the reservations of a slot back
+ * @llf: the instance
+ * @slot: the slot; negative for all of them
+ *
+ * Nothing need be drained for others to find frames; this is for a slot that
+ * is going to be unused, and before llfree_set_slots().
+ *
+ * Context: any, also for the slot of another CPU; takes no lock, does not
+ * sleep.
+ *
+ * Return: 0; -EINVAL if there is no such slot
+ */
+int llfree_drain(struct llfree *llf, int slot)
+{
+	const int nr_slots = llfree_nr_slots(llf);
+	unsigned int class;
+
+	if (slot >= nr_slots)
+		return -EINVAL;
+	if (slot < 0) {
+		for (slot = 0; slot < nr_slots; slot++)
+			llfree_drain(llf, slot);
+		return 0;
+	}
+
+	for (class = 0; class < llf->policy->nr_classes; class++)
+		llf_local_release(llf, xchg(&llf->locals[slot].reserved[class], 0));
+	WRITE_ONCE(llf->locals[slot].last_put, 0);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_drain);

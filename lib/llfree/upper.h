@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * LLFree core, upper level: permits of trees and of reservations.
+ *
+ * A word per tree and view, and per slot and class, see words.h. A permit is a
+ * promise about numbers: the owner of a permit of a tree finds a free frame in it,
+ * unless the view of a child has changed. Any context writes these words, by
+ * compare-and-swap.
+ */
+#ifndef _LIB_LLFREE_UPPER_H
+#define _LIB_LLFREE_UPPER_H
+
+#include "words.h"
+
+u32 llf_tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
+		 s32 frames);
+void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
+			unsigned int class);
+unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
+			   unsigned long tree, unsigned int min,
+			   unsigned int max, unsigned int class);
+void llf_spare_note(struct llfree *llf, u32 word, s32 frames);
+void llf_local_release(struct llfree *llf, u64 word);
+bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
+		    unsigned int need);
+void llf_permits_put_tree(struct llfree *llf, int slot, unsigned long row,
+			  unsigned int frames);
+
+static inline bool slot_valid(const struct llfree *llf, int slot)
+{
+	/*
+	 * A caller with a slot has read the number by llfree_nr_slots(), and it does
+	 * not change any more. Without a slot, any number will do.
+	 */
+	return slot >= LLFREE_NO_SLOT && slot < (int)data_race(llf->nr_slots);
+}
+
+/* The word of a tree; one that is entirely free has no class, others have. */
+static inline u32 tree_word(const struct llfree *llf, s32 free, unsigned int class,
+			    bool reserved)
+{
+	if (free == LLFREE_TREE_FRAMES && !reserved)
+		class = LLFREE_CLASS_NONE;
+	else if (class == LLFREE_CLASS_NONE)
+		class = llf->policy->init_class;
+	return tree_make(free, class, reserved);
+}
+
+/*
+ * tree_give() - give permits to a tree, or take them whatever is there
+ *
+ * @frames may be negative and so may the sum.
+ *
+ * Return: what its word is now
+ */
+static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
+				     unsigned long tree, s32 frames)
+{
+	u32 *word = &llf->trees[view][tree];
+	u32 old = READ_ONCE(*word), new;
+
+	do {
+		new = tree_word(llf, tree_free(old) + frames, tree_class(old),
+				tree_reserved(old));
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+	return new;
+}
+
+/*
+ * Are blocks of @order worth looking for elsewhere, or in other children of the own
+ * tree, before an entirely free child is begun?
+ * @local: the reservation, before the caller took permits from it
+ */
+static __always_inline bool spare_hoped(const struct llfree *llf, int slot,
+					unsigned int class, unsigned int order,
+					u64 local)
+{
+	u8 freed = READ_ONCE(llf->freed[class]);
+
+	if (slot < 0)
+		return !(freed & FREED_SEEN);
+	/* More than any order if the key is another one */
+	return (READ_ONCE(llf->locals[slot].spare[class]) ^
+		vain_key(freed, local)) > order;
+}
+
+/* The row after @frames from the start of @row, going round in its tree */
+static inline unsigned long row_after(unsigned long row, unsigned int frames)
+{
+	return (row & ~(TREE_ROWS - 1)) |
+	       ((row + (frames >> LLFREE_ROW_ORDER)) & (TREE_ROWS - 1));
+}
+
+/*
+ * Give permits of frames in @row to the reservation if it is one of their tree.
+ * It never holds more than a tree has: the permits of frames that were claimed
+ * and put again, whose debt is the tree's, must not pile up here. What could
+ * serve for the next one of its size is where the slot looks next.
+ */
+static __always_inline bool local_put(u64 *local, unsigned long row,
+				      unsigned int frames)
+{
+	u64 old = READ_ONCE(*local), new;
+
+	do {
+		if (!local_holds(old, row >> TREE_ROW_SHIFT) ||
+		    local_free(old) + frames > LLFREE_TREE_FRAMES)
+			return false;
+		new = old + ((u64)frames << LOCAL_FREE_SHIFT);
+		if (frames >= LLFREE_ROW_FRAMES)
+			new = (new & ~LOCAL_ROW_MASK) | row;
+	} while (!try_cmpxchg_release(local, &old, new)); /* LLF(local_put:A) */
+	return true;
+}
+
+/*
+ * local_take() - take permits from a reservation
+ * @min: least number, and unit
+ * @max: most
+ * @word: the reservation before that; its row is where the slot is to look
+ *
+ * If the permits are for all of that row or more, it looks next at what comes
+ * after.
+ *
+ * Return: number of permits, a multiple of @min; 0 if there are less than that
+ */
+static __always_inline unsigned int local_take(u64 *local, unsigned int min,
+					       unsigned int max, u64 *word)
+{
+	u64 old = READ_ONCE(*local), new;
+	unsigned int take;
+
+	do {
+		if (!(old & LOCAL_PRESENT) || local_free(old) < min)
+			return 0;
+		take = permits(local_free(old), min, max);
+		new = old - ((u64)take << LOCAL_FREE_SHIFT);
+		if (take >= LLFREE_ROW_FRAMES)
+			new = (new & ~LOCAL_ROW_MASK) |
+			      row_after(local_row(old), take);
+	} while (!try_cmpxchg_acquire(local, &old, new)); /* LLF(local_take:A) */
+	*word = old;
+	return take;
+}
+
+/* Remember where to look. Losing the race loses only the hint. */
+static inline void local_set_row(u64 *local, unsigned long row)
+{
+	u64 old = READ_ONCE(*local);
+
+	if (local_holds(old, row >> TREE_ROW_SHIFT) && local_row(old) != row)
+		try_cmpxchg_relaxed(local, &old,
+				    (old & ~LOCAL_ROW_MASK) | row);
+}
+
+/*
+ * Give permits of the normal view, of frames in @row and after, to a slot that
+ * has the tree, or to the tree.
+ */
+static __always_inline void permits_put(struct llfree *llf, int slot,
+					unsigned long row, unsigned int frames)
+{
+	u64 *local, *end;
+
+	/* A tree that is not reserved is in no reservation. */
+	if (likely(slot >= 0) &&
+	    tree_reserved(READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
+				    [row >> TREE_ROW_SHIFT]))) {
+		local = llf->locals[slot].reserved;
+		end = local + llf->policy->nr_classes;
+		for (; local < end; local++) {
+			if (local_holds(READ_ONCE(*local), row >> TREE_ROW_SHIFT)) {
+				if (local_put(local, row, frames))
+					return;
+				break;
+			}
+		}
+	}
+	llf_permits_put_tree(llf, slot, row, frames);
+}
+
+#endif /* _LIB_LLFREE_UPPER_H */
