@@ -65,8 +65,8 @@ enum llfree_view {
  * @LLFREE_INIT_FREE: every frame of the range is free
  * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by being put
  * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted.
- *	Views are kept, but isolated children get the normal view. For memory that
- *	survived a crash.
+ *	Of children, turn and view are kept, but isolated ones get the normal view.
+ *	For memory that survived a crash.
  * @LLFREE_INIT_KEEP: rows and children are kept and trusted, if their words are
  *	possible ones; trees are rebuilt. For memory that survived an orderly stop.
  */
@@ -221,7 +221,7 @@ struct llfree_local {
  * @end: frame after the last one
  * @base: @first rounded down to a tree; what the arrays start with
  * @nr_trees: trees from @base to @end
- * @rows: a bit per frame, 1 = allocated
+ * @rows: a bit per frame; allocated, if it differs from the turn of its child
  * @children: a word per child
  * @trees: a word per tree, for each allocatable view
  * @locals: reservations, or NULL
@@ -385,6 +385,9 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 void llfree_shuffle(struct llfree *llf, u64 key);
 int llfree_drain(struct llfree *llf, int slot);
 
+/* Lowest of the bits of a child word that say what the bits of its rows mean */
+#define LLFREE_CHILD_TURN_SHIFT	13
+
 /* Queries */
 
 /**
@@ -392,7 +395,7 @@ int llfree_drain(struct llfree *llf, int slot);
  * @llf: the instance
  * @frame: any frame number
  *
- * Reads one word. The answer may be old when the function returns.
+ * Reads two words. The answer may be old when the function returns.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -400,10 +403,16 @@ int llfree_drain(struct llfree *llf, int slot);
  */
 static inline bool llfree_frame_free(const struct llfree *llf, unsigned long frame)
 {
+	unsigned long at = frame - llf->base;
+	u64 turn, row;
+
 	if (frame < llf->first || frame >= llf->end)
 		return false;
-	return !(READ_ONCE(llf->rows[(frame - llf->base) >> LLFREE_ROW_ORDER]) >>
-		 (frame & (LLFREE_ROW_FRAMES - 1)) & 1);
+	turn = READ_ONCE(llf->children[at >> LLFREE_CHILD_ORDER]) >>
+	       LLFREE_CHILD_TURN_SHIFT;
+	row = READ_ONCE(llf->rows[at >> LLFREE_ROW_ORDER]) >>
+	      (frame & (LLFREE_ROW_FRAMES - 1));
+	return !((row ^ turn) & 1);
 }
 
 int llfree_free_order(const struct llfree *llf, unsigned long frame);

@@ -122,7 +122,7 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 
 	p.row = row;
 	for (;;) {
-		p.word = READ_ONCE(llf->rows[p.row]);
+		p.word = row_read(llf, p.row, p.before);
 		p.mask = row_runs(p.word, order);
 		if (likely(p.mask))
 			break;
@@ -358,7 +358,7 @@ static __always_inline unsigned int rows_count(const struct llfree *llf,
 	u64 runs;
 
 	for (at = *row; at < end && nr < max; at++) {
-		runs = row_runs(READ_ONCE(llf->rows[at]), order);
+		runs = row_runs(row_get(llf, at), order);
 		if (!runs)
 			continue;
 		if (!nr)

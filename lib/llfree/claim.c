@@ -98,7 +98,7 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 	p.row = frame_row(llf, frame);
 	p.max = 1U << order;
 	if (order <= LLFREE_ROW_ORDER) {
-		p.word = READ_ONCE(llf->rows[p.row]);
+		p.word = row_get(llf, p.row);
 		p.mask = row_runs(p.word, order) &
 			 BIT_ULL(frame & (LLFREE_ROW_FRAMES - 1));
 		if (!p.mask)
@@ -151,7 +151,7 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		return -EBUSY;
 
 	p.row = frame_row(llf, frame);
-	p.word = READ_ONCE(llf->rows[p.row]);
+	p.word = row_get(llf, p.row);
 	p.mask = mask;
 	p.max = hweight64(~p.word & mask);
 	if (p.max && claim_piece(llf, &p, row_set_some, delta))

@@ -7,19 +7,23 @@
 #include "upper.h"
 
 /*
- * Give frames, whose bits are clear, back to child and tree. Whoever clears the
- * bits turns preemption off before; here it is turned on again.
+ * Give frames, whose bits are clear, back to child and tree. The caller turned
+ * preemption off before it cleared the bits; here it is turned on again.
+ * @mask: bits that were cleared in each of the rows from @row on
+ * @before: the child word before that
  *
  * Return: as child_give()
  */
 static __always_inline int put_frames(struct llfree *llf, int slot,
 				      unsigned long row, u64 mask,
-				      unsigned int frames)
+				      unsigned int frames, u16 before)
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
-	unsigned int given = child_give(llf, child, frames, 0);
+	unsigned int given = child_give(llf, child, frames, before);
 	unsigned int view = given & LLFREE_PUT_VIEW;
 
+	if (unlikely(view == LLFREE_NR_VIEWS))
+		llf_bad_free(llf, row, max(frames >> LLFREE_ROW_ORDER, 1U), mask);
 	preempt_enable();
 	if (likely(view == LLFREE_VIEW_NORMAL))
 		permits_put(llf, slot, row, frames);
@@ -28,6 +32,25 @@ static __always_inline int put_frames(struct llfree *llf, int slot,
 	hint_freed(llf, row, mask,
 		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
 	return given;
+}
+
+/*
+ * Free a whole child, by one step. It reads the rows before: the child step fails if
+ * one of them has changed since.
+ *
+ * Return: as child_give_whole(), or -EINVAL if not all of it is allocated
+ */
+static __always_inline int put_child(struct llfree *llf, unsigned long child, u16 mark)
+{
+	u16 word = READ_ONCE(llf->children[child]);
+	unsigned int given;
+
+	if (unlikely(child_free(word) ||
+		     !rows_allocated(llf, child << CHILD_ROW_SHIFT,
+				     LLFREE_CHILD_ROWS, word)))
+		return -EINVAL;
+	given = child_give_whole(llf, child, word, mark);
+	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
 }
 
 /* Put whole children, one after the other, with bits @mark in their words. */
@@ -44,16 +67,10 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 			permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
 			frames = 0;
 		}
-		preempt_disable();
-		if (unlikely(!llf_rows_clear(llf, child << CHILD_ROW_SHIFT,
-					     LLFREE_CHILD_ROWS))) {
-			preempt_enable();
-			ret = -EINVAL;
+		ret = put_child(llf, child, mark);
+		if (unlikely(ret < 0))
 			break;
-		}
-		view = child_given(child_give(llf, child, LLFREE_CHILD_FRAMES, mark),
-				   LLFREE_CHILD_FRAMES, delta);
-		preempt_enable();
+		view = child_given(ret, LLFREE_CHILD_FRAMES, delta);
 		if (likely(view == LLFREE_VIEW_NORMAL)) {
 			if (!frames)
 				first = child;
@@ -67,7 +84,7 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 	}
 	if (likely(frames))
 		permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
-	return ret;
+	return min(ret, 0);
 }
 
 static __always_inline bool put_valid(const struct llfree *llf, int slot,
@@ -82,24 +99,49 @@ static __always_inline int put_mask(struct llfree *llf, int slot,
 				    unsigned long row, u64 mask,
 				    unsigned int frames)
 {
+	u16 word;
+
 	preempt_disable();
-	if (unlikely(!row_clear(llf, row, mask))) {
+	word = READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]);
+	if (unlikely(!row_clear(llf, row, word, mask))) {
 		preempt_enable();
 		return -EINVAL;
 	}
-	return put_frames(llf, slot, row, mask, frames);
+	return put_frames(llf, slot, row, mask, frames, word);
 }
 
-/* A block of several rows of a child, or all of it */
+/* A block of several rows of a child */
 static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
 			     unsigned int order)
 {
+	u16 word;
+
 	preempt_disable();
-	if (unlikely(!llf_rows_clear(llf, row, 1U << (order - LLFREE_ROW_ORDER)))) {
+	word = READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]);
+	if (unlikely(!llf_rows_clear(llf, row, 1U << (order - LLFREE_ROW_ORDER),
+				     word))) {
 		preempt_enable();
 		return -EINVAL;
 	}
-	return put_frames(llf, slot, row, ~0ULL, 1U << order);
+	return put_frames(llf, slot, row, ~0ULL, 1U << order, word);
+}
+
+/* A whole child */
+static noinline int put_whole(struct llfree *llf, int slot, unsigned long row)
+{
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	int ret = put_child(llf, child, 0);
+	unsigned int view = ret & LLFREE_PUT_VIEW;
+
+	if (unlikely(ret < 0))
+		return ret;
+	if (likely(view == LLFREE_VIEW_NORMAL))
+		permits_put(llf, slot, row, LLFREE_CHILD_FRAMES);
+	else if (view < LLFREE_ALLOC_VIEWS)
+		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT,
+			     LLFREE_CHILD_FRAMES);
+	hint_freed(llf, row, ~0ULL, LLFREE_CHILD_ORDER, view);
+	return ret;
 }
 
 /* A block of up to a child */
@@ -112,7 +154,9 @@ static __always_inline int put_block(struct llfree *llf, int slot,
 		return put_mask(llf, slot, row,
 				run_mask(frame & (LLFREE_ROW_FRAMES - 1), order),
 				1U << order);
-	return put_rows(llf, slot, row, order);
+	if (order < LLFREE_CHILD_ORDER)
+		return put_rows(llf, slot, row, order);
+	return put_whole(llf, slot, row);
 }
 
 /**
@@ -146,13 +190,18 @@ EXPORT_SYMBOL_GPL(llfree_put_quick);
 static int put_large(struct llfree *llf, int slot, unsigned long frame,
 		     unsigned int order, u16 mark, struct llfree_delta *delta)
 {
-	unsigned long row = frame_row(llf, frame);
-	unsigned long nr = 1UL << (order - LLFREE_ROW_ORDER);
+	unsigned long nr = 1UL << (order - LLFREE_CHILD_ORDER), i;
+	unsigned long child = frame_child(llf, frame);
+	u16 word;
 
-	if (!rows_allocated(llf, row, nr))
-		return -EINVAL;
-	return put_children(llf, slot, row >> CHILD_ROW_SHIFT,
-			    nr >> CHILD_ROW_SHIFT, mark, delta);
+	for (i = child; i < child + nr; i++) {
+		word = READ_ONCE(llf->children[i]);
+		if (child_free(word) ||
+		    !rows_allocated(llf, i << CHILD_ROW_SHIFT,
+				    LLFREE_CHILD_ROWS, word))
+			return -EINVAL;
+	}
+	return put_children(llf, slot, child, nr, mark, delta);
 }
 
 /**

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* LLFree core: which orders were looked for everywhere, see hint.h. */
 #include "hint.h"
+#include "lower.h"
 
 /*
  * llf_hint_arm() - ask puts to report blocks of @order from now on
@@ -64,9 +65,8 @@ void llf_hint_raise(struct llfree *llf, unsigned int order,
 	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
 }
 
-void llf_hint_report(struct llfree *llf, unsigned long row,
-		     u64 mask, unsigned int least,
-				 unsigned int view)
+void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
+		     unsigned int least, unsigned int view)
 {
 	unsigned int order = LLFREE_ROW_ORDER, want;
 	u32 hint = READ_ONCE(llf->hint[view]);
@@ -74,7 +74,7 @@ void llf_hint_report(struct llfree *llf, unsigned long row,
 
 	/* Mostly it is about blocks much larger than this one. */
 	want = min(hint_armed(hint), hint_exhausted(hint));
-	word = READ_ONCE(llf->rows[row]);
+	word = row_get(llf, row);
 	if (least < want &&
 	    (want > LLFREE_ROW_ORDER ? word :
 	     !(runs_mask(row_runs(word, want), want) & mask)))

@@ -4,7 +4,7 @@
 #include <linux/limits.h>
 #include <linux/string.h>
 
-#include "words.h"
+#include "lower.h"
 
 /**
  * llfree_layout() - how much memory an instance needs
@@ -57,32 +57,36 @@ static void init_child(struct llfree *llf, unsigned long child,
 {
 	unsigned long row = child << CHILD_ROW_SHIFT;
 	unsigned int free = 0, view = LLFREE_VIEW_NORMAL, i;
+	u16 turn = 0;
 	u64 word;
 
 	if (mode == LLFREE_INIT_KEEP)
 		return;
+	if (mode == LLFREE_INIT_RECOVER)
+		turn = llf->children[child] & CHILD_TURN_MASK;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
 		if (mode == LLFREE_INIT_RECOVER)
-			word = llf->rows[row];
+			word = row_get(llf, row);
 		else
 			word = mode == LLFREE_INIT_ALLOC ? ~0ULL : 0;
 		word |= row_outside(llf, row);
-		llf->rows[row] = word;
+		llf->rows[row] = word ^ free_bits(turn);
 		free += LLFREE_ROW_FRAMES - hweight64(word);
 	}
 	/* What isolated a child did not survive, and would never show it again. */
 	if (mode == LLFREE_INIT_RECOVER &&
 	    child_view(llf->children[child]) != LLFREE_VIEW_ISOLATED)
 		view = child_view(llf->children[child]);
-	llf->children[child] = child_make(free, view);
+	llf->children[child] = child_make(free, view) | turn;
 }
 
 /* Can a child have this word? */
 static bool child_valid(u16 word)
 {
 	return child_free(word) <= LLFREE_CHILD_FRAMES &&
-	       !(word & ~(CHILD_FREE_MASK | CHILD_VIEW_MASK | CHILD_REPORTED)) &&
+	       !(word & ~(CHILD_FREE_MASK | CHILD_VIEW_MASK | CHILD_REPORTED |
+			  CHILD_TURN_MASK)) &&
 	       (child_free(word) == LLFREE_CHILD_FRAMES ||
 		!(word & CHILD_REPORTED));
 }

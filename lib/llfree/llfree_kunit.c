@@ -679,7 +679,10 @@ static void range_keep_mode(struct kunit *test)
 	inst_check(test, inst);
 }
 
-/* A crash: rows are good, counters are anything, views are good unless isolated. */
+/*
+ * A crash: rows and turns are good, counters are anything, views are good unless
+ * isolated.
+ */
 static void range_recover_mode(struct kunit *test)
 {
 	const struct span *range = test->param_value;
@@ -699,7 +702,8 @@ static void range_recover_mode(struct kunit *test)
 		u16 *word = &inst->llf.children[i];
 
 		*word = child_make(prandom_u32_state(&rnd) % 513,
-				   child_view(*word)) | CHILD_REPORTED;
+				   child_view(*word)) | CHILD_REPORTED |
+			(*word & CHILD_TURN_MASK);
 	}
 	/* Somebody scribbled on the bits of frames that do not exist. */
 	for (i = inst->llf.base; i < range->first; i++) {

@@ -5,11 +5,29 @@
 #include "upper.h"
 
 /* Give back permits of a child that turned out to have no bits. */
-unsigned int llf_child_give_back(struct llfree *llf,
-				 unsigned long child,
-					     unsigned int frames)
+unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
+				 unsigned int frames)
 {
-	return child_give(llf, child, frames, 0);
+	unsigned int given = child_give(llf, child, frames,
+					READ_ONCE(llf->children[child]));
+
+	WARN_ONCE(given == LLFREE_NR_VIEWS,
+		  "llfree: %u permits of child %lu are lost\n", frames, child);
+	return given;
+}
+
+/* Give back a child that was taken as a whole, and had the word @before then. */
+unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
+				       u16 before)
+{
+	u16 now = READ_ONCE(llf->children[child]);
+	unsigned int given = LLFREE_NR_VIEWS;
+
+	/* The caller began another turn; no other one since. */
+	if (!(((before + CHILD_TURN) ^ now) & CHILD_TURN_MASK))
+		given = child_give_whole(llf, child, now, 0);
+	WARN_ONCE(given == LLFREE_NR_VIEWS, "llfree: child %lu is lost\n", child);
+	return given;
 }
 
 /*
@@ -24,7 +42,7 @@ unsigned int llf_child_give_back(struct llfree *llf,
  */
 unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 			      unsigned int frames, unsigned int view,
-				 unsigned int given, struct llfree_delta *delta)
+			      unsigned int given, struct llfree_delta *delta)
 {
 	unsigned int now = child_given(given, frames, delta);
 
@@ -38,19 +56,22 @@ unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 }
 
 /*
- * Clear all of @nr rows, or none. A bad free is found out before anything is
- * clear, lest permits for other frames of the child are used for these.
+ * Clear all of @nr rows of a child with this word, or none. A bad free is found out
+ * before anything is clear, lest permits for other frames of the child are used for
+ * these.
  */
-bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr)
+bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
+		    u16 child)
 {
+	const u64 free = free_bits(child);
 	unsigned int i;
 	u64 old;
 
-	if (!rows_allocated(llf, row, nr))
+	if (!rows_allocated(llf, row, nr, child))
 		return false;
 	for (i = 0; i < nr; i++) {
-		old = ~0ULL;
-		if (!try_cmpxchg_release(&llf->rows[row + i], &old, 0))
+		old = ~free;
+		if (!try_cmpxchg_release(&llf->rows[row + i], &old, free))
 			goto undo; /* LLF(put_row:A) */
 	}
 	return true;
@@ -60,10 +81,31 @@ undo:
 	 * still clear, unless more than one CPU frees what it does not own.
 	 */
 	while (i--) {
-		old = 0;
-		WARN_ONCE(!try_cmpxchg(&llf->rows[row + i], &old, ~0ULL),
+		old = free;
+		WARN_ONCE(!try_cmpxchg(&llf->rows[row + i], &old, ~free),
 			  "llfree: row %lu changed while it was being freed\n",
 			  row + i);
 	}
 	return false;
+}
+
+/*
+ * llf_bad_free() - undo the row step of a free whose child step is refused
+ * @mask: bits that were cleared in each of @nr rows from @row on
+ *
+ * Another caller freed or allocated the child as a whole between the two steps, so
+ * that the frames were not this caller's to free. The bits are as they would be
+ * without it, in the new turn as well, unless they have changed since.
+ */
+void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr, u64 mask)
+{
+	u64 old;
+
+	WARN_ONCE(1, "llfree: bad free of frames %#llx of row %lu, child word %#x\n",
+		  mask, row, READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
+	for (; nr--; row++) {
+		old = READ_ONCE(llf->rows[row]);
+		while (!try_cmpxchg(&llf->rows[row], &old, old ^ mask))
+			;
+	}
 }

@@ -18,10 +18,15 @@
 
 unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 				 unsigned int frames);
+unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
+				       u16 before);
 unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 			      unsigned int frames, unsigned int view,
 			      unsigned int given, struct llfree_delta *delta);
-bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr);
+bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
+		    u16 child);
+void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr,
+		  u64 mask);
 
 /* Where to count for a caller that does not want to know */
 static inline struct llfree_delta *delta_or(struct llfree_delta *delta,
@@ -48,10 +53,7 @@ static __always_inline void child_taken(u16 before, unsigned int taken,
 enum child_take {
 	/* Read the word, and see the bits that are clear for its permits. */
 	CHILD_TAKE,
-	/*
-	 * The caller has read the word, and then the rows: it needs no order, since
-	 * a compare-and-swap decides about each row.
-	 */
+	/* The caller has read the word, and rows with it: one attempt. */
 	CHILD_TAKE_SEEN,
 	/* As CHILD_TAKE, and bits are not seen to be set before the word changes. */
 	CHILD_TAKE_FULL,
@@ -70,10 +72,11 @@ static __always_inline bool child_visible(u16 word, unsigned int views)
  * @views: bit mask of the views that the child may have
  * @min: least number, and unit
  * @max: most
- * @before: the child word before the step
+ * @before: the child word before the step; with CHILD_TAKE_SEEN what it is now, if
+ *	the step fails
  *
- * Return: number of permits, a multiple of @min; 0 if there are less than that
- *	or the child has another view
+ * Return: number of permits, a multiple of @min; 0 if there are less than that, the
+ *	child has another view, or with CHILD_TAKE_SEEN the word has changed
  */
 static __always_inline unsigned int
 child_take(u16 *child, enum child_take how, unsigned int views,
@@ -88,13 +91,17 @@ child_take(u16 *child, enum child_take how, unsigned int views,
 			return 0;
 		take = permits(child_free(old), min, max);
 		new = (old - take) & ~CHILD_REPORTED;
-		if (how == CHILD_TAKE_SEEN)
-			done = try_cmpxchg_relaxed(child, &old, new);
-		else if (how == CHILD_TAKE_FULL)
+		if (how == CHILD_TAKE_FULL)
 			done = try_cmpxchg(child, &old, new);
 		else
 			done = try_cmpxchg_acquire(child, &old, new);
 		/* LLF(child_take:A,B) */
+		if (how == CHILD_TAKE_SEEN) {
+			if (likely(done))
+				return take;
+			*before = old;
+			return 0;
+		}
 	} while (!done);
 
 	*before = old;
@@ -102,32 +109,90 @@ child_take(u16 *child, enum child_take how, unsigned int views,
 }
 
 /*
- * child_give() - give frames, whose bits are clear, to a child
- * @mark: bits to set in the child word at the same time
+ * child_take_whole() - allocate all of a child that is entirely free
+ * @views: bit mask of the views that the child may have
+ * @before: the child word before the step
  *
- * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if the child counted as many free
- *	frames already that something must be wrong, and the frames are leaked
+ * All bits of its rows change their meaning by the next turn.
+ *
+ * Return: whether it was entirely free, and had one of these views
  */
-static __always_inline unsigned int
-child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 mark)
+static __always_inline bool child_take_whole(u16 *child, unsigned int views,
+					     u16 *before)
 {
-	u16 *word = &llf->children[child];
-	u16 old = READ_ONCE(*word), new;
+	u16 old = READ_ONCE(*child), new;
 
 	do {
-		if (WARN_ONCE(child_free(old) + frames > LLFREE_CHILD_FRAMES,
-			      "llfree: %u frames freed to child %lu, which has %u free\n",
-			      frames, child, child_free(old)))
-			return LLFREE_NR_VIEWS;
-		new = (old + frames) | mark;
-	} while (!try_cmpxchg(word, &old, new)); /* LLF(child_give:A,B) */
+		if (child_free(old) != LLFREE_CHILD_FRAMES ||
+		    !child_visible(old, views))
+			return false;
+		new = (old - LLFREE_CHILD_FRAMES + CHILD_TURN) & ~CHILD_REPORTED;
+	} while (!try_cmpxchg_acquire(child, &old, new)); /* LLF(child_take:A) */
 
+	*before = old;
+	return true;
+}
+
+/* What child_give() and child_give_whole() return for the new child word */
+static __always_inline unsigned int child_put_state(u16 new)
+{
 	return child_view(new) |
 	       (child_free(new) == LLFREE_CHILD_FRAMES ? LLFREE_PUT_WHOLE : 0);
 }
 
 /*
- * Count what child_give() did.
+ * child_give() - give frames, whose bits are clear, to a child
+ * @before: the child word as it was read before the bits were cleared
+ *
+ * Turn cannot have changed since then, unless the frames were not the caller's to
+ * give.
+ *
+ * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if turn has changed, or the child
+ *	counted as many free frames already that something must be wrong. Then the
+ *	frames have not been given.
+ */
+static __always_inline unsigned int
+child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 before)
+{
+	u16 *word = &llf->children[child];
+	u16 old = before, new;
+
+	for (;;) {
+		if (unlikely(child_free(old) + frames > LLFREE_CHILD_FRAMES))
+			return LLFREE_NR_VIEWS;
+		new = old + frames;
+		if (likely(try_cmpxchg(word, &old, new))) /* LLF(child_give:A,B) */
+			return child_put_state(new);
+		if (unlikely((old ^ before) & CHILD_TURN_MASK))
+			return LLFREE_NR_VIEWS;
+	}
+}
+
+/*
+ * child_give_whole() - free all of a child that is entirely allocated
+ * @before: the child word, with which its rows were seen to be allocated
+ * @mark: bits to set in the child word at the same time
+ *
+ * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if a frame of it was freed, or
+ *	turn has changed, and so nothing is done
+ */
+static __always_inline unsigned int
+child_give_whole(struct llfree *llf, unsigned long child, u16 before, u16 mark)
+{
+	u16 *word = &llf->children[child];
+	u16 old = before, new;
+
+	do {
+		if (unlikely((old ^ before) & ~CHILD_VIEW_MASK || child_free(old)))
+			return LLFREE_NR_VIEWS;
+		new = (u16)(old + LLFREE_CHILD_FRAMES + CHILD_TURN) | mark;
+	} while (!try_cmpxchg(word, &old, new)); /* LLF(child_give:A,B) */
+
+	return child_put_state(new);
+}
+
+/*
+ * Count what child_give() or child_give_whole() did.
  *
  * Return: the view in which the frames are free now, or LLFREE_NR_VIEWS
  */
@@ -147,25 +212,63 @@ child_given(unsigned int given, unsigned int frames, struct llfree_delta *delta)
 /* ---- Rows ---- */
 
 /*
- * row_set() - set bits of a row of which the caller has permits
- *
- * Return: false, and *@row the current row, if it is no longer *@row
+ * How the bits of a free row are stored in a child with this word: all as the
+ * lowest bit of its turn. All other functions see rows in which 1 is allocated.
  */
-static inline bool row_set(struct llfree *llf, unsigned long row, u64 *old, u64 mask)
+static __always_inline u64 free_bits(u16 child)
 {
+	return (s64)((u64)child << (63 - LLFREE_CHILD_TURN_SHIFT)) >> 63;
+}
+
+/*
+ * row_read() - a row of a child whose word was read before, 1 = allocated
+ *
+ * Each bit was right at some moment since the child word was read: if turn has
+ * changed meanwhile, all frames of the child were free at that moment before, and
+ * allocated after, or the other way round.
+ */
+static __always_inline u64 row_read(const struct llfree *llf, unsigned long row,
+				    u16 child)
+{
+	return READ_ONCE(llf->rows[row]) ^ free_bits(child);
+}
+
+/* A row, as row_read() */
+static __always_inline u64 row_get(const struct llfree *llf, unsigned long row)
+{
+	return row_read(llf, row, READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
+}
+
+/*
+ * row_set() - set bits of a row of which the caller has permits
+ * @child: the child word; turn does not change while the caller has permits
+ * @row: the row as the caller has seen it
+ *
+ * Return: false, and *@old the current row, if it is no longer *@old
+ */
+static __always_inline bool row_set(struct llfree *llf, unsigned long row,
+				    u16 child, u64 *old, u64 mask)
+{
+	u64 stored = *old ^ free_bits(child);
+
 	/* LLF(get_row:A) */
-	return try_cmpxchg_acquire(&llf->rows[row], old, *old | mask);
+	if (likely(try_cmpxchg_acquire(&llf->rows[row], &stored, stored ^ mask)))
+		return true;
+	*old = stored ^ free_bits(child);
+	return false;
 }
 
 /* Set all bits of @nr rows of which the caller has permits, or none. */
-static inline bool rows_fill(struct llfree *llf, unsigned long row, unsigned int nr)
+static inline bool rows_fill(struct llfree *llf, unsigned long row,
+			     unsigned int nr, u16 child)
 {
+	const u64 free = free_bits(child);
 	unsigned int i;
 	u64 old;
 
 	for (i = 0; i < nr; i++) {
-		old = 0;
-		if (!try_cmpxchg_acquire(&llf->rows[row + i], &old, ~0ULL))
+		old = free;
+		if (!try_cmpxchg_acquire(&llf->rows[row + i], &old, ~free))
 			goto undo; /* LLF(get_row:A) */
 	}
 	return true;
@@ -173,78 +276,57 @@ undo:
 	/* The caller owns the frames, so no other CPU changes these rows. */
 	while (i--)
 		/* LLF(put_row:A) */
-		smp_store_release(&llf->rows[row + i], 0);
+		smp_store_release(&llf->rows[row + i], free);
 	return false;
 }
 
-/* Are these rows free? @nr is a power of 2. */
+/* Are these rows of a child free? @nr is a power of 2. */
 static __always_inline bool rows_free(const struct llfree *llf,
 				      unsigned long row, unsigned int nr)
 {
+	const u64 free = free_bits(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
 	u64 bits = 0;
 
 	while (nr--)
-		bits |= READ_ONCE(llf->rows[row + nr]);
+		bits |= READ_ONCE(llf->rows[row + nr]) ^ free;
 	return !bits;
 }
 
+/* Are these rows of a child allocated, with the turn of @child? */
 static __always_inline bool rows_allocated(const struct llfree *llf,
-					   unsigned long row, unsigned long nr)
+					   unsigned long row, unsigned int nr,
+					   u16 child)
 {
 	u64 bits = ~0ULL;
 
 	while (nr--)
-		bits &= READ_ONCE(llf->rows[row + nr]);
+		bits &= row_read(llf, row + nr, child);
 	return bits == ~0ULL;
 }
 
-/*
- * Set all bits of a child of which the caller has all permits. No other CPU can
- * set one then, so that there is nothing to compare with.
- */
-static __always_inline bool rows_fill_child(struct llfree *llf, unsigned long child)
+/* Free frames by the rows of a child with this word */
+static inline unsigned int rows_count_free(const struct llfree *llf,
+					   unsigned long child, u16 word)
 {
-	u64 *row = &llf->rows[child << CHILD_ROW_SHIFT];
-	u64 bits = 0;
-	unsigned int i;
-
-	BUILD_BUG_ON(LLFREE_CHILD_ROWS % 4);
-
-	for (i = 0; i < LLFREE_CHILD_ROWS; i += 4)
-		bits |= READ_ONCE(row[i]) | READ_ONCE(row[i + 1]) |
-			READ_ONCE(row[i + 2]) | READ_ONCE(row[i + 3]);
-	if (WARN_ONCE(bits, "llfree: free child %lu has allocated frames\n",
-		      child))
-		return false;
-	for (i = 0; i < LLFREE_CHILD_ROWS; i += 4) {
-		WRITE_ONCE(row[i], ~0ULL);
-		WRITE_ONCE(row[i + 1], ~0ULL);
-		WRITE_ONCE(row[i + 2], ~0ULL);
-		WRITE_ONCE(row[i + 3], ~0ULL);
-	}
-	return true;
-}
-
-static inline unsigned int child_clear_bits(const struct llfree *llf,
-					    unsigned long child)
-{
-	const u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
-	unsigned int i, clear = 0;
+	unsigned long row = child << CHILD_ROW_SHIFT;
+	unsigned int i, nr = 0;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
-		clear += hweight64(~READ_ONCE(rows[i]));
-	return clear;
+		nr += hweight64(~row_read(llf, row + i, word));
+	return nr;
 }
 
-/* Clear @mask in a row, if all of it is set. */
-static __always_inline bool row_clear(struct llfree *llf, unsigned long row, u64 mask)
+/* Clear @mask in a row of a child with this word, if all of it is set. */
+static __always_inline bool row_clear(struct llfree *llf, unsigned long row,
+				      u16 child, u64 mask)
 {
+	const u64 free = free_bits(child);
 	u64 old = READ_ONCE(llf->rows[row]);
 
 	do {
-		if ((old & mask) != mask)
+		if (((old ^ free) & mask) != mask)
 			return false;
-	} while (!try_cmpxchg_release(&llf->rows[row], &old, old & ~mask));
+	} while (!try_cmpxchg_release(&llf->rows[row], &old, old ^ mask));
 	/* LLF(put_row:A) */
 	return true;
 }
@@ -288,7 +370,7 @@ static __always_inline unsigned int row_set_first(struct llfree *llf,
 	const u64 mask = run_mask(__ffs64(p->mask), p->order);
 	u64 word = p->word;
 
-	while (!row_set(llf, p->row, &word, mask))
+	while (!row_set(llf, p->row, p->before, &word, mask))
 		if (word & mask)
 			return p->taken;
 	return 0;
@@ -303,7 +385,7 @@ static __always_inline unsigned int row_set_blocks(struct llfree *llf,
 
 	if (p->taken < p->max)
 		p->mask = runs_lowest(row_runs(word, order), order, nr);
-	while (p->mask && !row_set(llf, p->row, &word, p->mask))
+	while (p->mask && !row_set(llf, p->row, p->before, &word, p->mask))
 		p->mask = runs_lowest(row_runs(word, order), order, nr);
 	return p->taken - hweight64(p->mask);
 }
@@ -317,7 +399,7 @@ static __always_inline unsigned int row_set_some(struct llfree *llf,
 
 	do {
 		p->mask = runs_lowest(~word & wanted, 0, p->taken);
-	} while (p->mask && !row_set(llf, p->row, &word, p->mask));
+	} while (p->mask && !row_set(llf, p->row, p->before, &word, p->mask));
 	return p->taken - hweight64(p->mask);
 }
 
@@ -325,7 +407,7 @@ static __always_inline unsigned int row_set_some(struct llfree *llf,
 static __always_inline unsigned int rows_set_all(struct llfree *llf,
 						 struct piece *p)
 {
-	return rows_fill(llf, p->row, p->taken >> LLFREE_ROW_ORDER) ? 0 : p->taken;
+	return rows_fill(llf, p->row, p->taken >> LLFREE_ROW_ORDER, p->before) ? 0 : p->taken;
 }
 
 /* Set the lowest free blocks from @p->row up to the end of the child. */
@@ -338,11 +420,11 @@ static __always_inline unsigned int rows_set_blocks(struct llfree *llf,
 	u64 word, bits;
 
 	do {
-		word = READ_ONCE(llf->rows[row]);
+		word = row_read(llf, row, p->before);
 		do {
 			bits = runs_lowest(row_runs(word, order), order,
 					   left >> order);
-		} while (bits && !row_set(llf, row, &word, bits));
+		} while (bits && !row_set(llf, row, p->before, &word, bits));
 		if (bits) {
 			if (left == p->taken)
 				memset(p->masks, 0, LLFREE_CHILD_ROWS *
@@ -417,33 +499,22 @@ child_get_huge(struct llfree *llf, unsigned long child, unsigned int nr,
 	       struct llfree_delta *delta)
 {
 	unsigned int given, i;
-	u16 before;
+	u16 before[2];
 
 	preempt_disable();
 	for (i = 0; i < nr; i++) {
-		if (!child_take(&llf->children[child + i], CHILD_TAKE, views,
-				LLFREE_CHILD_FRAMES, LLFREE_CHILD_FRAMES,
-				&before))
+		if (!child_take_whole(&llf->children[child + i], views, &before[i]))
 			goto undo;
-		view[i] = child_view(before);
-		child_taken(before, LLFREE_CHILD_FRAMES, delta);
-	}
-	for (i = 0; i < nr; i++) {
-		if (!rows_fill_child(llf, child + i)) {
-			/* Corrupt; leak all of it, it must not be used. */
-			preempt_enable();
-			for (i = 0; i < nr; i++)
-				lost[i] += LLFREE_CHILD_FRAMES;
-			return false;
-		}
+		view[i] = child_view(before[i]);
+		child_taken(before[i], LLFREE_CHILD_FRAMES, delta);
 	}
 	preempt_enable();
 	return true;
 undo:
 	while (i--) {
-		given = llf_child_give_back(llf, child + i, LLFREE_CHILD_FRAMES);
+		given = llf_child_give_back_whole(llf, child + i, before[i]);
 		lost[i] += llf_child_undone(llf, child + i, LLFREE_CHILD_FRAMES,
-					view[i], given, delta);
+					    view[i], given, delta);
 	}
 	preempt_enable();
 	return false;

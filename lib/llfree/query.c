@@ -38,7 +38,7 @@ int llfree_free_order(const struct llfree *llf, unsigned long frame)
 		return -1;
 
 	row = frame_row(llf, frame);
-	word = READ_ONCE(llf->rows[row]);
+	word = row_get(llf, row);
 	bit = 1ULL << (frame & (LLFREE_ROW_FRAMES - 1));
 	if (word & bit)
 		return -1;
@@ -52,7 +52,7 @@ int llfree_free_order(const struct llfree *llf, unsigned long frame)
 
 		buddy = ALIGN_DOWN(row, nr) ^ nr;
 		while (nr--)
-			if (READ_ONCE(llf->rows[buddy + nr]))
+			if (row_get(llf, buddy + nr))
 				return order;
 	}
 
@@ -78,7 +78,7 @@ u64 llfree_free_mask(const struct llfree *llf, unsigned long frame)
 {
 	if (frame < llf->base || frame >= llf->end)
 		return 0;
-	return ~READ_ONCE(llf->rows[frame_row(llf, frame)]);
+	return ~row_get(llf, frame_row(llf, frame));
 }
 EXPORT_SYMBOL_GPL(llfree_free_mask);
 
@@ -134,20 +134,23 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 {
 	unsigned int free, clear;
 	unsigned long child;
+	u16 word;
 
 	if (!block_in_range(llf, frame, 1))
 		return -EINVAL;
 
 	child = frame_child(llf, frame);
 	/* Rows must not be older than what was freed and counted: LLF(child_stable:A) */
-	free = child_free(smp_load_acquire(&llf->children[child]));
-	clear = child_clear_bits(llf, child);
+	word = smp_load_acquire(&llf->children[child]);
+	free = child_free(word);
+	clear = rows_count_free(llf, child, word);
 	/*
 	 * A claim that took a permit and set its bit meanwhile could make up for an
 	 * operation under way. Its bit is not seen without its child step.
 	 */
 	smp_mb(); /* LLF(child_stable:B) */
-	if (free != clear || free != child_free(READ_ONCE(llf->children[child])))
+	word ^= READ_ONCE(llf->children[child]);
+	if (free != clear || word & (CHILD_FREE_MASK | CHILD_TURN_MASK))
 		return -EAGAIN;
 	return free;
 }
@@ -225,12 +228,12 @@ EXPORT_SYMBOL_GPL(llfree_stats_fast);
 static void count_child(const struct llfree *llf, unsigned long child,
 			unsigned long nr[LLFREE_NR_ORDERS])
 {
-	const u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	const unsigned long first = child << CHILD_ROW_SHIFT;
 	unsigned int i, order, empty = 0;
 	u64 word, starts;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
-		word = READ_ONCE(rows[i]);
+		word = row_get(llf, first + i);
 		if (!word) {
 			empty |= 1U << i;
 			continue;

@@ -84,7 +84,7 @@ long llf_child_peek(const struct llfree *llf, const struct get *g,
 	nr = g->order <= LLFREE_ROW_ORDER ? 1 :
 		1U << (g->order - LLFREE_ROW_ORDER);
 	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
-		if (nr == 1 ? !row_runs(READ_ONCE(llf->rows[row]), g->order) :
+		if (nr == 1 ? !row_runs(row_get(llf, row), g->order) :
 			      !rows_free(llf, row, nr))
 			continue;
 		if (child_free(word) < frames)
@@ -100,12 +100,13 @@ static long tree_peek_huge(const struct llfree *llf, const struct get *g,
 {
 	const u16 *child = &llf->children[tree << TREE_CHILD_SHIFT];
 	const u16 whole = child_make(LLFREE_CHILD_FRAMES, g->view);
+	const u16 mask = CHILD_FREE_MASK | CHILD_VIEW_MASK;
 	const unsigned int nr = get_frames(g) >> LLFREE_CHILD_ORDER;
 	unsigned int i;
 
 	for (i = 0; i < LLFREE_TREE_CHILDREN; i += nr) {
-		if ((READ_ONCE(child[i]) & ~CHILD_REPORTED) == whole &&
-		    (READ_ONCE(child[i + nr - 1]) & ~CHILD_REPORTED) == whole)
+		if ((READ_ONCE(child[i]) & mask) == whole &&
+		    (READ_ONCE(child[i + nr - 1]) & mask) == whole)
 			return ((tree << TREE_CHILD_SHIFT) + i) <<
 			       CHILD_ROW_SHIFT;
 	}

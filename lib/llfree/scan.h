@@ -93,7 +93,7 @@ static __always_inline long child_get_row(struct llfree *llf, struct get *g,
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
 		p.row = row;
-		p.word = READ_ONCE(llf->rows[row]);
+		p.word = row_get(llf, row);
 		runs = row_runs(p.word, order);
 		if (!runs)
 			goto next;

@@ -20,7 +20,7 @@ static int validate_child(const struct llfree *llf, unsigned long child,
 			  struct llfree_fault *fault)
 {
 	unsigned int free = child_free(llf->children[child]);
-	unsigned int clear = child_clear_bits(llf, child), i;
+	unsigned int clear = rows_count_free(llf, child, llf->children[child]), i;
 	unsigned long start = child_frame(llf, child), frame;
 
 	if (free != clear)
@@ -35,7 +35,7 @@ static int validate_child(const struct llfree *llf, unsigned long child,
 	for (i = 0; i < LLFREE_CHILD_FRAMES; i++) {
 		frame = start + i;
 		if (!block_in_range(llf, frame, 1) &&
-		    !(llf->rows[frame_row(llf, frame)] &
+		    !(row_get(llf, frame_row(llf, frame)) &
 		      (1ULL << (frame & (LLFREE_ROW_FRAMES - 1)))))
 			return fault_set(fault, "frame outside the range is free",
 					 frame, 1, 0);

@@ -7,14 +7,23 @@
  *
  * Lower level (lower.h): which frames are owned.
  *
- *   row    64 bits, one per frame, 1 = allocated. Decides for every order: the
- *          bits of a huge block are set as well. So a piece of a huge block can be
+ *   row    64 bits, one per frame. Decides for every order: all frames of a huge
+ *          block are allocated in their rows. So a piece of a huge block can be
  *          freed at any time, and singles can be freed as one huge block.
- *   child  512 frames: {free, view, reported}. An allocation takes from free, then
- *          sets bits. A free clears bits, then adds to free. So free never exceeds
- *          the number of clear bits: free counts permits to set a bit, and a
- *          permit is always good for a frame of order 0. The view says which
+ *   child  512 frames: {free, view, reported, turn}. An allocation takes from free,
+ *          then sets bits. A free clears bits, then adds to free. So free never
+ *          exceeds the number of clear bits: free counts permits to set a bit, and
+ *          a permit is always good for a frame of order 0. The view says which
  *          callers may take permits; see enum llfree_view.
+ *
+ * A bit is clear, and its frame free, if it equals the lowest bit of turn; else it is
+ * set. The step that takes all of a child that is entirely free adds one to turn, and
+ * so does the step that gives a whole child back. So all bits change their meaning,
+ * and no row is written. The turn of a child does not change while a CPU owns a
+ * permit or a frame of it, unless the owner of all frames does that. A free of a piece
+ * compares turn in its child step: if it has changed since the row step, the frames
+ * were not the caller's to free. Three bits, so that a change there and back does not
+ * look the same.
  *
  * Upper level (upper.h): where to look. Counting the lower level restores it.
  *
@@ -57,9 +66,9 @@
  *                 owner.
  *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits are
  *                 visible to the CPU that takes the permits, so a permit finds its
- *                 bit, and to the CPU that compares their numbers. For blocks of
- *                 whole children, whose bits are set by plain stores, this is
- *                 also what put_row:A and get_row:A are for others.
+ *                 bit, and to the CPU that compares their numbers. For whole
+ *                 children, of which no row is written, this is also what
+ *                 put_row:A and get_row:A are for others.
  *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
  *                 sees the bit of a hidden claim sees that its permit is gone.
  *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
@@ -103,18 +112,20 @@
  * words, and the members of struct llfree that vmcoreinfo.c exports. A change that
  * makes such a reader wrong raises it. tools/mm/llfree-dump.c knows one version.
  */
-#define LLFREE_LAYOUT		1
+#define LLFREE_LAYOUT		2
 
 #define TREE_ROWS		(LLFREE_TREE_FRAMES / LLFREE_ROW_FRAMES)
 #define CHILD_ROW_SHIFT		(LLFREE_CHILD_ORDER - LLFREE_ROW_ORDER)
 #define TREE_ROW_SHIFT		(LLFREE_TREE_ORDER - LLFREE_ROW_ORDER)
 #define TREE_CHILD_SHIFT	(LLFREE_TREE_ORDER - LLFREE_CHILD_ORDER)
 
-/* Child word: {free:10, view:2, reported:1} */
+/* Child word: {free:10, view:2, reported:1, turn:3} */
 #define CHILD_FREE_MASK		0x03ffU
 #define CHILD_VIEW_SHIFT	10
 #define CHILD_VIEW_MASK		(3U << CHILD_VIEW_SHIFT)
 #define CHILD_REPORTED		BIT(12)
+#define CHILD_TURN		BIT(LLFREE_CHILD_TURN_SHIFT)
+#define CHILD_TURN_MASK		(7U << LLFREE_CHILD_TURN_SHIFT)
 
 static inline unsigned int child_free(u16 word)
 {

@@ -29,7 +29,7 @@
 #include <linux/types.h>
 
 /* LLFREE_LAYOUT in lib/llfree/words.h of the kernels that can be read */
-#define KNOWN_LAYOUT	1
+#define KNOWN_LAYOUT	2
 
 /* Exit status */
 #define EXIT_DAMAGED	1
@@ -81,8 +81,7 @@ struct layout {
 	__u64 node_zones, nr_zones, node_id;
 	__u64 first, end, base, rows, children;
 	__u64 row_frames, child_frames, child_rows;
-	__u64 free_mask, view_shift, view_mask, isolated;
-	bool allocated;
+	__u64 free_mask, view_shift, view_mask, isolated, turn_shift;
 };
 
 struct zone {
@@ -625,7 +624,7 @@ static void read_layout(const struct dump *dump, struct layout *l)
 	l->children = core + offset(dump, "OFFSET(llfree.children)");
 	l->row_frames = number(dump, 10, "NUMBER(LLFREE_ROW_FRAMES)");
 	l->child_frames = small(dump, "NUMBER(LLFREE_CHILD_FRAMES)", 1U << 15);
-	l->allocated = small(dump, "NUMBER(LLFREE_BIT_ALLOCATED)", 1);
+	l->turn_shift = small(dump, "NUMBER(LLFREE_CHILD_TURN_SHIFT)", 15);
 	l->free_mask = small(dump, "NUMBER(LLFREE_CHILD_FREE_MASK)", UINT16_MAX);
 	l->view_mask = small(dump, "NUMBER(LLFREE_CHILD_VIEW_MASK)", UINT16_MAX);
 	l->view_shift = small(dump, "NUMBER(LLFREE_CHILD_VIEW_SHIFT)", 15);
@@ -731,7 +730,8 @@ static void count_child(const struct layout *l, struct zone *zone,
 	for (row = 0; row < l->child_rows; row++, frame += 64) {
 		__u64 bits = get64(rows + row * 8);
 
-		if (l->allocated)
+		/* A frame is free if its bit is as the lowest one of the turn. */
+		if (!(word >> l->turn_shift & 1))
 			bits = ~bits;
 		bits &= row_in_zone(zone, frame);
 		free += __builtin_popcountll(bits);

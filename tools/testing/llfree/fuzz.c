@@ -24,6 +24,7 @@
 #include <shim/shim.h>
 
 #include "diff.h"
+#include "lower.h"
 #include "libfuzzer.h"
 
 /* Short inputs are fast, and can be read. */
@@ -499,10 +500,13 @@ void shim_step(const void *word)
 				 1UL << 2 * ((next_op->step >> 6) - 1) : 0;
 }
 
-/* What inst_init() fills memory with is what rows say if they are kept. */
+/*
+ * What inst_init() fills memory with is what rows say if they are kept, in the turn
+ * that child words say.
+ */
 static void adopt_fragments(void)
 {
-	u64 used = 0xa5a5a5a5a5a5a5a5ULL;
+	u64 used = 0xa5a5a5a5a5a5a5a5ULL ^ free_bits(0xa5a5);
 	unsigned long f;
 
 	for (f = d.m.first; f < d.m.end; f++)

@@ -18,6 +18,7 @@
 #include <shim/shim.h>
 
 #include "inst.h"
+#include "lower.h"
 #include "kselftest_harness.h"
 
 #define CHILD	LLFREE_CHILD_FRAMES
@@ -320,7 +321,8 @@ static void check_preemptible(const void *word)
 	if (last_child >= 0 && !shim_preempt_count) {
 		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
 			clear += hweight64(~in.llf.rows[last_child *
-							LLFREE_CHILD_ROWS + i]);
+							LLFREE_CHILD_ROWS + i] ^
+					   free_bits(in.llf.children[last_child]));
 		if (clear != (in.llf.children[last_child] & (2 * CHILD - 1)))
 			fail("child withholds frames, preemption is on",
 			     BASE + last_child * CHILD);
