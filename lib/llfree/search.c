@@ -496,11 +496,11 @@ static long get_spare(struct llfree *llf, struct get *g, const u64 *local,
 	long ret = -1;
 
 	/* Only the own tree has changed since the others were looked at. */
-	if (vain && vain_same_turn(READ_ONCE(*vain), freed) &&
+	if (vain && vain_same_round(READ_ONCE(*vain), freed) &&
 	    g->order >= vain_order(READ_ONCE(*vain)))
 		goto out;
 
-	/* What is put from here on begins another turn. */
+	/* What is put from here on begins another round. */
 	if (!(freed & FREED_SEEN))
 		WRITE_ONCE(llf->freed[g->class], freed | FREED_SEEN);
 

@@ -252,29 +252,29 @@ static inline bool hint_idle(u32 hint)
 }
 
 /*
- * Byte in llfree.freed: {turn:4, seen:1}. Bit seen: a slot has searched in this turn,
+ * Byte in llfree.freed: {round:4, seen:1}. Bit seen: a slot has searched in this round,
  * so the next free begins another one.
- * Word in llfree_local.spare: {rest:9, turn:3, order:4}. The order that was looked
- * for in vain outside of entirely free children, in which turn that was, of which
+ * Word in llfree_local.spare: {rest:9, round:3, order:4}. The order that was looked
+ * for in vain outside of entirely free children, in which round that was, of which
  * the lowest bits do, and how many permits the reservation had, modulo the frames
  * of a child. Allocating all of a child does not change the latter; frames that are
  * put into other children of the tree do. What is not the order is the key.
  */
 #define FREED_SEEN		0x1U
-#define FREED_TURN		0x10U
+#define FREED_ROUND		0x10U
 #define VAIN_ORDER_MASK		0x000fU
-#define VAIN_TURN_MASK		0x0070U
+#define VAIN_ROUND_MASK		0x0070U
 #define VAIN_REST_MASK		0xff80U
 #define VAIN_REST_SHIFT		7
 
 static inline u8 freed_next(u8 freed)
 {
-	return (freed & ~FREED_SEEN) + FREED_TURN;
+	return (freed & ~FREED_SEEN) + FREED_ROUND;
 }
 
-static inline bool vain_same_turn(u16 vain, u8 freed)
+static inline bool vain_same_round(u16 vain, u8 freed)
 {
-	return !((vain ^ freed) & VAIN_TURN_MASK);
+	return !((vain ^ freed) & VAIN_ROUND_MASK);
 }
 
 static inline unsigned int vain_order(u16 vain)
@@ -285,7 +285,7 @@ static inline unsigned int vain_order(u16 vain)
 /* @local is the reservation */
 static inline u32 vain_key(u8 freed, u64 local)
 {
-	return (freed & VAIN_TURN_MASK) |
+	return (freed & VAIN_ROUND_MASK) |
 	       (local >> (LOCAL_FREE_SHIFT - VAIN_REST_SHIFT) & VAIN_REST_MASK);
 }
 
