@@ -360,7 +360,7 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 	req->order = order;
 	req->class = zf_class(llf, order, migratetype);
 	req->view = view;
-	/* A whole pageblock is nobody else's, so there is nothing to mix. */
+	/* A whole pageblock does not mix with pages of another type. */
 	req->flags = (alloc_flags & ALLOC_NOFRAGMENT) &&
 		     order < pageblock_order ? LLFREE_GET_NOFRAGMENT : 0;
 }
@@ -374,11 +374,12 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 #define ZF_PREFETCH_ORDER	4
 
 /*
- * From where the CPU found the last one. The tree is the CPU's, and so of the class,
- * and its pageblocks mostly have the migratetype: that is looked at when one is begun,
- * and once for each word that is, in case somebody else had zone->lock before.
+ * The fast path: a block from where the CPU found the last one. The CPU has reserved
+ * the tree for the class, and most of its pageblocks have the migratetype. The
+ * migratetype is checked when a pageblock is begun, and once for each further word,
+ * in case another CPU held zone->lock before.
  *
- * Return: NULL, and in @delta what changed, if it does not go straight
+ * Return: NULL, and in @delta what changed, if the slow path has to run
  */
 static __always_inline struct page *
 zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
@@ -704,7 +705,7 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 
 /* ---- Free ---- */
 
-/* The pages stay allocated for good; nobody knows whose they are. */
+/* The pages stay allocated for good, since their owner is not known. */
 static void zf_bad_free(struct zone *zone, unsigned long pfn,
 			unsigned int order)
 {

@@ -277,7 +277,7 @@ static void zone_bulk(struct kunit *test)
 	fake_check(test, 0);
 }
 
-/* Large kernel blocks have trees of their own, but that is nobody's business. */
+/* Large kernel blocks have trees of their own, which no caller notices. */
 static void zone_large_apart(struct kunit *test)
 {
 	struct llfree *llf = &fake->zone.llfree->core;
@@ -619,7 +619,7 @@ static void zone_nofragment(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, page);
 	fake_check(test, FAKE_PAGES - FAKE_PAGES / LLFREE_CHILD_FRAMES - 2);
 
-	/* An entirely free child is nobody's, so there is nothing to mix with. */
+	/* An entirely free child has no class to mix with. */
 	zf_free(&fake->zone, pfn, 0);
 	page = zf_alloc(&fake->zone, 0, MIGRATE_RECLAIMABLE, ALLOC_NOFRAGMENT);
 	KUNIT_ASSERT_NOT_NULL(test, page);
@@ -645,7 +645,7 @@ static void zone_small(struct kunit *test)
 	unsigned int i;
 
 	zf_free(zone, pfn, MAX_PAGE_ORDER);
-	/* Who begins a pageblock says what it is. */
+	/* The allocation that begins a pageblock decides its type. */
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		page = zf_alloc(zone, 0, types[i], 0);
 		KUNIT_ASSERT_NOT_NULL(test, page);

@@ -144,8 +144,8 @@ unsigned int zf_extfrag_huge(struct zone *zone);
 unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn);
 
 /*
- * Free pages in MIGRATE_HIGHATOMIC pageblocks. Who allocates may be faster to
- * count than who freed.
+ * Free pages in MIGRATE_HIGHATOMIC pageblocks. The count may be negative or stale for
+ * a moment: an allocation may be counted before the free that made it possible.
  */
 static inline unsigned long zf_nr_free_highatomic(const struct zone *zone)
 {

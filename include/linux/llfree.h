@@ -47,7 +47,7 @@
  * @LLFREE_VIEW_NORMAL: any get; the only view with per-slot reservations
  * @LLFREE_VIEW_CMA: gets that ask for it
  * @LLFREE_VIEW_HIGHATOMIC: gets that ask for it
- * @LLFREE_VIEW_ISOLATED: nobody but claims with LLFREE_CLAIM_HIDDEN
+ * @LLFREE_VIEW_ISOLATED: only claims with LLFREE_CLAIM_HIDDEN
  * @LLFREE_NR_VIEWS: number of views
  */
 enum llfree_view {
