@@ -165,6 +165,8 @@ static struct stable_watch {
 static unsigned int slot_of[NR_ACTORS];
 /* Is a thread interrupted? */
 static bool in_irq[EXPLORE_THREADS];
+/* Does an actor change the view of a child? */
+static bool viewing[NR_ACTORS];
 static bool weak;
 /* Do threads note when they begin and return? */
 static bool events;
@@ -397,6 +399,14 @@ static void world_wrote(const void *p)
 		return;
 	if (at >= offsetof(struct world, children)) {
 		child = (at - offsetof(struct world, children)) / 2;
+		if (!viewing[actor] && child_view(world.children[child]) !=
+		    child_view(last_children[child]))
+			fail("another operation changed the view", child);
+		/* What is given back and was not owned was withheld for a moment. */
+		if (child_free(world.children[child]) >
+		    child_free(last_children[child]) &&
+		    !putting[actor] && !shim_preempt_count)
+			fail("undo of a child step, preemption is on", child);
 		if (child_view(world.children[child]) != LLFREE_VIEW_ISOLATED)
 			closed[child] = false;
 	} else {
@@ -699,6 +709,18 @@ static void op_bad_put_free(int actor, int order)
 		fail("put a block that is partly free", FREE_PAIR);
 }
 
+/* The second half of the first child, whose last row is free; its others may not be */
+static void op_bad_put_half(int actor, int order)
+{
+	unsigned long frame = FREE_PAIR + CHILD / 2;
+
+	if (saved_world.rows[LLFREE_CHILD_ROWS - 1] !=
+	    free_bits(saved_world.children[0]))
+		return;
+	if (!llfree_put(llf, slot_of[actor], frame, order, &books.sum))
+		fail("put a block that is partly free", frame);
+}
+
 static void op_claim(int actor, int order)
 {
 	if (!llfree_claim(llf, FREE_PAIR, order, 0, &books.sum))
@@ -731,10 +753,13 @@ static void op_claim_row(int actor, int flags)
 			own(actor, FREE_PAIR + i, 1);
 }
 
-static void set_view(unsigned long frame, int view)
+static void set_view(int actor, unsigned long frame, int view)
 {
-	int ret = llfree_set_view(llf, frame, view, &books.sum);
+	int ret;
 
+	viewing[actor] = true;
+	ret = llfree_set_view(llf, frame, view, &books.sum);
+	viewing[actor] = false;
 	if (ret < 0 && ret != -EALREADY)
 		fail("set_view", frame);
 }
@@ -742,7 +767,7 @@ static void set_view(unsigned long frame, int view)
 /* Of where gets go */
 static void op_view(int actor, int view)
 {
-	set_view(FREE_PAIR, view);
+	set_view(actor, FREE_PAIR, view);
 	if (events)
 		explore_event(true);
 }
@@ -756,7 +781,7 @@ static void op_isolate_wait(int actor, int unused)
 	struct stable_watch *w = &stables[actor];
 	int free;
 
-	set_view(frame, LLFREE_VIEW_ISOLATED);
+	set_view(actor, frame, LLFREE_VIEW_ISOLATED);
 	*w = (struct stable_watch){
 		.active = true, .child = row / LLFREE_CHILD_ROWS,
 	};
@@ -776,14 +801,14 @@ static void op_isolate_wait(int actor, int unused)
 /* Of where puts go */
 static void op_view_put(int actor, int view)
 {
-	set_view(SHARED_FRAMES, view);
-	set_view(SHARED_HALVES, view);
+	set_view(actor, SHARED_FRAMES, view);
+	set_view(actor, SHARED_HALVES, view);
 }
 
 /* Of a child of the second tree, in which no thread owns anything */
 static void op_view_second(int actor, int view)
 {
-	set_view(SECOND_TREE, view);
+	set_view(actor, SECOND_TREE, view);
 }
 
 static void op_drain(int actor, int slot)
@@ -882,6 +907,7 @@ static const struct op {
 	{ "claim0row1", op_claim_second_row, 0 },
 	{ "put9got", op_put_got, 9 },
 	{ "badputfree9", op_bad_put_free, 9 },
+	{ "badputhalf8", op_bad_put_half, 8 },
 	{ "claimhidden", op_claim_hidden },
 	{ "setslots", op_set_slots },
 	{ "stray", op_stray },
@@ -890,7 +916,7 @@ static const struct op {
 	{ "tonormalsecond", op_view_second, LLFREE_VIEW_NORMAL },
 };
 
-#define NR_PAIRED	(ARRAY_SIZE(ops) - 10)
+#define NR_PAIRED	(ARRAY_SIZE(ops) - 11)
 
 /* ---- States to start from ---- */
 
@@ -998,9 +1024,9 @@ static void state_holes(void)
 static void state_views(void)
 {
 	leave_only(2 * CHILD);
-	set_view(FREE_PAIR, LLFREE_VIEW_ISOLATED);
-	set_view(FREE_PAIR + CHILD, LLFREE_VIEW_CMA);
-	set_view(SHARED_FRAMES, LLFREE_VIEW_HIGHATOMIC);
+	set_view(ACTOR_OTHER, FREE_PAIR, LLFREE_VIEW_ISOLATED);
+	set_view(ACTOR_OTHER, FREE_PAIR + CHILD, LLFREE_VIEW_CMA);
+	set_view(ACTOR_OTHER, SHARED_FRAMES, LLFREE_VIEW_HIGHATOMIC);
 }
 
 static void get_put_once(int slot, unsigned int order)
@@ -1125,7 +1151,7 @@ static void world_init(void (*set_up)(void))
 	for (i = 0; i < NR_OWNERS; i++)
 		claim_for(i, OWN_CHILD(i), LLFREE_CHILD_ORDER);
 	claim_frames(ACTOR_OTHER, HIDDEN_CHILD, CHILD - 1);
-	set_view(HIDDEN_CHILD, LLFREE_VIEW_ISOLATED);
+	set_view(ACTOR_OTHER, HIDDEN_CHILD, LLFREE_VIEW_ISOLATED);
 	set_up();
 
 	saved_world = world;
@@ -1148,6 +1174,7 @@ static void world_reset(void)
 	changed_children = 0;
 	memset(being_put, 0, sizeof(being_put));
 	memset(putting, 0, sizeof(putting));
+	memset(viewing, 0, sizeof(viewing));
 	memset(strays, 0, sizeof(strays));
 	strayed = false;
 	excused = false;
@@ -1568,6 +1595,8 @@ static const char * const chosen[] = {
 	"put9 | put9 | get0 | get10",
 	/* Pieces of a block that was allocated as a whole, and the other way */
 	"get9 put0got | put0 | get0",
+	"get9 put0got | get0noslot | get0noslot",
+	"get9 put0got | bulk0 | claim0row1",
 	"get0 put0got | get9 | get9",
 	"get0 put0got | get10 | get9",
 	"get6 put6got | get8 | get7",
@@ -1576,6 +1605,8 @@ static const char * const chosen[] = {
 	/* Puts of what is not there */
 	"badputfree9 | get0 | get0",
 	"badputfree9 | badputfree9 | get0",
+	"badputhalf8 | get0 | get0",
+	"badputhalf8 | badputhalf8 | get0",
 	/* Undo: what others did to the block in between */
 	"get10 | get9 | isolate",
 	"get10 | get9 | tocma",
