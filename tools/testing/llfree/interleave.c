@@ -234,7 +234,7 @@ static void own_visible(int actor, unsigned long frame, unsigned long nr)
 		if (closed[row / LLFREE_CHILD_ROWS] &&
 		    ~closed_rows[row] & row_bits(frame, nr))
 			fail("got a frame of a stable isolated child",
-				     frame);
+			     frame);
 	own(actor, frame, nr);
 }
 
@@ -501,10 +501,10 @@ static void end_get(int actor, const struct llfree_request *req, long frame)
 	if (frame == -ENOMEM) {
 		if (!req->flags && watch_found(w, req->order, req->view))
 			fail("no memory, though a block was free",
-				     req->order);
+			     req->order);
 		else if (!req->flags && !weak && !w->none)
 			fail("no memory, though there was always a block",
-				     req->order);
+			     req->order);
 	} else if (frame < 0) {
 		fail("get failed in an odd way", -frame);
 	} else if (!(w->views[(frame - BASE) / CHILD] & (1U << req->view))) {
