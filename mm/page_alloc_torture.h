@@ -33,7 +33,7 @@ enum context {
  * enum kind - how a block is freed
  * @KIND_WHOLE: as it was allocated
  * @KIND_PIECES: page by page, after split_page()
- * @KIND_TAIL_FIRST: while somebody else has a reference, who frees the first page
+ * @KIND_TAIL_FIRST: with another reference, whose end frees the first page
  * @KIND_EXACT: by free_pages_exact()
  * @NR_KINDS: number of kinds
  */

@@ -125,8 +125,8 @@ static void steps(struct actor *a, unsigned int nr)
 #ifdef HAVE_NMI_IPI
 
 /*
- * What cannot be seen from here: fail_page_alloc has to filter by task, lest it
- * asks for random numbers in NMIs, and there must be no cpuset, which
+ * Two conditions cannot be checked here: fail_page_alloc has to filter by task, so
+ * that it asks for no random numbers in NMIs, and there must be no cpuset, which
  * __alloc_pages() may have to wait for.
  */
 static const char *nmi_pages_refused(void)
@@ -233,7 +233,7 @@ static int torture_task(void *data)
 	unsigned int i, us;
 
 #ifdef CONFIG_FAULT_INJECTION
-	/* For those who filter faults by task */
+	/* For fault injection that filters by task */
 	current->make_it_fail = 1;
 #endif
 	while (!kthread_should_stop()) {

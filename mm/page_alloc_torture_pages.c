@@ -113,7 +113,7 @@ static gfp_t pick_gfp(struct actor *a)
 		GFP_KERNEL, GFP_KERNEL, GFP_KERNEL, GFP_NOFS, GFP_NOWAIT,
 		GFP_ATOMIC, GFP_KERNEL | __GFP_ZERO, GFP_KERNEL | __GFP_DMA32,
 	};
-	/* Neither may an NMI wake anybody, nor touch the reserves. */
+	/* An NMI must not wake a task, nor touch the reserves. */
 	gfp_t gfp = 0;
 
 	if (a->ctx == CTX_TASK)

@@ -7,6 +7,29 @@
 #include "upper.h"
 
 /*
+ * Give the permits of frames that a child step has freed to a slot or a tree, and
+ * report the block.
+ * @mask: the frames in each of the rows from @row on
+ * @given: what the child step returned
+ *
+ * Return: @given
+ */
+static __always_inline int put_permits(struct llfree *llf, int slot,
+				       unsigned long row, u64 mask,
+				       unsigned int frames, unsigned int given)
+{
+	unsigned int view = given & LLFREE_PUT_VIEW;
+
+	if (likely(view == LLFREE_VIEW_NORMAL))
+		permits_put(llf, slot, row, frames);
+	else if (view < LLFREE_ALLOC_VIEWS)
+		llf_tree_put(llf, view, row >> TREE_ROW_SHIFT, frames);
+	hint_freed(llf, row, mask,
+		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
+	return given;
+}
+
+/*
  * Give frames, whose bits are clear, back to child and tree. The caller turned
  * preemption off before it cleared the bits; here it is turned on again.
  * @mask: bits that were cleared in each of the rows from @row on
@@ -20,18 +43,11 @@ static __always_inline int put_frames(struct llfree *llf, int slot,
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
 	unsigned int given = child_give(llf, child, frames, before);
-	unsigned int view = given & LLFREE_PUT_VIEW;
 
-	if (unlikely(view == LLFREE_NR_VIEWS))
+	if (unlikely((given & LLFREE_PUT_VIEW) == LLFREE_NR_VIEWS))
 		llf_bad_free(llf, row, max(frames >> LLFREE_ROW_ORDER, 1U), mask);
 	preempt_enable();
-	if (likely(view == LLFREE_VIEW_NORMAL))
-		permits_put(llf, slot, row, frames);
-	else if (view < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, frames);
-	hint_freed(llf, row, mask,
-		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
-	return given;
+	return put_permits(llf, slot, row, mask, frames, given);
 }
 
 /*
@@ -45,9 +61,7 @@ static __always_inline int put_child(struct llfree *llf, unsigned long child, u1
 	u16 word = READ_ONCE(llf->children[child]);
 	unsigned int given;
 
-	if (unlikely(child_free(word) ||
-		     !rows_allocated(llf, child << CHILD_ROW_SHIFT,
-				     LLFREE_CHILD_ROWS, word)))
+	if (unlikely(!child_allocated(llf, child, word)))
 		return -EINVAL;
 	given = child_give_whole(llf, child, word, mark);
 	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
@@ -129,19 +143,11 @@ static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
 /* A whole child */
 static noinline int put_whole(struct llfree *llf, int slot, unsigned long row)
 {
-	unsigned long child = row >> CHILD_ROW_SHIFT;
-	int ret = put_child(llf, child, 0);
-	unsigned int view = ret & LLFREE_PUT_VIEW;
+	int ret = put_child(llf, row >> CHILD_ROW_SHIFT, 0);
 
 	if (unlikely(ret < 0))
 		return ret;
-	if (likely(view == LLFREE_VIEW_NORMAL))
-		permits_put(llf, slot, row, LLFREE_CHILD_FRAMES);
-	else if (view < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT,
-			     LLFREE_CHILD_FRAMES);
-	hint_freed(llf, row, ~0ULL, LLFREE_CHILD_ORDER, view);
-	return ret;
+	return put_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES, ret);
 }
 
 /* A block of up to a child */
@@ -166,7 +172,7 @@ static __always_inline int put_block(struct llfree *llf, int slot,
  * @frame: first frame, aligned to the size of the block
  * @order: 0..LLFREE_CHILD_ORDER; the block need not have been allocated in one piece
  *
- * What llfree_put() does, for callers who can count one block without a struct.
+ * llfree_put() for callers that count one block without a struct.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -192,15 +198,10 @@ static int put_large(struct llfree *llf, int slot, unsigned long frame,
 {
 	unsigned long nr = 1UL << (order - LLFREE_CHILD_ORDER), i;
 	unsigned long child = frame_child(llf, frame);
-	u16 word;
 
-	for (i = child; i < child + nr; i++) {
-		word = READ_ONCE(llf->children[i]);
-		if (child_free(word) ||
-		    !rows_allocated(llf, i << CHILD_ROW_SHIFT,
-				    LLFREE_CHILD_ROWS, word))
+	for (i = child; i < child + nr; i++)
+		if (!child_allocated(llf, i, READ_ONCE(llf->children[i])))
 			return -EINVAL;
-	}
 	return put_children(llf, slot, child, nr, mark, delta);
 }
 

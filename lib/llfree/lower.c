@@ -57,8 +57,8 @@ unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 
 /*
  * Clear all of @nr rows of a child with this word, or none. A bad free is found out
- * before anything is clear, lest permits for other frames of the child are used for
- * these.
+ * before anything is clear, so that permits for other frames of the child are not used
+ * for these.
  */
 bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 		    u16 child)

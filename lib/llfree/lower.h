@@ -242,7 +242,7 @@ static __always_inline u64 row_get(const struct llfree *llf, unsigned long row)
 /*
  * row_set() - set bits of a row of which the caller has permits
  * @child: the child word; turn does not change while the caller has permits
- * @row: the row as the caller has seen it
+ * @old: the row as the caller has seen it
  *
  * Return: false, and *@old the current row, if it is no longer *@old
  */
@@ -302,6 +302,14 @@ static __always_inline bool rows_allocated(const struct llfree *llf,
 	while (nr--)
 		bits &= row_read(llf, row + nr, child);
 	return bits == ~0ULL;
+}
+
+/* Is all of a child with this word allocated? */
+static __always_inline bool child_allocated(const struct llfree *llf,
+					    unsigned long child, u16 word)
+{
+	return !child_free(word) &&
+	       rows_allocated(llf, child << CHILD_ROW_SHIFT, LLFREE_CHILD_ROWS, word);
 }
 
 /* Free frames by the rows of a child with this word */

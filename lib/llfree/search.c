@@ -73,7 +73,7 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 			local_set_row(local, row_next(llf, g, ret));
 		return ret;
 	}
-	/* To the tree, lest we take the same ones again. */
+	/* To the tree, so that the next attempt does not take the same ones. */
 	if (left)
 		llf_tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, left);
 	return -1;
