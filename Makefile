@@ -61,7 +61,7 @@ check-fuzz: prepare ## Fuzz the core with clang's libFuzzer (FUZZ_SECONDS=1800)
 	@$(MAKE) -C tools/testing/llfree check-fuzz
 
 check-san: deps ## KUnit and work on kernels with KASAN and UBSAN, and with KCSAN
-	@scripts/test kasan kcsan
+	@scripts/test kasan kcsan kmsan
 
 check-arm64: deps ## KUnit and work on arm64, emulated
 	@scripts/test arm64

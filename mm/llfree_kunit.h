@@ -288,6 +288,8 @@ static void zone_large_apart(struct kunit *test)
 
 	if (page_group_by_mobility_disabled)
 		kunit_skip(test, "pages are not grouped by mobility");
+	/* On another CPU, which has no tree, a small block may come from any. */
+	set_cpus_allowed_ptr(current, cpumask_of(raw_smp_processor_id()));
 	fake_hand_over(test);
 	page = zf_alloc(&fake->zone, PAGE_ALLOC_COSTLY_ORDER, MIGRATE_UNMOVABLE, 0);
 	KUNIT_ASSERT_NOT_NULL(test, page);
