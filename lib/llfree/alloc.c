@@ -70,7 +70,7 @@ static void quick_back(struct llfree *llf, u64 *local, unsigned long row,
 		       unsigned int frames)
 {
 	if (frames && !local_put(local, row, frames))
-		llf_tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
 }
 
 /* llfree_get_quick() fails, with permits of the tree of @row */
@@ -461,7 +461,7 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 
 	held -= used + lost;
 	if (held && !local_put(local, at, held))
-		llf_tree_put(llf, LLFREE_VIEW_NORMAL, at >> TREE_ROW_SHIFT, held);
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, at >> TREE_ROW_SHIFT, held);
 	if (!used)
 		return -ENOMEM;
 	local_set_row(local, p.row);

@@ -21,7 +21,7 @@ static void claim_debt(struct llfree *llf, unsigned long child,
 		       unsigned int view, unsigned int frames)
 {
 	if (frames && view < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, -(s32)frames);
+		llf_tree_return(llf, view, child >> TREE_CHILD_SHIFT, -(s32)frames);
 }
 
 /*
@@ -190,17 +190,20 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 
 	child = frame_child(llf, frame);
 	word = &llf->children[child];
+	preempt_disable();
 	old = READ_ONCE(*word);
 	do {
-		if (child_view(old) == view)
+		if (child_view(old) == view) {
+			preempt_enable();
 			return -EALREADY;
+		}
 		new = (old & ~CHILD_VIEW_MASK) | (view << CHILD_VIEW_SHIFT);
 	} while (!try_cmpxchg(word, &old, new)); /* LLF(set_view:A) */
 
 	from = child_view(old);
 	free = child_free(old);
 	if (from < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
+		llf_tree_return(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
 	if (view < LLFREE_ALLOC_VIEWS) {
 		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, free);
 		if (view == LLFREE_VIEW_NORMAL)
@@ -209,6 +212,7 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 				   free);
 		llf_hint_raise(llf, LLFREE_MAX_ORDER, view);
 	}
+	preempt_enable();
 	if (delta) {
 		delta->frames[from] -= free;
 		delta->frames[view] += free;
@@ -276,7 +280,7 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 		if (tree_reserved(old))
 			return -EBUSY;
 	} while (!try_cmpxchg_relaxed(word, &old,
-				      tree_word(llf, tree_free(old), class,
+				      tree_word(llf, old, tree_free(old), class,
 						false)));
 	llf_spare_note(llf, READ_ONCE(*word), tree_free(old));
 	return 0;

@@ -6,27 +6,25 @@
 #include "lower.h"
 #include "upper.h"
 
-/*
- * Give the permits of frames that a child step has freed to a slot or a tree, and
- * report the block.
- * @mask: the frames in each of the rows from @row on
- * @given: what the child step returned
- *
- * Return: @given
- */
-static __always_inline int put_permits(struct llfree *llf, int slot,
-				       unsigned long row, u64 mask,
-				       unsigned int frames, unsigned int given)
-{
-	unsigned int view = given & LLFREE_PUT_VIEW;
+/* Whole children whose permits are given in one step; preemption is off meanwhile. */
+#define PUT_CHILDREN		8UL
 
+/*
+ * Give the permits of frames that were freed to a slot or a tree, and report the block.
+ * @mask: the frames in each of the rows from @row on
+ * @view: what the child step found
+ */
+static __always_inline void put_permits(struct llfree *llf, int slot,
+					unsigned long row, u64 mask,
+					unsigned int frames, unsigned int view)
+{
 	if (likely(view == LLFREE_VIEW_NORMAL))
 		permits_put(llf, slot, row, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
 		llf_tree_put(llf, view, row >> TREE_ROW_SHIFT, frames);
 	hint_freed(llf, row, mask,
+		   frames > LLFREE_CHILD_FRAMES ? LLFREE_MAX_ORDER :
 		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
-	return given;
 }
 
 /*
@@ -46,8 +44,9 @@ static __always_inline int put_frames(struct llfree *llf, int slot,
 
 	if (unlikely((given & LLFREE_PUT_VIEW) == LLFREE_NR_VIEWS))
 		llf_bad_free(llf, row, max(frames >> LLFREE_ROW_ORDER, 1U), mask);
+	put_permits(llf, slot, row, mask, frames, given & LLFREE_PUT_VIEW);
 	preempt_enable();
-	return put_permits(llf, slot, row, mask, frames, given);
+	return given;
 }
 
 /*
@@ -67,20 +66,19 @@ static __always_inline int put_child(struct llfree *llf, unsigned long child, u1
 	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
 }
 
-/* Put whole children, one after the other, with bits @mark in their words. */
+/*
+ * Free up to PUT_CHILDREN whole children, with bits @mark in their words. The permits of
+ * those in the normal view are given together.
+ */
 static int put_children(struct llfree *llf, int slot, unsigned long child,
-			unsigned long nr, u16 mark, struct llfree_delta *delta)
+			unsigned int nr, u16 mark, struct llfree_delta *delta)
 {
 	unsigned long end = child + nr, first = child;
 	unsigned int view, frames = 0;
 	int ret = 0;
 
+	preempt_disable();
 	for (; child < end; child++) {
-		/* Those of the normal view go together, tree by tree. */
-		if (unlikely(frames && !(child & (LLFREE_TREE_CHILDREN - 1)))) {
-			permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
-			frames = 0;
-		}
 		ret = put_child(llf, child, mark);
 		if (unlikely(ret < 0))
 			break;
@@ -89,15 +87,15 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 			if (!frames)
 				first = child;
 			frames += LLFREE_CHILD_FRAMES;
-		} else if (view < LLFREE_ALLOC_VIEWS) {
-			llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT,
-				     LLFREE_CHILD_FRAMES);
+		} else {
+			put_permits(llf, slot, child << CHILD_ROW_SHIFT, ~0ULL,
+				    LLFREE_CHILD_FRAMES, view);
 		}
-		hint_freed(llf, child << CHILD_ROW_SHIFT, ~0ULL,
-			   LLFREE_CHILD_ORDER, view);
 	}
 	if (likely(frames))
-		permits_put(llf, slot, first << CHILD_ROW_SHIFT, frames);
+		put_permits(llf, slot, first << CHILD_ROW_SHIFT, ~0ULL, frames,
+			    LLFREE_VIEW_NORMAL);
+	preempt_enable();
 	return min(ret, 0);
 }
 
@@ -143,11 +141,15 @@ static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
 /* A whole child */
 static noinline int put_whole(struct llfree *llf, int slot, unsigned long row)
 {
-	int ret = put_child(llf, row >> CHILD_ROW_SHIFT, 0);
+	int ret;
 
-	if (unlikely(ret < 0))
-		return ret;
-	return put_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES, ret);
+	preempt_disable();
+	ret = put_child(llf, row >> CHILD_ROW_SHIFT, 0);
+	if (likely(ret >= 0))
+		put_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES,
+			    ret & LLFREE_PUT_VIEW);
+	preempt_enable();
+	return ret;
 }
 
 /* A block of up to a child */
@@ -196,13 +198,17 @@ EXPORT_SYMBOL_GPL(llfree_put_quick);
 static int put_large(struct llfree *llf, int slot, unsigned long frame,
 		     unsigned int order, u16 mark, struct llfree_delta *delta)
 {
-	unsigned long nr = 1UL << (order - LLFREE_CHILD_ORDER), i;
-	unsigned long child = frame_child(llf, frame);
+	const unsigned long nr = 1UL << (order - LLFREE_CHILD_ORDER);
+	const unsigned int batch = min(nr, PUT_CHILDREN);
+	unsigned long child = frame_child(llf, frame), end = child + nr, i;
+	int ret = 0;
 
-	for (i = child; i < child + nr; i++)
+	for (i = child; i < end; i++)
 		if (!child_allocated(llf, i, READ_ONCE(llf->children[i])))
 			return -EINVAL;
-	return put_children(llf, slot, child, nr, mark, delta);
+	for (; child < end && !ret; child += batch)
+		ret = put_children(llf, slot, child, batch, mark, delta);
+	return ret;
 }
 
 /**

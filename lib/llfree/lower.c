@@ -4,15 +4,57 @@
 #include "lower.h"
 #include "upper.h"
 
+/* An order that no block of the child exceeds, nor one that it is part of */
+static unsigned int child_largest(const struct llfree *llf, unsigned long child)
+{
+	const unsigned long first = child << CHILD_ROW_SHIFT, end = first + LLFREE_CHILD_ROWS;
+	unsigned long row;
+	unsigned int order, nr;
+
+	if (rows_free(llf, first, LLFREE_CHILD_ROWS))
+		return LLFREE_MAX_ORDER;
+	for (order = LLFREE_CHILD_ORDER - 1; order > LLFREE_ROW_ORDER; order--) {
+		nr = 1U << (order - LLFREE_ROW_ORDER);
+		for (row = first; row < end; row += nr)
+			if (rows_free(llf, row, nr))
+				return order;
+	}
+	for (; order; order--)
+		for (row = first; row < end; row++)
+			if (row_runs(row_get(llf, row), order))
+				return order;
+	return 0;
+}
+
+/*
+ * Permits of a child have gone back. For want of them, searches may have missed blocks
+ * up to @order: let them look again.
+ * @given: what the child step returned
+ */
+static void child_shown(struct llfree *llf, unsigned long child, unsigned int order,
+			unsigned int given)
+{
+	unsigned int view = given & LLFREE_PUT_VIEW;
+
+	if (view >= LLFREE_ALLOC_VIEWS)
+		return;
+	llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, 0);
+	if (!hint_idle(READ_ONCE(llf->hint[view])))
+		llf_hint_raise(llf, order, view);
+}
+
 /* Give back permits of a child that turned out to have no bits. */
 unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 				 unsigned int frames)
 {
+	/* Before, since then another CPU may allocate the block that was missed. */
+	unsigned int order = child_largest(llf, child);
 	unsigned int given = child_give(llf, child, frames,
 					READ_ONCE(llf->children[child]));
 
 	WARN_ONCE(given == LLFREE_NR_VIEWS,
 		  "llfree: %u permits of child %lu are lost\n", frames, child);
+	child_shown(llf, child, order, given);
 	return given;
 }
 
@@ -27,6 +69,7 @@ unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
 	if (!(((before + CHILD_TURN) ^ now) & CHILD_TURN_MASK))
 		given = child_give_whole(llf, child, now, 0);
 	WARN_ONCE(given == LLFREE_NR_VIEWS, "llfree: child %lu is lost\n", child);
+	child_shown(llf, child, LLFREE_MAX_ORDER, given);
 	return given;
 }
 
@@ -34,8 +77,6 @@ unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
  * llf_child_undone() - account for frames that went back to a child
  * @view: the view in which they were taken
  * @given: what llf_child_give_back() returned
- *
- * Another search may have missed a block of any order, for want of these frames.
  *
  * Return: permits of @view that the caller no longer has, since the frames went
  *	to another view; the other view was given permits for them
@@ -46,8 +87,6 @@ unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 {
 	unsigned int now = child_given(given, frames, delta);
 
-	if (now < LLFREE_ALLOC_VIEWS && !hint_idle(READ_ONCE(llf->hint[now])))
-		llf_hint_raise(llf, LLFREE_MAX_ORDER, now);
 	if (likely(now == view))
 		return 0;
 	if (now < LLFREE_ALLOC_VIEWS)

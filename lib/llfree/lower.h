@@ -161,7 +161,8 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 bef
 		if (unlikely(child_free(old) + frames > LLFREE_CHILD_FRAMES))
 			return LLFREE_NR_VIEWS;
 		new = old + frames;
-		if (likely(try_cmpxchg(word, &old, new))) /* LLF(child_give:A,B) */
+		/* LLF(child_give:A) */
+		if (likely(try_cmpxchg_release(word, &old, new)))
 			return child_put_state(new);
 		if (unlikely((old ^ before) & CHILD_TURN_MASK))
 			return LLFREE_NR_VIEWS;
@@ -186,7 +187,7 @@ child_give_whole(struct llfree *llf, unsigned long child, u16 before, u16 mark)
 		if (unlikely((old ^ before) & ~CHILD_VIEW_MASK || child_free(old)))
 			return LLFREE_NR_VIEWS;
 		new = (u16)(old + LLFREE_CHILD_FRAMES + CHILD_TURN) | mark;
-	} while (!try_cmpxchg(word, &old, new)); /* LLF(child_give:A,B) */
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(child_give:A) */
 
 	return child_put_state(new);
 }

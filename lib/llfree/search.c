@@ -67,15 +67,15 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 	left = get_settle(g, held, ret >= 0);
 	if (likely(ret >= 0)) {
 		if (unlikely(left) && !local_put(local, ret, left))
-			llf_tree_put(llf, LLFREE_VIEW_NORMAL,
-				     ret >> TREE_ROW_SHIFT, left);
+			llf_tree_return(llf, LLFREE_VIEW_NORMAL,
+					ret >> TREE_ROW_SHIFT, left);
 		if (ret != row)
 			local_set_row(local, row_next(llf, g, ret));
 		return ret;
 	}
 	/* To the tree, so that the next attempt does not take the same ones. */
 	if (left)
-		llf_tree_put(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, left);
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, left);
 	return -1;
 }
 
@@ -141,7 +141,7 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 		    tree_level(llf, g, tree, old) != level)
 			return -1;
 	} while (!try_cmpxchg_acquire(word, &old,
-				      tree_make(0, g->class, true)));
+				      tree_word(llf, old, 0, g->class, true)));
 	/* LLF(tree_reserve:A) */
 
 	class = tree_class(old);
@@ -171,7 +171,7 @@ static long get_direct(struct llfree *llf, struct get *g, unsigned long tree,
 	ret = tree_get(llf, g, row, held);
 	held = get_settle(g, held, ret >= 0);
 	if (held)
-		llf_tree_put(llf, g->view, tree, held);
+		llf_tree_return(llf, g->view, tree, held);
 	return ret;
 }
 
@@ -187,7 +187,8 @@ static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree
 long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		     enum llfree_level first, enum llfree_level last)
 {
-	u32 word = READ_ONCE(llf->trees[g->view][tree]);
+	/* LLF(tree_look:A) */
+	u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
 	unsigned int class = tree_class(word);
 	u64 *local = get_local(llf, g);
 	enum llfree_level level;
@@ -195,7 +196,8 @@ long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 	bool take_over;
 	long ret;
 
-	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g))
+	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g) ||
+	    tree_exhausted(word, g->order))
 		return -1;
 	level = tree_level(llf, g, tree, word);
 	if (level < first || level > last)
@@ -217,8 +219,11 @@ long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		ret = tree_first_row(llf, tree);
 	else if (ret < 0)
 		ret = llf_tree_peek(llf, g, tree);
-	if (ret < 0)
+	if (ret < 0) {
+		if (!g->spare)
+			llf_tree_looked(llf, g->view, tree, word, g->order);
 		return -1;
+	}
 	row = ret;
 
 	if (local && take_over)
@@ -292,8 +297,8 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 			ret = tree_get(llf, g, row, held);
 			held = get_settle(g, held, ret >= 0);
 			if (held)
-				llf_tree_put(llf, LLFREE_VIEW_NORMAL,
-					     row >> TREE_ROW_SHIFT, held);
+				llf_tree_return(llf, LLFREE_VIEW_NORMAL,
+						row >> TREE_ROW_SHIFT, held);
 			if (ret >= 0) {
 				get_note_class(llf, g, class, LLFREE_DID_STEAL);
 				return ret;
@@ -303,13 +308,70 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 	return -1;
 }
 
+/* Take a block that was seen in @row of a child; its tree is left a deficit. */
+static long get_child(struct llfree *llf, struct get *g, unsigned long child,
+		      unsigned long row)
+{
+	unsigned long tree = child >> TREE_CHILD_SHIFT;
+	unsigned int lost;
+	long ret;
+
+	if (g->order <= LLFREE_ROW_ORDER)
+		ret = child_get_row(llf, g, row, g->nr << g->order);
+	else if (g->order < LLFREE_CHILD_ORDER)
+		ret = llf_child_get_rows(llf, g, child, get_frames(g));
+	else
+		ret = llf_child_get_children(llf, g, child);
+
+	lost = g->lost + (ret >= 0 ? g->taken : 0);
+	g->lost = 0;
+	if (lost)
+		llf_tree_return(llf, g->view, tree, -(s32)lost);
+	if (ret >= 0)
+		get_note_class(llf, g, tree_class(READ_ONCE(llf->trees[g->view][tree])),
+			       LLFREE_DID_STEAL);
+	return ret;
+}
+
 /*
- * get_anywhere() - look at every child, whatever the permits say
+ * get_from_children() - look at every child of a tree, whatever the permits say
+ * @seen: set if there was a block
+ * @stuck: set if an operation had permits for it
+ */
+static long get_from_children(struct llfree *llf, struct get *g, unsigned long tree,
+			      bool *seen, bool *stuck)
+{
+	/* LLF(tree_look:A) */
+	const u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
+	const unsigned long first = tree << TREE_CHILD_SHIFT;
+	unsigned long child;
+	bool found = false;
+	long ret;
+
+	if (tree_exhausted(word, g->order))
+		return -1;
+	for (child = first; child < first + LLFREE_TREE_CHILDREN; child++) {
+		ret = llf_child_peek(llf, g, child, stuck);
+		if (ret < 0)
+			continue;
+		found = true;
+		ret = get_child(llf, g, child, ret);
+		if (ret >= 0)
+			return ret;
+	}
+	if (found)
+		*seen = true;
+	else
+		llf_tree_looked(llf, g->view, tree, word, g->order);
+	return -1;
+}
+
+/*
+ * get_anywhere() - look at every child of trees that are not exhausted
  *
- * Takes the frames and leaves their trees a deficit. Starts another pass if a block
- * was seen but could not be taken: another CPU has taken it, or an operation holds
- * permits of it for a moment. The latter may be the operation that this one
- * interrupted, so the number of such passes is limited.
+ * Starts another pass if a block was seen but could not be taken: another CPU has
+ * taken it, or an operation holds permits of it for a moment. The latter may be the
+ * operation that this one interrupted, so the number of such passes is limited.
  *
  * A pass that saw no block proves nothing if one became free meanwhile. That block
  * may be behind the pass, and a block that was ahead of it may be allocated. The
@@ -318,42 +380,20 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
  */
 static long get_anywhere(struct llfree *llf, struct get *g)
 {
-	unsigned int passes, stuck_passes = 0, vain_passes = 0, lost;
-	unsigned long child, tree;
+	unsigned int passes, stuck_passes = 0, vain_passes = 0;
+	unsigned long tree;
 	bool seen, stuck;
 	u32 gen;
-	long row;
+	long ret;
 
 	for (passes = 0; passes < MAX_PASSES; passes++) {
 		gen = llf_hint_arm(llf, g->order, g->view);
 		seen = false;
 		stuck = false;
-		for (child = 0; child < nr_children(llf); child++) {
-			row = llf_child_peek(llf, g, child, &stuck);
-			if (row < 0)
-				continue;
-			seen = true;
-			if (g->order <= LLFREE_ROW_ORDER)
-				row = child_get_row(llf, g, row, g->nr <<
-						    g->order);
-			else if (g->order < LLFREE_CHILD_ORDER)
-				row = llf_child_get_rows(llf, g, child,
-							 get_frames(g));
-			else
-				row = llf_child_get_children(llf, g, child);
-			tree = child >> TREE_CHILD_SHIFT;
-			lost = g->lost;
-			g->lost = 0;
-			if (row >= 0)
-				lost += g->taken;
-			if (lost)
-				llf_tree_put(llf, g->view, tree, -(s32)lost);
-			if (row >= 0) {
-				get_note_class(llf, g,
-					       tree_class(READ_ONCE(llf->trees[g->view][tree])),
-					       LLFREE_DID_STEAL);
-				return row;
-			}
+		for (tree = 0; tree < llf->nr_trees; tree++) {
+			ret = get_from_children(llf, g, tree, &seen, &stuck);
+			if (ret >= 0)
+				return ret;
 		}
 		if (!seen && (llf_hint_conclude(llf, g->order, g->view, gen) ||
 			      ++vain_passes == MAX_VAIN_PASSES))
@@ -364,15 +404,33 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 	return -1;
 }
 
+/* Has a tree a block, free or about to be? */
+static bool tree_find(struct llfree *llf, const struct get *g, unsigned long tree)
+{
+	/* LLF(tree_look:A) */
+	const u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
+	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned int i;
+	bool stuck;
+
+	if (tree_exhausted(word, g->order))
+		return false;
+	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
+		if (llf_child_peek(llf, g, child + i, &stuck) >= 0)
+			return true;
+	llf_tree_looked(llf, g->view, tree, word, g->order);
+	return false;
+}
+
 /**
  * llfree_find_order() - is there a block of this order?
  * @llf: the instance
  * @order: 0..LLFREE_MAX_ORDER
  * @view: a view below LLFREE_VIEW_ISOLATED
  *
- * Looks at all children up to the first that has one, unless the hint says that
- * there is none. If there is none, llfree_may_have_order() says so as well until
- * one becomes free.
+ * Looks at all children up to the first that has one, except in trees of which the
+ * words say that there is none, and unless the hint says so of all. If there is
+ * none, llfree_may_have_order() says so as well until one becomes free.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -382,16 +440,15 @@ bool llfree_find_order(struct llfree *llf, unsigned int order,
 		       enum llfree_view view)
 {
 	const struct get g = { .order = order, .nr = 1, .view = view };
-	unsigned long child;
-	bool stuck;
+	unsigned long tree;
 	u32 gen = 0;
 
 	if (!llfree_may_have_order(llf, order, view))
 		return false;
 	if (order)
 		gen = llf_hint_arm(llf, order, view);
-	for (child = 0; child < nr_children(llf); child++)
-		if (llf_child_peek(llf, &g, child, &stuck) >= 0)
+	for (tree = 0; tree < llf->nr_trees; tree++)
+		if (tree_find(llf, &g, tree))
 			return true;
 	if (order)
 		llf_hint_conclude(llf, order, view, gen);
@@ -423,7 +480,8 @@ long llf_search_range(struct llfree *llf, struct get *g, unsigned long start,
 again:
 	for (; tree < end; tree++) {
 		word = READ_ONCE(words[tree]);
-		if ((s32)word < least || word == worse || tree_reserved(word))
+		if ((s32)word < least || word == worse || tree_reserved(word) ||
+		    tree_exhausted(word, g->order))
 			continue;
 		level = tree_rate(llf, g, word);
 		if (level <= good) {

@@ -14,6 +14,52 @@ u32 llf_tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
 	return tree_give(llf, view, tree, frames);
 }
 
+/*
+ * llf_tree_return() - change the permits of a tree of which no frame was freed
+ *
+ * Permits that were not used go back, or a deficit is left; @frames may be negative
+ * and so may the sum.
+ */
+void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
+		     s32 frames)
+{
+	u32 *word = &llf->trees[view][tree];
+	u32 old = READ_ONCE(*word), new;
+
+	do {
+		new = tree_word(llf, old, tree_free(old) + frames, tree_class(old),
+				tree_reserved(old));
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+}
+
+/*
+ * llf_tree_looked() - a search looked at all children of a tree without success
+ * @word: the tree word as it was read before that, by tree_look:A
+ * @order: the order of the blocks
+ *
+ * The first such search makes the tree watched. The next one that was not overtaken
+ * by a free makes it exhausted. A reserved tree is neither: frees of the slot do not
+ * change its word.
+ */
+void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
+		     u32 word, unsigned int order)
+{
+	u32 *at = &llf->trees[view][tree];
+	u32 old = READ_ONCE(*at), new;
+
+	do {
+		if (tree_reserved(old) || tree_reserved(word) ||
+		    tree_exhausted(old, order))
+			return;
+		if (!(old & TREE_EXHAUSTED_MASK))
+			new = old | TREE_WATCHED;
+		else if (word & TREE_EXHAUSTED_MASK && !((old ^ word) & TREE_GEN_MASK))
+			new = (old & ~TREE_EXHAUSTED_MASK) | tree_exhausted_make(order);
+		else
+			return;
+	} while (!try_cmpxchg_relaxed(at, &old, new));
+}
+
 /* End a reservation, give its permits back and set the class if there is one. */
 void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 			unsigned int class)
@@ -22,9 +68,10 @@ void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 	u32 old = READ_ONCE(*word), new;
 
 	do {
-		new = tree_word(llf, tree_free(old) + frames,
+		new = tree_word(llf, old, tree_free(old) + frames,
 				class == LLFREE_CLASS_NONE ? tree_class(old) :
 							     class, false);
+		new = tree_reopen(new);
 	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
 }
 
@@ -49,7 +96,7 @@ unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 		if (tree_free(old) < (s32)min)
 			return 0;
 		take = permits(tree_free(old), min, max);
-		new = tree_word(llf, tree_free(old) - take,
+		new = tree_word(llf, old, tree_free(old) - take,
 				class == LLFREE_CLASS_NONE ||
 				tree_reserved(old) ? tree_class(old) : class,
 				tree_reserved(old));
@@ -111,13 +158,13 @@ bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 		frames = min(tree_free(old), (s32)LLFREE_TREE_FRAMES - have);
 		if (!tree_reserved(old) || frames + have < (s32)need)
 			return false;
-		new = tree_make(tree_free(old) - frames, tree_class(old), true);
+		new = old - ((u32)frames << TREE_FREE_SHIFT);
 	} while (!try_cmpxchg_acquire(tree, &old, new)); /* LLF(local_sync:A) */
 
 	if (local_put(local, local_row(word), frames))
 		return true;
 	/* The reservation has changed meanwhile. */
-	llf_tree_put(llf, LLFREE_VIEW_NORMAL, local_tree(word), frames);
+	llf_tree_return(llf, LLFREE_VIEW_NORMAL, local_tree(word), frames);
 	return false;
 }
 
@@ -151,7 +198,7 @@ void llf_permits_put_tree(struct llfree *llf, int slot,
 		if (tree_reserved(old) || class >= llf->policy->nr_classes ||
 		    tree_free(old) < 0)
 			goto out;
-		new = tree_make(0, class, true);
+		new = tree_word(llf, old, 0, class, true);
 	} while (!try_cmpxchg_acquire(&llf->trees[LLFREE_VIEW_NORMAL][tree],
 				      &old, new)); /* LLF(tree_reserve:A) */
 	llf_local_release(llf, xchg(&locals->reserved[class],

@@ -14,6 +14,10 @@
 
 u32 llf_tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
 		 s32 frames);
+void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
+		     s32 frames);
+void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
+		     u32 word, unsigned int order);
 void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 			unsigned int class);
 unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
@@ -35,21 +39,23 @@ static inline bool slot_valid(const struct llfree *llf, int slot)
 	return slot >= LLFREE_NO_SLOT && slot < (int)data_race(llf->nr_slots);
 }
 
-/* The word of a tree; one that is entirely free has no class, others have. */
-static inline u32 tree_word(const struct llfree *llf, s32 free, unsigned int class,
-			    bool reserved)
+/*
+ * The word of a tree that was @old; one that is entirely free has no class, others
+ * have.
+ */
+static inline u32 tree_word(const struct llfree *llf, u32 old, s32 free,
+			    unsigned int class, bool reserved)
 {
 	if (free == LLFREE_TREE_FRAMES && !reserved)
 		class = LLFREE_CLASS_NONE;
 	else if (class == LLFREE_CLASS_NONE)
 		class = llf->policy->init_class;
-	return tree_make(free, class, reserved);
+	return tree_make(free, class, reserved) |
+	       (old & (TREE_EXHAUSTED_MASK | TREE_GEN_MASK));
 }
 
 /*
- * tree_give() - give permits to a tree, or take them whatever is there
- *
- * @frames may be negative and so may the sum.
+ * tree_give() - give permits of frames that were freed to a tree
  *
  * Return: what its word is now
  */
@@ -60,9 +66,9 @@ static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
 	u32 old = READ_ONCE(*word), new;
 
 	do {
-		new = tree_word(llf, tree_free(old) + frames, tree_class(old),
-				tree_reserved(old));
-	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+		new = tree_reopen(tree_word(llf, old, tree_free(old) + frames,
+					    tree_class(old), tree_reserved(old)));
+	} while (!try_cmpxchg(word, &old, new)); /* LLF(tree_put:A,B) */
 	return new;
 }
 
@@ -109,7 +115,7 @@ static __always_inline bool local_put(u64 *local, unsigned long row,
 		new = old + ((u64)frames << LOCAL_FREE_SHIFT);
 		if (frames >= LLFREE_ROW_FRAMES)
 			new = (new & ~LOCAL_ROW_MASK) | row;
-	} while (!try_cmpxchg_release(local, &old, new)); /* LLF(local_put:A) */
+	} while (!try_cmpxchg(local, &old, new)); /* LLF(local_put:A,B) */
 	return true;
 }
 

@@ -2,7 +2,7 @@
 /* LLFree core: do rows, children, trees and reservations add up? */
 #include <linux/export.h>
 
-#include "lower.h"
+#include "scan.h"
 
 static int fault_set(struct llfree_fault *fault, const char *what,
 		     unsigned long frame, long expected, long found)
@@ -39,6 +39,25 @@ static int validate_child(const struct llfree *llf, unsigned long child,
 		      (1ULL << (frame & (LLFREE_ROW_FRAMES - 1)))))
 			return fault_set(fault, "frame outside the range is free",
 					 frame, 1, 0);
+	}
+	return 0;
+}
+
+/* Has a tree no block of the orders that it is exhausted of? */
+static int validate_exhausted(const struct llfree *llf, unsigned long tree,
+			      unsigned int view, struct llfree_fault *fault)
+{
+	const u32 word = llf->trees[view][tree];
+	struct get g = { .nr = 1, .view = view };
+
+	for (g.order = 0; g.order <= LLFREE_MAX_ORDER; g.order++) {
+		if (!tree_exhausted(word, g.order))
+			continue;
+		if (llf_tree_peek(llf, &g, tree) >= 0)
+			return fault_set(fault, "an exhausted tree has a block",
+					 llf->base + (tree << LLFREE_TREE_ORDER),
+					 -1, g.order);
+		break;
 	}
 	return 0;
 }
@@ -87,6 +106,8 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
 		      permits == LLFREE_TREE_FRAMES))
 			return fault_set(fault, "class of a tree", start, 0,
 					 class);
+		if (validate_exhausted(llf, tree, view, fault))
+			return -EUCLEAN;
 	}
 	return 0;
 }
@@ -98,7 +119,7 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
  *
  * Reads everything: free frames of each child are its clear bits, permits of
  * each tree and view are the free frames of its children, every reserved tree
- * has one holder, nothing outside the range is free.
+ * has one holder, an exhausted tree has no block, nothing outside the range is free.
  *
  * Context: any; only meaningful while no other CPU uses the instance.
  *

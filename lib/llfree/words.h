@@ -27,11 +27,12 @@
  *
  * Upper level (upper.h): where to look. Counting the lower level restores it.
  *
- *   tree   8 children: {reserved, class, free}, one word for each view that can be
- *          allocated from. free is the number of permits that no slot has
- *          reserved. It is signed: a claim takes from a child without a permit of
- *          the tree, and a change of view moves what is left, which may leave a
- *          deficit.
+ *   tree   8 children: {reserved, class, exhausted, generation, free}, one word for
+ *          each view that can be allocated from. free is the number of permits that
+ *          no slot has reserved. It is signed: a claim takes from a child without a
+ *          permit of the tree, and a change of view moves what is left, which may
+ *          leave a deficit. exhausted says which orders a search found no block of;
+ *          the free that follows resets it and begins another generation.
  *   local  one word per slot and class: {present, free, row}. The permits of a tree
  *          that the slot has reserved, and the row where the slot looks next.
  *          Frees of other slots to a reserved tree add to tree.free; the slot
@@ -75,9 +76,14 @@
  *   local_put:A   pairs with local_take:A. The raised child.free is visible to the
  *                 CPU that takes the tree's permits. Nothing breaks without this
  *                 pair, but a search would miss a free block.
- *   hint_arm:A    pairs with child_give:B and set_view:A. All are full barriers:
- *                 of a search that arms the hint and then looks, and a free or
- *                 change of view that makes a block and then reads the hint, at
+ *   tree_look:A   pairs with tree_put:A. A search reads the word of a tree before it
+ *                 looks at the children. If the tree is watched, the search sees
+ *                 what was freed before; a later free changes the word, so that the
+ *                 search does not call the tree exhausted. All changes of the word
+ *                 are compare-and-swaps, so the pair holds across those between.
+ *   hint_arm:A    pairs with tree_put:B, local_put:B and set_view:A. All are full
+ *                 barriers: of a search that arms the hint and then looks, and a free
+ *                 or change of view that makes a block and then reads the hint, at
  *                 least one sees the other.
  *   set_view:A    is a full barrier. An allocation that starts after it sees the
  *                 view.
@@ -88,10 +94,10 @@
  * freed, and every word that is read to decide where to try.
  *
  * Preemption is off from a child step until its row step or its undo is done, and
- * from the row step of a free until its child step is done. Only child_alloc(),
- * child_get_huge() and the functions of free.c do such steps. Nothing depends on
- * it; it bounds how long other CPUs see a block that they cannot get, and
- * llfree_child_stable() says -EAGAIN.
+ * from the row step of a free until its permits are in a tree or a reservation. Only
+ * child_alloc(), child_get_huge() and the functions of free.c do such steps. Nothing
+ * depends on it; it bounds how long other CPUs see a block that they cannot get, or
+ * that an exhausted tree hides, and llfree_child_stable() says -EAGAIN.
  */
 #ifndef _LIB_LLFREE_WORDS_H
 #define _LIB_LLFREE_WORDS_H
@@ -148,11 +154,15 @@ static inline bool child_whole(u16 word)
 	       child_make(LLFREE_CHILD_FRAMES, LLFREE_VIEW_NORMAL);
 }
 
-/* Tree word: {reserved:1, class:3, free:28 signed} */
+/* Tree word: {reserved:1, class:3, exhausted:4, generation:4, free:20 signed} */
 #define TREE_RESERVED		BIT(0)
 #define TREE_CLASS_SHIFT	1
 #define TREE_CLASS_MASK		(7U << TREE_CLASS_SHIFT)
-#define TREE_FREE_SHIFT		4
+#define TREE_EXHAUSTED_SHIFT	4
+#define TREE_EXHAUSTED_MASK	(0xfU << TREE_EXHAUSTED_SHIFT)
+#define TREE_GEN_SHIFT		8
+#define TREE_GEN_MASK		(0xfU << TREE_GEN_SHIFT)
+#define TREE_FREE_SHIFT		12
 
 static inline s32 tree_free(u32 word)
 {
@@ -173,6 +183,37 @@ static inline u32 tree_make(s32 free, unsigned int class, bool reserved)
 {
 	return ((u32)free << TREE_FREE_SHIFT) | (class << TREE_CLASS_SHIFT) |
 	       (reserved ? TREE_RESERVED : 0);
+}
+
+/*
+ * Exhausted of a tree is 0 if nothing is known, 1 if the next search without success
+ * will note so, and from 2 on the lower, the higher the lowest order is that such a
+ * search found no block of.
+ */
+#define TREE_WATCHED		BIT(TREE_EXHAUSTED_SHIFT)
+
+static __always_inline u32 tree_exhausted_make(unsigned int order)
+{
+	return (LLFREE_MAX_ORDER + 2 - order) << TREE_EXHAUSTED_SHIFT;
+}
+
+/*
+ * Did a search find no block of @order, and no frame was freed since? Not known of a
+ * reserved tree: frees of its slot do not change the word.
+ */
+static __always_inline bool tree_exhausted(u32 word, unsigned int order)
+{
+	return (word & TREE_EXHAUSTED_MASK) >= tree_exhausted_make(order) &&
+	       !tree_reserved(word);
+}
+
+/* @word after frames of the tree were freed: searches look at it again. */
+static __always_inline u32 tree_reopen(u32 word)
+{
+	if (likely(!(word & TREE_EXHAUSTED_MASK)))
+		return word;
+	return (word & ~(TREE_EXHAUSTED_MASK | TREE_GEN_MASK)) |
+	       ((word + (1U << TREE_GEN_SHIFT)) & TREE_GEN_MASK);
 }
 
 /* Local word: {present:1, free:15, row:48}; row counts from llf->base */

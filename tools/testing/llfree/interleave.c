@@ -282,17 +282,29 @@ static bool owns(int actor, unsigned long frame, unsigned long nr)
 
 /* ---- Gets that fail, or see what they should not ---- */
 
-/* Is there a block in this view that no operation under way has made? */
-static bool block_now(unsigned int order, unsigned int view)
+/* Children in which operations under way have shown frames */
+static unsigned long unsettled_children(void)
 {
-	unsigned int frames = 1U << order, c, r, nr = max(frames / ROW, 1UL);
-	unsigned long skip = 0;
-	u64 used;
+	unsigned long all = 0;
 	int a;
 
 	for (a = 0; a < NR_ACTORS; a++)
-		skip |= unsettled[a];
-	for (r = 0; r < NR_ROWS; r += nr) {
+		all |= unsettled[a];
+	return all;
+}
+
+/*
+ * Is there a block in this view, in @nr_rows rows from @first on?
+ * @settled: one that no operation under way has made
+ */
+static bool has_block(unsigned int first, unsigned int nr_rows, unsigned int order,
+		      unsigned int view, bool settled)
+{
+	unsigned int frames = 1U << order, c, r, nr = max(frames / ROW, 1UL);
+	const unsigned long skip = settled ? unsettled_children() : 0;
+	u64 used;
+
+	for (r = first; r < first + nr_rows; r += nr) {
 		for (c = r / LLFREE_CHILD_ROWS;
 		     c <= (r + nr - 1) / LLFREE_CHILD_ROWS; c++)
 			if (skip & BIT(c) ||
@@ -302,17 +314,32 @@ static bool block_now(unsigned int order, unsigned int view)
 		if (c <= (r + nr - 1) / LLFREE_CHILD_ROWS)
 			continue;
 		for (c = r, used = 0; c < r + nr; c++)
-			used |= world_row(c) | being_put[c];
+			used |= world_row(c) | (settled ? being_put[c] : 0);
 		if (nr > 1 ? !used : !!row_runs(used, order))
 			return true;
 	}
 	return false;
 }
 
+static bool block_now(unsigned int order, unsigned int view)
+{
+	return has_block(0, NR_ROWS, order, view, true);
+}
+
+/* Free frames of a child that are being put */
+static unsigned int put_bits(unsigned int child)
+{
+	unsigned int r, nr = 0;
+
+	for (r = child * LLFREE_CHILD_ROWS; r < (child + 1) * LLFREE_CHILD_ROWS; r++)
+		nr += hweight64(being_put[r] & ~world_row(r));
+	return nr;
+}
+
 static void watch_start(int actor)
 {
 	struct get_watch *w = &watches[actor];
-	unsigned int c;
+	unsigned int c, free;
 
 	w->active = true;
 	w->none = !block_now(w->order, w->view);
@@ -324,10 +351,13 @@ static void watch_start(int actor)
 		*w = watches[ACTOR_OTHER];
 		return;
 	}
+	/* A block that an operation under way has made may be seen when that is done. */
 	for (c = 0; c < NR_ROWS; c++)
-		w->used[c] = world_row(c);
+		w->used[c] = world_row(c) | being_put[c];
 	for (c = 0; c < NR_CHILDREN; c++) {
-		w->least[c] = child_free(world.children[c]);
+		free = child_free(world.children[c]);
+		w->least[c] = unsettled_children() & BIT(c) ? 0 :
+			      free - min(free, put_bits(c));
 		w->views[c] = 1U << child_view(world.children[c]);
 	}
 }
@@ -433,6 +463,19 @@ static void world_wrote(const void *p)
 	}
 }
 
+/* An exhausted tree hides a block only until a CPU that cannot be preempted is done. */
+static void check_exhausted(unsigned int tree)
+{
+	unsigned int view, order;
+
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
+		for (order = 0; order <= LLFREE_MAX_ORDER; order++)
+			if (tree_exhausted(world.trees[view][tree], order) &&
+			    has_block(tree * TREE_ROWS, TREE_ROWS, order, view, false))
+				fail("exhausted tree hides a block, preemption is on",
+				     order);
+}
+
 /* Permits without bits are for CPUs that cannot be preempted. */
 static void check_preemptible(void)
 {
@@ -445,6 +488,7 @@ static void check_preemptible(void)
 			continue;
 		if (clear_bits(c) != child_free(world.children[c]))
 			fail("child withholds frames, preemption is on", c);
+		check_exhausted(c / LLFREE_TREE_CHILDREN);
 	}
 	changed_children = 0;
 }

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How long allocations take in states that are bad for a search, for several sizes
+ * of memory. In each state all that fits is hard to find:
+ *
+ *   blocks    every second frame is free; every 16th tree has one block of order 3,
+ *             which is wanted
+ *   no-slot   the same for callers without a slot, which remember no place
+ *   children  every second frame is free; every 1,000th tree has one child that is
+ *             entirely free, which is wanted
+ *   frame     everything is allocated but one frame, which is wanted and each time
+ *             somewhere else
+ *   none      every second frame is free; a block of order 3 is wanted, and there is
+ *             none. Between two attempts frames in random trees are freed and others
+ *             allocated.
+ *   bounded   the same for a caller that must not search for long
+ *
+ * One thread does the same several times, and of each operation the fastest run
+ * counts: the machine may interrupt an operation once, but not each time. Built with
+ * SHIM_STEP it counts steps instead of time, which are accesses to shared words.
+ */
+#include <linux/align.h>
+#include <linux/kernel.h>
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "inst.h"
+
+#define RUNS		3
+#define MAX_OPS		2000U
+/* A run of a state ends after that, but not before so many operations. */
+#define RUN_NS		2000000000UL
+#define MIN_OPS		16U
+/* Frames that are freed and allocated between two attempts in "none" */
+#define CHURN		16U
+
+#define FRAMES_PER_GIB	BIT(18)
+#define SINGLES		0x5555555555555555ULL
+#define BLOCK_ORDER	3
+#define CLASS		LLFREE_CLASS_MOVABLE
+
+enum state { BLOCKS, NO_SLOT, CHILDREN, FRAME, NONE, BOUNDED, NR_STATES };
+
+static const char *const state_names[NR_STATES] = {
+	"blocks", "no-slot", "children", "frame", "none", "bounded",
+};
+
+static struct {
+	unsigned int gib[16];
+	unsigned int nr_sizes;
+} opt = { .gib = { 4, 64, 1024 }, .nr_sizes = 3 };
+
+static struct inst in;
+static struct rng rng;
+/* What the operations of a state took, the least of all runs */
+static unsigned long taken[MAX_OPS];
+static unsigned int nr_taken;
+static unsigned long churned[CHURN];
+
+static unsigned long clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000UL + ts.tv_nsec;
+}
+
+#ifdef SHIM_STEP
+static const char unit[] = "steps";
+static unsigned long steps;
+
+void shim_step(const void *word)
+{
+	steps++;
+}
+
+static unsigned long now(void)
+{
+	return steps;
+}
+#else
+static const char unit[] = "ns";
+#define now	clock_ns
+#endif
+
+static void __noreturn die(const char *what)
+{
+	fprintf(stderr, "adverse: %s\n", what);
+	exit(1);
+}
+
+static unsigned long nr_frames(void)
+{
+	return in.llf.end - in.llf.first;
+}
+
+static long alloc(int slot, unsigned int order, unsigned int flags)
+{
+	return inst_get_class(&in, slot, order, order < LLFREE_CHILD_ORDER ?
+			      CLASS : LLFREE_CLASS_HUGE, flags);
+}
+
+static void release(unsigned long frame, unsigned int order)
+{
+	if (inst_put(&in, LLFREE_NO_SLOT, frame, order))
+		die("a block cannot be freed");
+}
+
+/* Frames between two blocks that are wanted; 0 if there are none */
+static unsigned long distance(enum state state)
+{
+	switch (state) {
+	case BLOCKS:
+	case NO_SLOT:
+		return 16 * LLFREE_TREE_FRAMES;
+	case CHILDREN:
+		return 1000 * LLFREE_TREE_FRAMES;
+	default:
+		return 0;
+	}
+}
+
+/* Write the rows of a state, and let the core count them. */
+static void set_up(enum state state, unsigned long frames)
+{
+	unsigned int order = state == CHILDREN ? LLFREE_CHILD_ORDER : BLOCK_ORDER;
+	unsigned long row, frame, step;
+	u64 *rows;
+
+	if (inst_init(&in, 0, frames, LLFREE_INIT_ALLOC, NULL, 1))
+		die("no memory");
+	rows = in.mem.rows;
+	for (row = 0; row < frames / LLFREE_ROW_FRAMES; row++)
+		rows[row] = state == FRAME ? ~0ULL : SINGLES;
+	step = distance(state);
+	/* At the end of what a search for it reads */
+	for (frame = min(step, frames); step && frame <= frames; frame += step) {
+		row = (frame - (1UL << order)) / LLFREE_ROW_FRAMES;
+		if (order < LLFREE_ROW_ORDER)
+			rows[row] &= ~0ULL >> (1 << order);
+		else
+			memset(&rows[row], 0, (1UL << order) / 8);
+	}
+	memset(in.mem.children, 0, in.mem.children_size);
+	if (inst_reinit(&in, LLFREE_INIT_RECOVER))
+		die("the state cannot be set up");
+}
+
+/* A frame that is free in SINGLES */
+static unsigned long random_single(void)
+{
+	return rng_below(&rng, nr_frames() / 2) * 2 + 1;
+}
+
+/* Allocate random frames, and free those of the last time. */
+static void churn(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < CHURN; i++) {
+		if (churned[i])
+			release(churned[i], 0);
+		churned[i] = random_single();
+		if (llfree_claim(&in.llf, churned[i], 0, 0, &in.sum))
+			churned[i] = 0;
+	}
+}
+
+static long attempt(unsigned int nr, int slot, unsigned int order, unsigned int flags)
+{
+	unsigned long start = now(), time;
+	long frame = alloc(slot, order, flags);
+
+	time = now() - start;
+	taken[nr] = nr < nr_taken ? min(taken[nr], time) : time;
+	return frame;
+}
+
+/* One run; returns the number of operations. */
+static unsigned int run(enum state state, unsigned long frames)
+{
+	unsigned int order = state == CHILDREN ? LLFREE_CHILD_ORDER :
+			     state == FRAME ? 0 : BLOCK_ORDER;
+	unsigned int flags = state == BOUNDED ? 0 : 0;
+	int slot = state == NO_SLOT ? LLFREE_NO_SLOT : 0;
+	static unsigned long held[MAX_OPS];
+	unsigned int nr, nr_held = 0, limit;
+	unsigned long start = clock_ns();
+	long frame;
+
+	rng.state = 1;
+	memset(churned, 0, sizeof(churned));
+	set_up(state, frames);
+	limit = nr_taken ?: MAX_OPS;
+	for (nr = 0; nr < limit; nr++) {
+		if (!nr_taken && nr >= MIN_OPS && clock_ns() - start > RUN_NS)
+			break;
+		if (state == FRAME)
+			release(rng_below(&rng, frames), 0);
+		if (state == NONE || state == BOUNDED)
+			churn();
+		frame = attempt(nr, slot, order, flags);
+		if (state == NONE || state == BOUNDED) {
+			if (frame >= 0)
+				die("a block where there is none");
+			continue;
+		}
+		if (frame < 0)
+			die("no block where there is one");
+		if (state == FRAME)
+			continue;
+		held[nr_held++] = frame;
+		if (nr_held < max(1UL, frames / distance(state)))
+			continue;
+		while (nr_held)
+			release(held[--nr_held], order);
+	}
+	if (*inst_check(&in))
+		die(inst_check(&in));
+	inst_free(&in);
+	return nr;
+}
+
+static void measure(enum state state, unsigned int gib)
+{
+	unsigned long sum = 0, most = 0;
+	unsigned int i;
+
+	nr_taken = 0;
+	for (i = 0; i < RUNS; i++)
+		nr_taken = run(state, gib * FRAMES_PER_GIB);
+	for (i = 0; i < nr_taken; i++) {
+		sum += taken[i];
+		most = max(most, taken[i]);
+	}
+	printf("%-9s %8u %8u %12lu %12lu %12lu  %s\n", state_names[state], gib,
+	       nr_taken, taken[0], sum / nr_taken, most, unit);
+	fflush(stdout);
+}
+
+static const struct argp_option options[] = {
+	{ "gib", 'g', "N,..", 0, "sizes of memory (4,64,1024)", 0 },
+	{}
+};
+
+static error_t parse(int key, char *arg, struct argp_state *as)
+{
+	char *word, *end;
+	double gib;
+
+	if (key != 'g')
+		return ARGP_ERR_UNKNOWN;
+	opt.nr_sizes = 0;
+	for (word = strtok(arg, ","); word; word = strtok(NULL, ",")) {
+		gib = strtod(word, &end);
+		if (end == word || *end || !(gib >= 1 && gib <= 65536))
+			argp_error(as, "not a number from 1 to 65536: %s", word);
+		if (opt.nr_sizes == ARRAY_SIZE(opt.gib))
+			argp_error(as, "too many sizes");
+		opt.gib[opt.nr_sizes++] = gib;
+	}
+	if (!opt.nr_sizes)
+		argp_error(as, "no size");
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse,
+		.doc = "How long allocations take in states that are bad for a search",
+	};
+	unsigned int i, state;
+
+	argp_parse(&argp, argc, argv, 0, NULL, NULL);
+	printf("%-9s %8s %8s %12s %12s %12s\n", "state", "GiB", "allocs", "first",
+	       "mean", "most");
+	for (state = 0; state < NR_STATES; state++)
+		for (i = 0; i < opt.nr_sizes; i++)
+			measure(state, opt.gib[i]);
+	return 0;
+}

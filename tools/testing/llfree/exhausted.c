@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+/* How much a search reads: trees without a block are not looked at again. */
+#include <linux/align.h>
+#include <linux/kernel.h>
+#include <errno.h>
+#include <kselftest_harness.h>
+#include <string.h>
+
+#include "inst.h"
+#include "words.h"
+
+#define TREE	LLFREE_TREE_FRAMES
+#define CHILD	LLFREE_CHILD_FRAMES
+#define ROW	LLFREE_ROW_FRAMES
+#define BASE	(10 * TREE)
+#define TREES	8
+
+static unsigned long nr_steps;
+
+void shim_step(const void *word)
+{
+	nr_steps++;
+}
+
+static u32 tree_read(struct inst *in, unsigned long frame, int view)
+{
+	return in->llf.trees[view][(frame - in->llf.base) >> LLFREE_TREE_ORDER];
+}
+
+/* Steps of an allocation that has to fail */
+static unsigned long fail_steps(struct __test_metadata *_metadata, struct inst *in,
+				unsigned int order, int view)
+{
+	nr_steps = 0;
+	EXPECT_EQ(-ENOMEM, inst_get_view(in, LLFREE_NO_SLOT, order, view));
+	return nr_steps;
+}
+
+FIXTURE(half) {
+	struct inst in;
+};
+
+/* Every second frame is free, and in the last row all are allocated. */
+FIXTURE_SETUP(half)
+{
+	unsigned long frame;
+
+	ASSERT_EQ(0, inst_init(&self->in, BASE, TREES * TREE, LLFREE_INIT_ALLOC,
+			       NULL, 2));
+	for (frame = BASE; frame < BASE + TREES * TREE - ROW; frame += 2)
+		ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, frame, 0));
+}
+
+FIXTURE_TEARDOWN(half)
+{
+	EXPECT_STREQ("", inst_check(&self->in));
+	inst_free(&self->in);
+}
+
+/* Make all trees exhausted of @order and more: by two searches, see words.h. */
+static void exhaust(struct __test_metadata *_metadata, struct inst *in,
+		    unsigned int order, int view)
+{
+	unsigned int i;
+
+	fail_steps(_metadata, in, order, view);
+	fail_steps(_metadata, in, order, view);
+	for (i = 0; i < TREES; i++)
+		ASSERT_TRUE(tree_exhausted(tree_read(in, BASE + i * TREE, view), order));
+}
+
+TEST_F(half, third_search_reads_no_children)
+{
+	unsigned long first, third;
+
+	first = fail_steps(_metadata, &self->in, 3, 0);
+	EXPECT_GT(first, TREES * TREE / ROW);
+	fail_steps(_metadata, &self->in, 3, 0);
+	third = fail_steps(_metadata, &self->in, 3, 0);
+	/* A few passes over the tree words, whatever is in the trees */
+	EXPECT_LT(third, 12 * TREES + 30);
+}
+
+TEST_F(half, exhausted_of_higher_orders_only)
+{
+	exhaust(_metadata, &self->in, 1, 0);
+	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 0));
+	EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE, 0), LLFREE_MAX_ORDER));
+	EXPECT_LE(0, inst_get(&self->in, 0, 0));
+}
+
+TEST_F(half, higher_order_first)
+{
+	exhaust(_metadata, &self->in, 9, 0);
+	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 8));
+	exhaust(_metadata, &self->in, 3, 0);
+	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 2));
+	/* A search for more does not make it less. */
+	fail_steps(_metadata, &self->in, 9, 0);
+	EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE, 0), 3));
+}
+
+TEST_F(half, free_reopens_one_tree)
+{
+	unsigned long cost;
+	int i;
+
+	exhaust(_metadata, &self->in, 1, 0);
+	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE + 2 * TREE + 1, 0));
+	for (i = 0; i < TREES; i++)
+		EXPECT_EQ(i != 2, tree_exhausted(tree_read(&self->in, BASE + i * TREE, 0), 1));
+	nr_steps = 0;
+	EXPECT_EQ(BASE + 2 * TREE, inst_get(&self->in, LLFREE_NO_SLOT, 1));
+	cost = nr_steps;
+	EXPECT_LT(cost, 12 * TREES + 2 * TREE / ROW);
+}
+
+TEST_F(half, allocation_does_not_reopen)
+{
+	struct llfree_request req = { .slot = 0 };
+	unsigned long i;
+	u64 mask;
+
+	exhaust(_metadata, &self->in, 1, 0);
+	ASSERT_LE(0, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+	ASSERT_LE(0, llfree_get_bulk(&self->in.llf, &req, 9, &mask, &self->in.sum));
+	ASSERT_EQ(0, llfree_claim(&self->in.llf, BASE + 3 * TREE, 0, 0, &self->in.sum));
+	for (i = 1; i < TREES; i++)
+		EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE + i * TREE, 0), 1));
+}
+
+TEST_F(half, frees_of_a_slot_are_seen_when_it_is_drained)
+{
+	unsigned long frame;
+
+	exhaust(_metadata, &self->in, 1, 0);
+	frame = inst_get(&self->in, 0, 0);
+	ASSERT_EQ(BASE, frame);
+	ASSERT_TRUE(tree_reserved(tree_read(&self->in, BASE, 0)));
+	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 5, 0));
+	/* Other slots may have it at once, */
+	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 1));
+	EXPECT_EQ(BASE + 4, inst_get(&self->in, 1, 1));
+	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 4, 1));
+	/* and when the tree is no longer reserved. */
+	ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
+	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 1));
+	EXPECT_EQ(BASE + 4, inst_get(&self->in, LLFREE_NO_SLOT, 1));
+}
+
+/* Whatever frees frames, the block is found, though the trees were exhausted. */
+TEST_F(half, found_after_each_kind_of_free)
+{
+	const unsigned long end = BASE + TREES * TREE;
+	struct llfree *llf = &self->in.llf;
+	struct llfree_delta *sum = &self->in.sum;
+
+	exhaust(_metadata, &self->in, 1, 0);
+	ASSERT_EQ(0, llfree_put_bulk(llf, -1, end - ROW, 0xff, sum));
+	EXPECT_EQ(end - ROW, inst_get(&self->in, LLFREE_NO_SLOT, 3));
+	exhaust(_metadata, &self->in, 1, 0);
+	ASSERT_LE(0, llfree_put_quick(llf, -1, end - ROW, 3));
+	sum->frames[0] += 8;
+	EXPECT_EQ(end - ROW, inst_get(&self->in, LLFREE_NO_SLOT, 3));
+}
+
+FIXTURE(full) {
+	struct inst in;
+};
+
+FIXTURE_SETUP(full)
+{
+	ASSERT_EQ(0, inst_init(&self->in, BASE, TREES * TREE, LLFREE_INIT_ALLOC,
+			       NULL, 1));
+	exhaust(_metadata, &self->in, 0, LLFREE_VIEW_NORMAL);
+	exhaust(_metadata, &self->in, 0, LLFREE_VIEW_CMA);
+}
+
+FIXTURE_TEARDOWN(full)
+{
+	EXPECT_STREQ("", inst_check(&self->in));
+	inst_free(&self->in);
+}
+
+TEST_F(full, order_0_costs_no_children)
+{
+	EXPECT_LT(fail_steps(_metadata, &self->in, 0, 0), 12 * TREES + 30);
+}
+
+TEST_F(full, block_of_each_order_is_found)
+{
+	unsigned int order;
+
+	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
+		ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE + TREE, order));
+		EXPECT_EQ(BASE + TREE, inst_get(&self->in, LLFREE_NO_SLOT, order));
+		exhaust(_metadata, &self->in, 0, 0);
+	}
+	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE, LLFREE_TREE_ORDER + 1));
+	EXPECT_LE(0, inst_get(&self->in, LLFREE_NO_SLOT, LLFREE_MAX_ORDER));
+	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 4 * TREE, LLFREE_MAX_ORDER));
+	EXPECT_LE(0, inst_get(&self->in, 0, LLFREE_MAX_ORDER));
+}
+
+TEST_F(full, reported_block_is_found)
+{
+	ASSERT_EQ(0, llfree_put_reported(&self->in.llf, BASE + CHILD, LLFREE_CHILD_ORDER,
+					 &self->in.sum));
+	EXPECT_EQ(BASE + CHILD, inst_get(&self->in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+}
+
+TEST_F(full, change_of_view_is_found)
+{
+	ASSERT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_ISOLATED));
+	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE + 3, 0));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+	ASSERT_EQ(LLFREE_VIEW_ISOLATED, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
+	EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+	EXPECT_EQ(BASE + 3, inst_get_view(&self->in, LLFREE_NO_SLOT, 0, LLFREE_VIEW_CMA));
+}
+
+/* The order of a tree word's parts is such that a generation ends in no other part. */
+TEST(generations_go_round)
+{
+	u32 word = tree_make(-7, 5, true) | TREE_WATCHED, old = word;
+	unsigned int i;
+
+	for (i = 0; i < 16; i++) {
+		word = tree_reopen(word | TREE_WATCHED);
+		EXPECT_EQ(-7, tree_free(word));
+		EXPECT_EQ(5, tree_class(word));
+		EXPECT_TRUE(tree_reserved(word));
+		EXPECT_EQ(i == 15, (word | TREE_WATCHED) == old);
+	}
+	EXPECT_EQ(word, tree_reopen(word));
+}
+
+/* What llfree_validate() says of a tree that is exhausted but has a block */
+TEST_F(half, validate_finds_a_wrong_one)
+{
+	struct llfree_fault fault = { };
+	u32 *word = &self->in.llf.trees[0][3];
+
+	*word |= tree_exhausted_make(0);
+	EXPECT_EQ(-EUCLEAN, llfree_validate(&self->in.llf, &fault));
+	EXPECT_STREQ("an exhausted tree has a block", fault.what);
+	EXPECT_EQ(BASE + 3 * TREE, fault.frame);
+	*word &= ~TREE_EXHAUSTED_MASK;
+	*word |= tree_exhausted_make(1);
+	EXPECT_EQ(0, llfree_validate(&self->in.llf, NULL));
+}
+
+TEST_HARNESS_MAIN
