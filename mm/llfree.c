@@ -136,6 +136,16 @@ static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 
 /* ---- Life cycle ---- */
 
+/*
+ * While zones are set up, nr_cpu_ids may still be NR_CPUS. A machine has no more than
+ * one CPU for each GiB of a large zone.
+ */
+static unsigned int zf_tree_order(unsigned long nr)
+{
+	return llfree_tree_order(nr, min_t(unsigned long, nr_cpu_ids,
+					   nr >> (const_ilog2(SZ_1G) - PAGE_SHIFT)));
+}
+
 /* All memory of a zone is one block, so that a failure leaves nothing behind. */
 static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 			void *(*alloc)(struct zone *zone, size_t size))
@@ -145,7 +155,7 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 	struct zone_llfree *zl;
 	int ret;
 
-	ret = llfree_layout(pfn, nr, &mem);
+	ret = llfree_layout(pfn, nr, zf_tree_order(nr), &mem);
 	if (ret)
 		return ret;
 	mem.rows_size = ALIGN(mem.rows_size, SMP_CACHE_BYTES);
@@ -363,6 +373,9 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 	/* A whole pageblock does not mix with pages of another type. */
 	req->flags = (alloc_flags & ALLOC_NOFRAGMENT) &&
 		     order < pageblock_order ? LLFREE_GET_NOFRAGMENT : 0;
+	/* Other callers reclaim, or give up, where a search finds nothing. */
+	if ((alloc_flags & ALLOC_NON_BLOCK) || !in_task())
+		req->flags |= LLFREE_GET_BOUNDED;
 }
 
 /*

@@ -98,7 +98,7 @@ static int fake_zone_init(struct kunit *test)
 	}
 
 	/* Enough trees to group pages by mobility, if only of what is not there */
-	end = max(end, first + LLFREE_NR_CLASSES * LLFREE_TREE_FRAMES);
+	end = max(end, first + LLFREE_NR_CLASSES * LLFREE_MIN_TREE_FRAMES);
 	if (fake_set_up(&fake->zone, first, end - first) ||
 	    /* Of the first block only */
 	    fake_set_up(&fake->small, fake->pfn[0], MAX_ORDER_NR_PAGES))
@@ -935,7 +935,7 @@ static void zone_slots(struct kunit *test)
 
 	KUNIT_ASSERT_NOT_NULL(test, zone);
 	zone->name = "large";
-	KUNIT_ASSERT_EQ(test, zf_init_zone(zone, 0, trees * LLFREE_TREE_FRAMES,
+	KUNIT_ASSERT_EQ(test, zf_init_zone(zone, 0, trees * LLFREE_MIN_TREE_FRAMES,
 					   fake_alloc), 0);
 	KUNIT_EXPECT_EQ(test, llfree_max_slots(&zone->llfree->core), nr_cpu_ids + 1);
 	KUNIT_EXPECT_EQ(test, zf_nr_slots(&zone->llfree->core), nr_cpu_ids);

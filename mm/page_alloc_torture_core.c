@@ -15,9 +15,9 @@
 
 /* Not aligned to anything, and large enough for slots that CPUs must share */
 #define CORE_FIRST	(0x100000UL + 3 * LLFREE_CHILD_FRAMES + 77)
-#define CORE_FRAMES	(36 * LLFREE_TREE_FRAMES + 111)
+#define CORE_FRAMES	(36 * LLFREE_MIN_TREE_FRAMES + 111)
 /* Most are taken from the start, so that it runs out of them again and again. */
-#define CORE_FREE	(num_online_cpus() * LLFREE_TREE_FRAMES)
+#define CORE_FREE	(num_online_cpus() * LLFREE_MIN_TREE_FRAMES)
 #define CORE_PLUG	1U
 
 static struct llfree core;
@@ -232,7 +232,7 @@ int torture_core_start(void)
 	unsigned int slots;
 	int ret;
 
-	ret = llfree_layout(CORE_FIRST, CORE_FRAMES, &core_mem);
+	ret = llfree_layout(CORE_FIRST, CORE_FRAMES, LLFREE_MIN_TREE_ORDER, &core_mem);
 	if (ret)
 		return ret;
 	core_mem.rows = vzalloc(core_mem.rows_size);

@@ -22,9 +22,10 @@
 #define LLFREE_CHILD_ORDER	9
 #define LLFREE_CHILD_FRAMES	BIT(LLFREE_CHILD_ORDER)
 #define LLFREE_CHILD_ROWS	(LLFREE_CHILD_FRAMES / LLFREE_ROW_FRAMES)
-#define LLFREE_TREE_ORDER	12
-#define LLFREE_TREE_FRAMES	BIT(LLFREE_TREE_ORDER)
-#define LLFREE_TREE_CHILDREN	(LLFREE_TREE_FRAMES / LLFREE_CHILD_FRAMES)
+/* Trees have from 8 to 128 children: 16 to 256 MiB */
+#define LLFREE_MIN_TREE_ORDER	12
+#define LLFREE_MAX_TREE_ORDER	16
+#define LLFREE_MIN_TREE_FRAMES	BIT(LLFREE_MIN_TREE_ORDER)
 
 /* Largest block that one get returns, and number of orders. */
 #define LLFREE_MAX_ORDER	10
@@ -90,6 +91,14 @@ enum llfree_mode {
  * which may look there first.
  */
 #define LLFREE_GET_RESERVED	0x2
+/*
+ * Do not search for long, for callers that other work waits for: read no more than a
+ * fixed number of words, whatever the size of the range. May fail though there is a
+ * block; the next search of this kind looks elsewhere.
+ */
+#define LLFREE_GET_BOUNDED	0x4
+#define LLFREE_GET_FLAGS	(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED | \
+				 LLFREE_GET_BOUNDED)
 
 /* What llfree_put_quick() returns */
 /* The view that the frames are free in */
@@ -172,7 +181,7 @@ enum llfree_level {
  * @low: bits of the classes whose trees are searched from the low end of the
  *	range on, whichever slot asks; those of the others spread over it
  * @near: trees around the last one that are searched first, a power of 2
- * @rate: level of a tree with @free free frames (1..LLFREE_TREE_FRAMES) and
+ * @rate: level of a tree with @free of @frames frames free, at least 1, and
  *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must
  *	not sleep, may be called from any context.
  */
@@ -183,7 +192,7 @@ struct llfree_policy {
 	u8 low;
 	unsigned int near;
 	enum llfree_level (*rate)(unsigned int class, unsigned int tree,
-				  unsigned int free);
+				  unsigned int free, unsigned int frames);
 };
 
 /*
@@ -221,6 +230,9 @@ struct llfree_local {
  * @end: frame after the last one
  * @base: @first rounded down to a tree; what the arrays start with
  * @nr_trees: trees from @base to @end
+ * @local_key: bits of a reservation that say whose it is
+ * @tree_order: frames of a tree are 2^@tree_order
+ * @tree_frames: the same number
  * @rows: a bit per frame; allocated, if it differs from the turn of its child
  * @children: a word per child
  * @trees: a word per tree, for each allocatable view
@@ -228,8 +240,9 @@ struct llfree_local {
  * @nr_slots: number of elements of @locals
  * @policy: how requests spread over trees
  * @hint: which orders an exhaustive search found nothing for, by view
- * @cursor: by view, the tree in which the last search of it ended; none for
- *	LLFREE_VIEW_NORMAL, where slots have reservations
+ * @cursor: by view, the tree in which the last search of it ended; for
+ *	LLFREE_VIEW_NORMAL, where slots have reservations, that of searches without a
+ *	slot and of bounded ones
  * @shuffle_step: trees from one entirely free one to the next, if these are
  *	shuffled; else 0
  * @shuffle_first: decides which child of such a tree is the first
@@ -244,6 +257,9 @@ struct llfree {
 	unsigned long end;
 	unsigned long base;
 	unsigned long nr_trees;
+	u64 local_key;
+	unsigned int tree_order;
+	unsigned int tree_frames;
 	u64 *rows;
 	u16 *children;
 	u32 *trees[LLFREE_ALLOC_VIEWS];
@@ -260,6 +276,7 @@ struct llfree {
 
 /**
  * struct llfree_memory - sizes or addresses of the memory of an instance
+ * @tree_order: frames of a tree are 2^@tree_order
  * @rows_size: bytes for @rows
  * @children_size: bytes for @children
  * @trees_size: bytes for @trees
@@ -268,6 +285,7 @@ struct llfree {
  * @trees: volatile; cache line aligned
  */
 struct llfree_memory {
+	unsigned int tree_order;
 	size_t rows_size;
 	size_t children_size;
 	size_t trees_size;
@@ -323,7 +341,8 @@ struct llfree_fault {
 };
 
 /* Life cycle */
-int llfree_layout(unsigned long first, unsigned long nr,
+unsigned int llfree_tree_order(unsigned long nr, unsigned int nr_slots);
+int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order,
 		  struct llfree_memory *mem);
 int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem, enum llfree_mode mode,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* LLFree core: allocation. The fast path is llfree_get_quick(). */
 #include <linux/export.h>
+#include <linux/limits.h>
 
 #include "search.h"
 
@@ -20,7 +21,7 @@ static bool request_valid(const struct llfree *llf,
 	return req->order <= LLFREE_MAX_ORDER &&
 	       req->class < llf->policy->nr_classes &&
 	       req->view < LLFREE_ALLOC_VIEWS &&
-	       !(req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED)) &&
+	       !(req->flags & ~LLFREE_GET_FLAGS) &&
 	       slot_valid(llf, req->slot);
 }
 
@@ -38,6 +39,7 @@ static void get_init(const struct llfree *llf, struct get *g,
 	g->slot = req->slot;
 	g->spared = false;
 	g->lost = 0;
+	g->looks = req->flags & LLFREE_GET_BOUNDED ? BOUNDED_LOOKS : UINT_MAX;
 	g->delta = delta;
 	local = get_local(llf, g);
 	g->spare = req->order < LLFREE_CHILD_ORDER &&
@@ -69,8 +71,8 @@ static noinline long get_one(struct llfree *llf,
 static void quick_back(struct llfree *llf, u64 *local, unsigned long row,
 		       unsigned int frames)
 {
-	if (frames && !local_put(local, row, frames))
-		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, frames);
+	if (frames && !local_put(llf, local, row, frames))
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), frames);
 }
 
 /* llfree_get_quick() fails, with permits of the tree of @row */
@@ -111,7 +113,7 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 	unsigned long row;
 	u64 word;
 
-	if (unlikely(!local_take(local, frames, frames, &word)))
+	if (unlikely(!local_take(llf, local, frames, frames, &word)))
 		return quick_fail(llf, local, 0, 0, delta);
 	row = local_row(word);
 	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
@@ -134,7 +136,7 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 		return quick_undo(llf, local, row, &p, delta);
 
 	if (p.row != row)
-		local_set_row(local, row_after(p.row, frames));
+		local_set_row(llf, local, row_after(llf, p.row, frames));
 	/* 1 if all of it was free */
 	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
 	return row_frame(llf, p.row) + __ffs64(p.mask);
@@ -156,7 +158,7 @@ static noinline long quick_rows(struct llfree *llf, unsigned int slot,
 	unsigned long row;
 	u64 word;
 
-	if (unlikely(!local_take(local, frames, frames, &word)))
+	if (unlikely(!local_take(llf, local, frames, frames, &word)))
 		return quick_fail(llf, local, 0, 0, delta);
 	row = local_row(word);
 	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
@@ -192,7 +194,7 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 	if (row & (nr * LLFREE_CHILD_ROWS - 1) ||
 	    !child_whole(READ_ONCE(child[0])) ||
 	    !child_whole(READ_ONCE(child[nr - 1])) ||
-	    !local_take(local, frames, frames, &word))
+	    !local_take(llf, local, frames, frames, &word))
 		return -EAGAIN;
 	row = local_row(word);
 	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
@@ -273,13 +275,15 @@ EXPORT_SYMBOL_GPL(llfree_get_search);
  * is left over in other trees of the class before it begins an entirely free
  * child of its own, then at other trees in the order that the policy gives them,
  * then at what other slots have reserved, and last at every child.
- * LLFREE_GET_NOFRAGMENT and LLFREE_GET_RESERVED make it stop before.
+ * LLFREE_GET_NOFRAGMENT, LLFREE_GET_RESERVED and LLFREE_GET_BOUNDED make it stop
+ * before.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the block, aligned to its size; -ENOMEM if at some
  *	moment there was no such block, or other CPUs were faster in each of
- *	several passes over all children; -EINVAL if @req asks for what cannot be
+ *	several passes over all children, or the bound of LLFREE_GET_BOUNDED was
+ *	reached; -EINVAL if @req asks for what cannot be
  */
 long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		struct llfree_delta *delta)
@@ -402,7 +406,7 @@ rows_find(const struct llfree *llf, const struct llfree_request *req,
 		}
 next:
 		*row = (*row | (LLFREE_CHILD_ROWS - 1)) + 1;
-	} while (*row & (TREE_ROWS - 1));
+	} while (*row & (tree_rows(llf) - 1));
 	return 0;
 }
 
@@ -444,7 +448,7 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 
 	local = &llf->locals[req->slot].reserved[req->class];
 	nr = min_t(unsigned int, nr, LLFREE_CHILD_FRAMES >> order);
-	held = local_take(local, 1U << order, nr << order, &word);
+	held = local_take(llf, local, 1U << order, nr << order, &word);
 	if (!held)
 		return -ENOMEM;
 
@@ -460,11 +464,11 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 	}
 
 	held -= used + lost;
-	if (held && !local_put(local, at, held))
-		llf_tree_return(llf, LLFREE_VIEW_NORMAL, at >> TREE_ROW_SHIFT, held);
+	if (held && !local_put(llf, local, at, held))
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, at), held);
 	if (!used)
 		return -ENOMEM;
-	local_set_row(local, p.row);
+	local_set_row(llf, local, p.row);
 	return child_frame(llf, p.row >> CHILD_ROW_SHIFT);
 }
 EXPORT_SYMBOL_GPL(llfree_get_rows);

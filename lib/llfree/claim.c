@@ -21,7 +21,7 @@ static void claim_debt(struct llfree *llf, unsigned long child,
 		       unsigned int view, unsigned int frames)
 {
 	if (frames && view < LLFREE_ALLOC_VIEWS)
-		llf_tree_return(llf, view, child >> TREE_CHILD_SHIFT, -(s32)frames);
+		llf_tree_return(llf, view, child_tree(llf, child), -(s32)frames);
 }
 
 /*
@@ -203,12 +203,12 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 	from = child_view(old);
 	free = child_free(old);
 	if (from < LLFREE_ALLOC_VIEWS)
-		llf_tree_return(llf, from, child >> TREE_CHILD_SHIFT, -(s32)free);
+		llf_tree_return(llf, from, child_tree(llf, child), -(s32)free);
 	if (view < LLFREE_ALLOC_VIEWS) {
-		llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, free);
+		llf_tree_put(llf, view, child_tree(llf, child), free);
 		if (view == LLFREE_VIEW_NORMAL)
 			llf_spare_note(llf, READ_ONCE(llf->trees[view]
-						  [child >> TREE_CHILD_SHIFT]),
+						  [child_tree(llf, child)]),
 				   free);
 		llf_hint_raise(llf, LLFREE_MAX_ORDER, view);
 	}
@@ -274,7 +274,7 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 		return -EINVAL;
 
 	word = &llf->trees[LLFREE_VIEW_NORMAL]
-			  [frame_child(llf, frame) >> TREE_CHILD_SHIFT];
+			  [child_tree(llf, frame_child(llf, frame))];
 	old = READ_ONCE(*word);
 	do {
 		if (tree_reserved(old))

@@ -21,7 +21,7 @@ static __always_inline void put_permits(struct llfree *llf, int slot,
 	if (likely(view == LLFREE_VIEW_NORMAL))
 		permits_put(llf, slot, row, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, view, row >> TREE_ROW_SHIFT, frames);
+		llf_tree_put(llf, view, row_tree(llf, row), frames);
 	hint_freed(llf, row, mask,
 		   frames > LLFREE_CHILD_FRAMES ? LLFREE_MAX_ORDER :
 		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);

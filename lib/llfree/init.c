@@ -6,30 +6,62 @@
 
 #include "lower.h"
 
+/* Trees that an instance has at least, unless it has the smallest ones */
+#define MIN_TREES		1024UL
+/* Trees for each slot, so that all can reserve trees of several classes */
+#define SLOT_TREES		(3UL * LLFREE_NR_CLASSES)
+
+/**
+ * llfree_tree_order() - trees of which size suit an instance
+ * @nr: number of frames
+ * @nr_slots: slots that it is going to have
+ *
+ * A search reads a word for each tree, so large instances have large trees. But slots
+ * take turns at trees that are too few, and frames of different lifetimes meet in those
+ * that are too large.
+ *
+ * Context: any.
+ *
+ * Return: LLFREE_MIN_TREE_ORDER..LLFREE_MAX_TREE_ORDER
+ */
+unsigned int llfree_tree_order(unsigned long nr, unsigned int nr_slots)
+{
+	const unsigned long least = max(MIN_TREES, nr_slots * SLOT_TREES);
+	unsigned int order = LLFREE_MIN_TREE_ORDER;
+
+	while (order < LLFREE_MAX_TREE_ORDER && nr >> (order + 1) >= least)
+		order++;
+	return order;
+}
+EXPORT_SYMBOL_GPL(llfree_tree_order);
+
 /**
  * llfree_layout() - how much memory an instance needs
  * @first: first frame of the range
  * @nr: number of frames, 1..LLFREE_MAX_FRAMES
- * @mem: the sizes are stored here
+ * @tree_order: LLFREE_MIN_TREE_ORDER..LLFREE_MAX_TREE_ORDER; see llfree_tree_order()
+ * @mem: @tree_order and the sizes are stored here
  *
  * Context: any.
  *
- * Return: 0; -EINVAL if there cannot be such a range
+ * Return: 0; -EINVAL if there cannot be such a range, or such trees
  */
-int llfree_layout(unsigned long first, unsigned long nr,
+int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order,
 		  struct llfree_memory *mem)
 {
 	unsigned long base, trees;
 
+	if (tree_order < LLFREE_MIN_TREE_ORDER || tree_order > LLFREE_MAX_TREE_ORDER)
+		return -EINVAL;
 	if (!nr || nr > LLFREE_MAX_FRAMES || first + nr < first ||
-	    first + nr > LONG_MAX - LLFREE_TREE_FRAMES)
+	    first + nr > LONG_MAX - BIT(tree_order))
 		return -EINVAL;
 
-	base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
-	trees = ALIGN(first + nr - base, LLFREE_TREE_FRAMES) >>
-		LLFREE_TREE_ORDER;
-	mem->rows_size = trees * TREE_ROWS * sizeof(u64);
-	mem->children_size = ALIGN(trees * LLFREE_TREE_CHILDREN * sizeof(u16),
+	base = ALIGN_DOWN(first, BIT(tree_order));
+	trees = ALIGN(first + nr - base, BIT(tree_order)) >> tree_order;
+	mem->tree_order = tree_order;
+	mem->rows_size = (trees << (tree_order - LLFREE_ROW_ORDER)) * sizeof(u64);
+	mem->children_size = ALIGN((trees << (tree_order - LLFREE_CHILD_ORDER)) * sizeof(u16),
 				   SMP_CACHE_BYTES);
 	mem->trees_size = LLFREE_ALLOC_VIEWS *
 			  ALIGN(trees * sizeof(u32), SMP_CACHE_BYTES);
@@ -97,12 +129,12 @@ static void init_tree(struct llfree *llf, unsigned long tree)
 	unsigned int i, view, class;
 	u16 word;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
-		word = llf->children[(tree << TREE_CHILD_SHIFT) + i];
+	for (i = 0; i < tree_children(llf); i++) {
+		word = llf->children[tree_child(llf, tree) + i];
 		free[child_view(word)] += child_free(word);
 	}
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
-		class = free[view] == LLFREE_TREE_FRAMES ?
+		class = free[view] == (s32)llf->tree_frames ?
 			LLFREE_CLASS_NONE : llf->policy->init_class;
 		llf->trees[view][tree] = tree_make(free[view], class, false);
 	}
@@ -135,7 +167,7 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 	unsigned int view;
 	int ret;
 
-	ret = llfree_layout(first, nr, &need);
+	ret = llfree_layout(first, nr, mem->tree_order, &need);
 	if (ret)
 		return ret;
 	if (!policy)
@@ -164,8 +196,11 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 	memset(llf, 0, sizeof(*llf));
 	llf->first = first;
 	llf->end = first + nr;
-	llf->base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
-	llf->nr_trees = need.rows_size / (TREE_ROWS * sizeof(u64));
+	llf->tree_order = mem->tree_order;
+	llf->tree_frames = BIT(llf->tree_order);
+	llf->base = ALIGN_DOWN(first, llf->tree_frames);
+	llf->nr_trees = need.rows_size / (tree_rows(llf) * sizeof(u64));
+	llf->local_key = LOCAL_PRESENT | (LOCAL_ROW_MASK & ~((u64)tree_rows(llf) - 1));
 	llf->rows = mem->rows;
 	llf->children = mem->children;
 	llf->policy = policy;

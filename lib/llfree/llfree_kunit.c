@@ -30,8 +30,8 @@
 #include "words.h"
 
 /* Where most instances start: not at 0, so that frame numbers are absolute. */
-#define FIRST		(5UL * LLFREE_TREE_FRAMES)
-#define TREE		((unsigned long)LLFREE_TREE_FRAMES)
+#define FIRST		(5UL * LLFREE_MIN_TREE_FRAMES)
+#define TREE		((unsigned long)LLFREE_MIN_TREE_FRAMES)
 #define CHILD		((unsigned long)LLFREE_CHILD_FRAMES)
 
 /* ---- Instances and their model ---- */
@@ -116,7 +116,7 @@ static struct instance *inst_new_policy(struct kunit *test, unsigned long first,
 	unsigned long frames;
 
 	memset(inst, 0, sizeof(*inst));
-	KUNIT_ASSERT_EQ(test, 0, llfree_layout(first, nr, &inst->mem));
+	KUNIT_ASSERT_EQ(test, 0, llfree_layout(first, nr, LLFREE_MIN_TREE_ORDER, &inst->mem));
 	inst->mem.rows = area_new(test, inst->mem.rows_size);
 	inst->mem.children = area_new(test, inst->mem.children_size);
 	inst->mem.trees = area_new(test, inst->mem.trees_size);
@@ -355,7 +355,7 @@ static void inst_check(struct kunit *test, struct instance *inst)
 			    fault.what, fault.frame, fault.expected,
 			    fault.found);
 
-	for (row = 0; row < llf->nr_trees * TREE_ROWS; row++) {
+	for (row = 0; row < tree_row(llf, llf->nr_trees); row++) {
 		start = row_frame(llf, row);
 		KUNIT_EXPECT_EQ_MSG(test, (u64)~inst->taken[row],
 				    llfree_free_mask(llf, start),
@@ -586,7 +586,8 @@ static void range_layout(struct kunit *test)
 	struct llfree_memory mem;
 	struct instance *inst;
 
-	KUNIT_ASSERT_EQ(test, 0, llfree_layout(range->first, range->nr, &mem));
+	KUNIT_ASSERT_EQ(test, 0, llfree_layout(range->first, range->nr,
+					       LLFREE_MIN_TREE_ORDER, &mem));
 	KUNIT_EXPECT_EQ(test, mem.rows_size, trees * TREE / BITS_PER_BYTE);
 	KUNIT_EXPECT_GE(test, mem.children_size, trees * 8 * sizeof(u16));
 	KUNIT_EXPECT_GE(test, mem.trees_size,
@@ -798,23 +799,24 @@ static void layout_limits(struct kunit *test)
 	const unsigned long gib = BIT(18);
 	struct llfree_memory mem;
 
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(0, 0, &mem));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(77, 0, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(0, 0, LLFREE_MIN_TREE_ORDER, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(77, 0, LLFREE_MIN_TREE_ORDER, &mem));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_layout(0, LLFREE_MAX_FRAMES + 1, &mem));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(0, ULONG_MAX, &mem));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(ULONG_MAX, 1, &mem));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(ULONG_MAX - 5, 10, &mem));
+			llfree_layout(0, LLFREE_MAX_FRAMES + 1, LLFREE_MIN_TREE_ORDER, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(0, ULONG_MAX, LLFREE_MIN_TREE_ORDER, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(ULONG_MAX, 1, LLFREE_MIN_TREE_ORDER, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			llfree_layout(ULONG_MAX - 5, 10, LLFREE_MIN_TREE_ORDER, &mem));
 
-	KUNIT_EXPECT_EQ(test, 0, llfree_layout(0, LLFREE_MAX_FRAMES, &mem));
+	KUNIT_EXPECT_EQ(test, 0, llfree_layout(0, LLFREE_MAX_FRAMES, LLFREE_MIN_TREE_ORDER, &mem));
 	KUNIT_EXPECT_EQ(test, mem.rows_size, LLFREE_MAX_FRAMES / 8);
-	KUNIT_EXPECT_EQ(test, 0, llfree_layout(BIT(40), gib, &mem));
+	KUNIT_EXPECT_EQ(test, 0, llfree_layout(BIT(40), gib, LLFREE_MIN_TREE_ORDER, &mem));
 	KUNIT_EXPECT_LE(test, mem.rows_size + mem.children_size +
 			mem.trees_size, 34 * 1024);
 }
 
 static enum llfree_level rate_steal(unsigned int class, unsigned int tree,
-				    unsigned int free)
+				    unsigned int free, unsigned int frames)
 {
 	return LLFREE_LEVEL_STEAL;
 }
@@ -1045,7 +1047,7 @@ static void claim_debt_is_paid(struct kunit *test)
 	s32 debt;
 
 	inst_get(test, inst, 0, 0, 0);
-	for (child = 1; child < LLFREE_TREE_CHILDREN; child++)
+	for (child = 1; child < (LLFREE_MIN_TREE_FRAMES / LLFREE_CHILD_FRAMES); child++)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
 						    FIRST + child * CHILD,
 						    LLFREE_CHILD_ORDER, 0));
@@ -1381,7 +1383,7 @@ static void bad_request(struct kunit *test)
 		{ .class = LLFREE_CLASS_NONE },
 		{ .view = LLFREE_VIEW_ISOLATED },
 		{ .view = LLFREE_NR_VIEWS },
-		{ .flags = 0x80 },
+		{ .flags = 0x80 }, { .flags = 0x8 },
 	};
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
 	struct llfree_request req = { };
@@ -1482,7 +1484,7 @@ static void fault_error_not_crash(struct kunit *test)
 			llfree_put_quick(llf, 0, FIRST + 2 * CHILD,
 					 LLFREE_CHILD_ORDER + 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 0, FIRST + TREE,
-						  LLFREE_TREE_ORDER, delta));
+						  LLFREE_MIN_TREE_ORDER, delta));
 
 	/* Slots and flags */
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 2, first, 0, delta));
@@ -1888,16 +1890,16 @@ static void policy_fallback(struct kunit *test)
 static unsigned int rate_calls, rate_bad;
 
 static enum llfree_level rate_reject(unsigned int class, unsigned int tree,
-				     unsigned int free)
+				     unsigned int free, unsigned int frames)
 {
 	rate_calls++;
 	rate_bad += class >= 2 || (tree >= 2 && tree != LLFREE_CLASS_NONE) ||
-		    !free || free > LLFREE_TREE_FRAMES;
+		    !free || free > frames || frames != LLFREE_MIN_TREE_FRAMES;
 	return LLFREE_LEVEL_REJECT;
 }
 
 static enum llfree_level rate_demote(unsigned int class, unsigned int tree,
-				     unsigned int free)
+				     unsigned int free, unsigned int frames)
 {
 	rate_calls++;
 	return tree == class ? LLFREE_LEVEL_MATCH : LLFREE_LEVEL_DEMOTE;
@@ -2501,7 +2503,7 @@ static void break_outside(struct instance *inst)
 
 static void break_outside_end(struct instance *inst)
 {
-	inst->llf.rows[2 * TREE_ROWS - 1] &= ~BIT_ULL(63);
+	inst->llf.rows[tree_row(&inst->llf, 2) - 1] &= ~BIT_ULL(63);
 	inst->llf.children[15]++;
 	inst->llf.trees[0][1] += BIT(TREE_FREE_SHIFT);
 }
@@ -3333,7 +3335,7 @@ static void fault_undo_view_change(struct kunit *test)
 	struct crowd *crowd;
 	unsigned int i;
 
-	for (i = 1; i < LLFREE_TREE_CHILDREN; i += 2)
+	for (i = 1; i < (LLFREE_MIN_TREE_FRAMES / LLFREE_CHILD_FRAMES); i += 2)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
 						    FIRST + i * CHILD, 0, 0));
 	/* Only an owner of permits goes where there may be no pair. */

@@ -38,7 +38,7 @@ static void child_shown(struct llfree *llf, unsigned long child, unsigned int or
 
 	if (view >= LLFREE_ALLOC_VIEWS)
 		return;
-	llf_tree_put(llf, view, child >> TREE_CHILD_SHIFT, 0);
+	llf_tree_put(llf, view, child_tree(llf, child), 0);
 	if (!hint_idle(READ_ONCE(llf->hint[view])))
 		llf_hint_raise(llf, order, view);
 }
@@ -90,7 +90,7 @@ unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 	if (likely(now == view))
 		return 0;
 	if (now < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, now, child >> TREE_CHILD_SHIFT, frames);
+		llf_tree_put(llf, now, child_tree(llf, child), frames);
 	return frames;
 }
 

@@ -7,8 +7,8 @@
 
 /* Fewer free frames than this are not worth a reservation. */
 #define MIN_RESERVE		16U
-/* With fewer, a search prefers another tree. */
-#define MIN_MATCH		(LLFREE_TREE_FRAMES / 16)
+/* With fewer than this part of the tree, a search prefers another one. */
+#define MIN_MATCH_PART		16U
 
 /*
  * default_rate() - rate() of llfree_default_policy
@@ -19,12 +19,13 @@
  * the needed frames are taken, so that it can go back to its own class.
  */
 static inline enum llfree_level
-default_rate(unsigned int class, unsigned int tree, unsigned int free)
+default_rate(unsigned int class, unsigned int tree, unsigned int free,
+	     unsigned int frames)
 {
-	if (free == LLFREE_TREE_FRAMES)
+	if (free == frames)
 		return LLFREE_LEVEL_FREE;
 	if (tree == class) {
-		if (free >= MIN_MATCH)
+		if (free >= frames / MIN_MATCH_PART)
 			return LLFREE_LEVEL_MATCH;
 		if (free >= MIN_RESERVE)
 			return LLFREE_LEVEL_SPARSE;
@@ -33,7 +34,7 @@ default_rate(unsigned int class, unsigned int tree, unsigned int free)
 	/* Huge blocks leave no holes behind and may go anywhere. */
 	if (class == LLFREE_CLASS_HUGE)
 		return LLFREE_LEVEL_STEAL;
-	if (free >= LLFREE_TREE_FRAMES / 2)
+	if (free >= frames / 2)
 		return LLFREE_LEVEL_DEMOTE;
 	return LLFREE_LEVEL_STEAL;
 }

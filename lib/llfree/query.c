@@ -105,7 +105,7 @@ int llfree_child(const struct llfree *llf, unsigned long frame,
 	index = frame_child(llf, frame);
 	word = READ_ONCE(llf->children[index]);
 	tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
-				   [index >> TREE_CHILD_SHIFT]);
+				   [child_tree(llf, index)]);
 	child->frame = child_frame(llf, index);
 	child->free = child_free(word);
 	child->view = child_view(word);
@@ -288,7 +288,7 @@ void llfree_count_orders(const struct llfree *llf, int view, int class,
 		if ((view >= 0 && child_view(word) != view) || !child_free(word))
 			continue;
 		tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
-					   [child >> TREE_CHILD_SHIFT]);
+					   [child_tree(llf, child)]);
 		if (class >= 0 && tree_class(tree) != class)
 			continue;
 		if (child_free(word) < LLFREE_CHILD_FRAMES) {

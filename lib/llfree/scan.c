@@ -47,6 +47,31 @@ long llf_child_get_children(struct llfree *llf, struct get *g,
 	return child << CHILD_ROW_SHIFT;
 }
 
+/* The first row, of a child with this word, that has a block of up to a row */
+static long child_find_row(const struct llfree *llf, unsigned int order,
+			   unsigned long first, u16 word)
+{
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		if (row_runs(row_read(llf, first + i, word), order))
+			return first + i;
+	return -1;
+}
+
+/* The first row of the first free block of several rows of a child */
+static long child_find_rows(const struct llfree *llf, unsigned int order,
+			    unsigned long first)
+{
+	const unsigned int nr = 1U << (order - LLFREE_ROW_ORDER);
+	unsigned int i;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i += nr)
+		if (rows_free(llf, first + i, nr))
+			return first + i;
+	return -1;
+}
+
 /*
  * llf_child_peek() - does a child seem to have a block, and in which row?
  * @stuck: set if the rows have one but the permits are out, so that
@@ -55,8 +80,9 @@ long llf_child_get_children(struct llfree *llf, struct get *g,
 long llf_child_peek(const struct llfree *llf, const struct get *g,
 		    unsigned long child, bool *stuck)
 {
-	unsigned long first = child << CHILD_ROW_SHIFT, row;
+	unsigned long first = child << CHILD_ROW_SHIFT;
 	unsigned int frames = get_frames(g), nr;
+	long row;
 	u16 word = READ_ONCE(llf->children[child]);
 
 	if (child_view(word) != g->view)
@@ -81,33 +107,29 @@ long llf_child_peek(const struct llfree *llf, const struct get *g,
 	if (child_free(word) < frames && !stuck)
 		return -1;
 
-	nr = g->order <= LLFREE_ROW_ORDER ? 1 :
-		1U << (g->order - LLFREE_ROW_ORDER);
-	for (row = first; row < first + LLFREE_CHILD_ROWS; row += nr) {
-		if (nr == 1 ? !row_runs(row_get(llf, row), g->order) :
-			      !rows_free(llf, row, nr))
-			continue;
-		if (child_free(word) < frames)
-			*stuck = true;
-		return row;
-	}
-	return -1;
+	row = g->order <= LLFREE_ROW_ORDER ? child_find_row(llf, g->order, first, word) :
+					     child_find_rows(llf, g->order, first);
+	if (row < 0)
+		return -1;
+	if (child_free(word) < frames)
+		*stuck = true;
+	return row;
 }
 
 /* llf_tree_peek() for one or two whole children */
 static long tree_peek_huge(const struct llfree *llf, const struct get *g,
 			   unsigned long tree)
 {
-	const u16 *child = &llf->children[tree << TREE_CHILD_SHIFT];
+	const u16 *child = &llf->children[tree_child(llf, tree)];
 	const u16 whole = child_make(LLFREE_CHILD_FRAMES, g->view);
 	const u16 mask = CHILD_FREE_MASK | CHILD_VIEW_MASK;
 	const unsigned int nr = get_frames(g) >> LLFREE_CHILD_ORDER;
 	unsigned int i;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i += nr) {
+	for (i = 0; i < tree_children(llf); i += nr) {
 		if ((READ_ONCE(child[i]) & mask) == whole &&
 		    (READ_ONCE(child[i + nr - 1]) & mask) == whole)
-			return ((tree << TREE_CHILD_SHIFT) + i) <<
+			return (tree_child(llf, tree) + i) <<
 			       CHILD_ROW_SHIFT;
 	}
 	return -1;
@@ -121,14 +143,14 @@ static long tree_peek_huge(const struct llfree *llf, const struct get *g,
 long llf_tree_peek(const struct llfree *llf, const struct get *g,
 		   unsigned long tree)
 {
-	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned long child = tree_child(llf, tree);
 	unsigned int i;
 	long whole = -1, row;
 
 	if (g->order >= LLFREE_CHILD_ORDER)
 		return tree_peek_huge(llf, g, tree);
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++) {
+	for (i = 0; i < tree_children(llf); i++, child++) {
 		row = llf_child_peek(llf, g, child, NULL);
 		if (row < 0)
 			continue;
@@ -144,10 +166,10 @@ long llf_tree_peek(const struct llfree *llf, const struct get *g,
 /* Frames in entirely free children of a tree */
 unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree)
 {
-	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned long child = tree_child(llf, tree);
 	unsigned int i, nr = 0;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
+	for (i = 0; i < tree_children(llf); i++)
 		nr += child_whole(READ_ONCE(llf->children[child + i]));
 	return nr * LLFREE_CHILD_FRAMES;
 }
@@ -155,10 +177,10 @@ unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree)
 /* First row of the first entirely free child of a tree, or negative */
 long llf_tree_free_child(const struct llfree *llf, unsigned long tree)
 {
-	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned long child = tree_child(llf, tree);
 	unsigned int i;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++, child++)
+	for (i = 0; i < tree_children(llf); i++, child++)
 		if (child_whole(READ_ONCE(llf->children[child])))
 			return child << CHILD_ROW_SHIFT;
 	return -1;

@@ -29,8 +29,23 @@ struct get {
 	u64 mask;
 	/* Permits that went to another view when a child step was undone */
 	unsigned int lost;
+	/* Trees whose children may still be read without success */
+	unsigned int looks;
 	struct llfree_delta *delta;
 };
+
+/*
+ * What a bounded search reads: words of trees; children of trees, of up to 128 each;
+ * reservations of slots
+ */
+#define BOUNDED_TREES		4096UL
+#define BOUNDED_LOOKS		8U
+#define BOUNDED_SLOTS		16U
+
+static inline bool get_bounded(const struct get *g)
+{
+	return g->flags & LLFREE_GET_BOUNDED;
+}
 
 static inline unsigned int get_frames(const struct get *g)
 {
@@ -64,7 +79,7 @@ unsigned long llf_shuffled_child(const struct llfree *llf, unsigned long tree,
 static inline unsigned long row_next(const struct llfree *llf,
 				     const struct get *g, unsigned long row)
 {
-	row = row_after(row, g->taken);
+	row = row_after(llf, row, g->taken);
 	if (g->order >= LLFREE_CHILD_ORDER && unlikely(READ_ONCE(llf->shuffle_step)))
 		row |= 1;
 	return row;
@@ -132,7 +147,7 @@ next:
 static __always_inline long tree_get(struct llfree *llf, struct get *g,
 				     unsigned long row, unsigned int max)
 {
-	unsigned long tree = row >> TREE_ROW_SHIFT;
+	unsigned long tree = row_tree(llf, row);
 	unsigned long child = row >> CHILD_ROW_SHIFT;
 	unsigned int frames = get_frames(g);
 	unsigned int held, end, i;
@@ -145,20 +160,20 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 		child = ALIGN_DOWN(child, frames >> LLFREE_CHILD_ORDER);
 	}
 
-	end = LLFREE_TREE_CHILDREN;
+	end = tree_children(llf);
 	for (i = 0; i < end; i++) {
 		word = READ_ONCE(llf->children[child]);
 		if (child_view(word) != g->view ||
 		    child_free(word) < min_t(u32, frames, LLFREE_CHILD_FRAMES))
 			goto next;
 		if (child_free(word) == LLFREE_CHILD_FRAMES &&
-		    g->order < LLFREE_CHILD_ORDER && i < LLFREE_TREE_CHILDREN &&
+		    g->order < LLFREE_CHILD_ORDER && i < tree_children(llf) &&
 		    (i || g->spare)) {
 			/* Later, when all have been seen */
 			if (g->spare)
 				g->spared = true;
 			else
-				end = 2 * LLFREE_TREE_CHILDREN;
+				end = 2 * tree_children(llf);
 			goto next;
 		}
 
@@ -176,8 +191,8 @@ static __always_inline long tree_get(struct llfree *llf, struct get *g,
 next:
 		if (g->order > LLFREE_CHILD_ORDER)
 			child += (frames >> LLFREE_CHILD_ORDER) - 1;
-		child = (tree << TREE_CHILD_SHIFT) |
-			((child + 1) & (LLFREE_TREE_CHILDREN - 1));
+		child = tree_child(llf, tree) |
+			((child + 1) & (tree_children(llf) - 1));
 		row = child << CHILD_ROW_SHIFT;
 		if (g->order > LLFREE_CHILD_ORDER)
 			i += (frames >> LLFREE_CHILD_ORDER) - 1;

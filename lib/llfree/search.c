@@ -51,7 +51,7 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 	u64 word;
 	long ret;
 
-	held = local_take(local, frames, g->nr * frames, &word);
+	held = local_take(llf, local, frames, g->nr * frames, &word);
 	while (unlikely(!held)) {
 		word = READ_ONCE(*local);
 		if (!(word & LOCAL_PRESENT))
@@ -59,23 +59,23 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 		if (local_free(word) < frames &&
 		    !llf_local_sync(llf, local, word, frames))
 			return -1;
-		held = local_take(local, frames, g->nr * frames, &word);
+		held = local_take(llf, local, frames, g->nr * frames, &word);
 	}
 
 	row = local_row(word);
 	ret = tree_get(llf, g, row, held);
 	left = get_settle(g, held, ret >= 0);
 	if (likely(ret >= 0)) {
-		if (unlikely(left) && !local_put(local, ret, left))
+		if (unlikely(left) && !local_put(llf, local, ret, left))
 			llf_tree_return(llf, LLFREE_VIEW_NORMAL,
-					ret >> TREE_ROW_SHIFT, left);
+					row_tree(llf, ret), left);
 		if (ret != row)
-			local_set_row(local, row_next(llf, g, ret));
+			local_set_row(llf, local, row_next(llf, g, ret));
 		return ret;
 	}
 	/* To the tree, so that the next attempt does not take the same ones. */
 	if (left)
-		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row >> TREE_ROW_SHIFT, left);
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), left);
 	return -1;
 }
 
@@ -104,13 +104,14 @@ static void get_note_class(const struct llfree *llf, struct get *g,
 static __always_inline enum llfree_level
 tree_rate(const struct llfree *llf, const struct get *g, u32 word)
 {
-	unsigned int free = min_t(u32, tree_free(word), LLFREE_TREE_FRAMES);
+	const unsigned int frames = llf->tree_frames;
+	unsigned int free = min_t(u32, tree_free(word), frames);
 
 	if (g->view != LLFREE_VIEW_NORMAL)
 		return LLFREE_LEVEL_STEAL;
 	if (likely(llf->policy == &llfree_default_policy))
-		return default_rate(g->class, tree_class(word), free);
-	return llf->policy->rate(g->class, tree_class(word), free);
+		return default_rate(g->class, tree_class(word), free, frames);
+	return llf->policy->rate(g->class, tree_class(word), free, frames);
 }
 
 /* tree_rate(); with @g->spare, without the entirely free children of the tree */
@@ -180,7 +181,7 @@ static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree
 {
 	if (unlikely(READ_ONCE(llf->shuffle_step)))
 		return llf_shuffled_child(llf, tree, 0) << CHILD_ROW_SHIFT;
-	return tree << TREE_ROW_SHIFT;
+	return tree_row(llf, tree);
 }
 
 /* Try one tree, if its level is in the range. */
@@ -197,7 +198,7 @@ long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 	long ret;
 
 	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g) ||
-	    tree_exhausted(word, g->order))
+	    tree_exhausted(word, g->order) || !g->looks)
 		return -1;
 	level = tree_level(llf, g, tree, word);
 	if (level < first || level > last)
@@ -215,11 +216,12 @@ long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		else if (g->flags & LLFREE_GET_NOFRAGMENT)
 			return -1;
 	}
-	if (ret < 0 && tree_free(word) == LLFREE_TREE_FRAMES)
+	if (ret < 0 && tree_free(word) == (s32)llf->tree_frames)
 		ret = tree_first_row(llf, tree);
 	else if (ret < 0)
 		ret = llf_tree_peek(llf, g, tree);
 	if (ret < 0) {
+		g->looks--;
 		if (!g->spare)
 			llf_tree_looked(llf, g->view, tree, word, g->order);
 		return -1;
@@ -258,38 +260,45 @@ static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
 }
 
 /*
- * From trees that slots have reserved: what others put there, and locals.
+ * From trees of [@low, @high) that slots have reserved: what others put there, and
+ * what is left of reservations.
  * @own: trees of the class of the request and its mates, else of the others
  */
-static long get_steal(struct llfree *llf, struct get *g, bool own)
+static long get_steal(struct llfree *llf, struct get *g, unsigned long low,
+		      unsigned long high, bool own)
 {
 	const unsigned int frames = get_frames(g);
 	const unsigned int nr_slots = llfree_nr_slots(llf);
-	unsigned int slot, class, held;
+	unsigned int slot, class, held, i, nr = nr_slots;
 	unsigned long tree, row;
 	u64 local;
 	u32 word;
 	long ret;
 
-	for (tree = 0; tree < llf->nr_trees; tree++) {
+	for (tree = low; tree < high && g->looks; tree++) {
 		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
 		if (!tree_reserved(word) || tree_free(word) < (s32)frames ||
 		    own == class_foreign(llf, g, tree_class(word)))
 			continue;
-		ret = get_direct(llf, g, tree, tree << TREE_ROW_SHIFT,
+		ret = get_direct(llf, g, tree, tree_row(llf, tree),
 				 LLFREE_CLASS_NONE);
 		if (ret >= 0) {
 			get_note_class(llf, g, tree_class(word),
 				       LLFREE_DID_STEAL);
 			return ret;
 		}
+		g->looks--;
 	}
 
-	for (slot = 0; slot < nr_slots; slot++) {
+	if (get_bounded(g))
+		nr = min(nr, BOUNDED_SLOTS);
+	/* Not the same ones each time, if there are more */
+	for (i = 0, slot = nr_slots ? high % nr_slots : 0; i < nr; i++) {
+		slot = slot + 1 < nr_slots ? slot + 1 : 0;
 		for (class = 0; class < llf->policy->nr_classes; class++) {
-			if (own == class_foreign(llf, g, class))
+			if (own == class_foreign(llf, g, class) || !g->looks)
 				continue;
-			held = local_take(&llf->locals[slot].reserved[class],
+			held = local_take(llf, &llf->locals[slot].reserved[class],
 					  frames, g->nr * frames, &local);
 			if (!held)
 				continue;
@@ -298,11 +307,12 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 			held = get_settle(g, held, ret >= 0);
 			if (held)
 				llf_tree_return(llf, LLFREE_VIEW_NORMAL,
-						row >> TREE_ROW_SHIFT, held);
+						row_tree(llf, row), held);
 			if (ret >= 0) {
 				get_note_class(llf, g, class, LLFREE_DID_STEAL);
 				return ret;
 			}
+			g->looks--;
 		}
 	}
 	return -1;
@@ -312,7 +322,7 @@ static long get_steal(struct llfree *llf, struct get *g, bool own)
 static long get_child(struct llfree *llf, struct get *g, unsigned long child,
 		      unsigned long row)
 {
-	unsigned long tree = child >> TREE_CHILD_SHIFT;
+	unsigned long tree = child_tree(llf, child);
 	unsigned int lost;
 	long ret;
 
@@ -343,14 +353,14 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
 {
 	/* LLF(tree_look:A) */
 	const u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
-	const unsigned long first = tree << TREE_CHILD_SHIFT;
+	const unsigned long first = tree_child(llf, tree);
 	unsigned long child;
 	bool found = false;
 	long ret;
 
-	if (tree_exhausted(word, g->order))
+	if (tree_exhausted(word, g->order) || !g->looks)
 		return -1;
-	for (child = first; child < first + LLFREE_TREE_CHILDREN; child++) {
+	for (child = first; child < first + tree_children(llf); child++) {
 		ret = llf_child_peek(llf, g, child, stuck);
 		if (ret < 0)
 			continue;
@@ -359,6 +369,7 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
 		if (ret >= 0)
 			return ret;
 	}
+	g->looks--;
 	if (found)
 		*seen = true;
 	else
@@ -377,6 +388,8 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
  * may be behind the pass, and a block that was ahead of it may be allocated. The
  * hint tells of blocks that become free, and then there is another pass. Their
  * number is limited: frees of other CPUs must not keep the search here.
+ *
+ * A bounded search that may not look at all proves nothing, and leaves the hint alone.
  */
 static long get_anywhere(struct llfree *llf, struct get *g)
 {
@@ -395,6 +408,8 @@ static long get_anywhere(struct llfree *llf, struct get *g)
 			if (ret >= 0)
 				return ret;
 		}
+		if (!g->looks)
+			break;
 		if (!seen && (llf_hint_conclude(llf, g->order, g->view, gen) ||
 			      ++vain_passes == MAX_VAIN_PASSES))
 			break;
@@ -409,13 +424,13 @@ static bool tree_find(struct llfree *llf, const struct get *g, unsigned long tre
 {
 	/* LLF(tree_look:A) */
 	const u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
-	unsigned long child = tree << TREE_CHILD_SHIFT;
+	unsigned long child = tree_child(llf, tree);
 	unsigned int i;
 	bool stuck;
 
 	if (tree_exhausted(word, g->order))
 		return false;
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++)
+	for (i = 0; i < tree_children(llf); i++)
 		if (llf_child_peek(llf, g, child + i, &stuck) >= 0)
 			return true;
 	llf_tree_looked(llf, g->view, tree, word, g->order);
@@ -589,6 +604,14 @@ out:
 	return ret;
 }
 
+/* Of which trees a bounded search that would start at @start reads the words */
+static void bounded_window(const struct llfree *llf, unsigned long *start,
+			   unsigned long *low, unsigned long *high)
+{
+	*low = ALIGN_DOWN(*start, BOUNDED_TREES);
+	*high = min(*low + BOUNDED_TREES, llf->nr_trees);
+}
+
 /*
  * From the view of a request, which no slot has reservations in. The search
  * starts at the tree that the last one found something in.
@@ -596,32 +619,38 @@ out:
 static long get_view(struct llfree *llf, struct get *g)
 {
 	unsigned long *cursor = &llf->cursor[g->view];
-	unsigned long start = READ_ONCE(*cursor);
+	unsigned long start = READ_ONCE(*cursor), low = 0, high = llf->nr_trees;
 	long ret;
 
-	ret = get_trees(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_STEAL,
+	if (get_bounded(g))
+		bounded_window(llf, &start, &low, &high);
+	ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_STEAL,
 			LLFREE_LEVEL_STEAL);
+	if (ret < 0 && high - low < llf->nr_trees) {
+		WRITE_ONCE(*cursor, high < llf->nr_trees ? high : 0);
+		return ret;
+	}
 	if (ret < 0)
 		ret = get_anywhere(llf, g);
-	if (ret >= 0 && (unsigned long)ret >> TREE_ROW_SHIFT != start)
-		WRITE_ONCE(*cursor, (unsigned long)ret >> TREE_ROW_SHIFT);
+	if (ret >= 0 && row_tree(llf, ret) != start)
+		WRITE_ONCE(*cursor, row_tree(llf, ret));
 	return ret;
 }
 
-/* Everything beyond the own reservation */
-static noinline long get_slow(struct llfree *llf, struct get *g)
+/* get_slow() for the normal view */
+static long get_normal(struct llfree *llf, struct get *g)
 {
-	unsigned long near = llf->policy->near, start, home;
+	unsigned long near = llf->policy->near, start, home, low = 0, high = llf->nr_trees;
 	u64 *local = get_local(llf, g);
 	u64 word;
 	long ret;
 
-	if (g->view != LLFREE_VIEW_NORMAL)
-		return get_view(llf, g);
-
 	home = slot_home(llf, g);
 	word = local ? READ_ONCE(*local) : 0;
-	start = word & LOCAL_PRESENT ? local_tree(word) : home;
+	start = word & LOCAL_PRESENT ? row_tree(llf, local_row(word)) : home;
+	/* Without a slot, where the last such search ended */
+	if (g->slot < 0 && !(llf->policy->low & BIT(g->class)))
+		start = READ_ONCE(llf->cursor[LLFREE_VIEW_NORMAL]);
 
 	if (g->spare) {
 		ret = get_spare(llf, g, local, start);
@@ -632,7 +661,7 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 			return ret;
 	}
 
-	if (unlikely(READ_ONCE(llf->shuffle_step))) {
+	if (unlikely(READ_ONCE(llf->shuffle_step)) && !get_bounded(g)) {
 		ret = llf_search_shuffled(llf, g, start);
 		if (ret >= 0)
 			return ret;
@@ -647,7 +676,11 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 			if (ret >= 0)
 				return ret;
 		}
-		ret = llf_search_range(llf, g, start, 0, llf->nr_trees,
+		if (get_bounded(g)) {
+			start = READ_ONCE(llf->cursor[LLFREE_VIEW_NORMAL]);
+			bounded_window(llf, &start, &low, &high);
+		}
+		ret = llf_search_range(llf, g, start, low, high,
 				       LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
 	} else {
 		ret = llf_search_range(llf, g, home, 0, llf->nr_trees,
@@ -656,11 +689,31 @@ static noinline long get_slow(struct llfree *llf, struct get *g)
 	if (ret >= 0)
 		return ret;
 
-	ret = get_steal(llf, g, true);
-	if (ret >= 0 || (g->flags & LLFREE_GET_NOFRAGMENT))
+	ret = get_steal(llf, g, low, high, true);
+	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT))
+		ret = get_steal(llf, g, low, high, false);
+	if (ret >= 0)
 		return ret;
-	ret = get_steal(llf, g, false);
-	return ret >= 0 ? ret : get_anywhere(llf, g);
+	if (high - low < llf->nr_trees) {
+		WRITE_ONCE(llf->cursor[LLFREE_VIEW_NORMAL],
+			   high < llf->nr_trees ? high : 0);
+		return -1;
+	}
+	return g->flags & LLFREE_GET_NOFRAGMENT ? -1 : get_anywhere(llf, g);
+}
+
+/* Everything beyond the own reservation */
+static noinline long get_slow(struct llfree *llf, struct get *g)
+{
+	unsigned long *cursor = &llf->cursor[LLFREE_VIEW_NORMAL];
+	long ret;
+
+	if (g->view != LLFREE_VIEW_NORMAL)
+		return get_view(llf, g);
+	ret = get_normal(llf, g);
+	if (ret >= 0 && g->slot < 0 && READ_ONCE(*cursor) != row_tree(llf, ret))
+		WRITE_ONCE(*cursor, row_tree(llf, ret));
+	return ret;
 }
 
 long llf_search(struct llfree *llf, struct get *g)

@@ -18,25 +18,27 @@
 unsigned long llf_shuffled_child(const struct llfree *llf,
 				 unsigned long tree, unsigned int order)
 {
-	const u16 *children = &llf->children[tree << TREE_CHILD_SHIFT];
+	const u16 *children = &llf->children[tree_child(llf, tree)];
+	const unsigned int shift = llf->tree_order - LLFREE_CHILD_ORDER;
+	const unsigned int nr = 1U << shift;
 	const unsigned int pair = order > LLFREE_CHILD_ORDER;
 	u64 state = READ_ONCE(llf->shuffle_first) + tree;
 	unsigned int i, child, step;
 
 	/* A product alone is linear: the key would shift the order, not change it. */
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
+	for (i = 0; i < nr; i++) {
 		state = hash_64(state ^ READ_ONCE(children[i]), 64);
 		state ^= state >> 32;
 	}
-	state = hash_64(state, 2 * TREE_CHILD_SHIFT);
-	step = state >> TREE_CHILD_SHIFT | 1;
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
-		child = (state + i * step) % LLFREE_TREE_CHILDREN;
+	state = hash_64(state, 2 * shift);
+	step = state >> shift | 1;
+	for (i = 0; i < nr; i++) {
+		child = (state + i * step) % nr;
 		if (child_whole(READ_ONCE(children[child])) &&
 		    child_whole(READ_ONCE(children[child ^ pair])))
 			break;
 	}
-	return (tree << TREE_CHILD_SHIFT) + child;
+	return tree_child(llf, tree) + child;
 }
 
 /*

@@ -38,8 +38,8 @@ void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
  * @order: the order of the blocks
  *
  * The first such search makes the tree watched. The next one that was not overtaken
- * by a free makes it exhausted. A reserved tree is neither: frees of the slot do not
- * change its word.
+ * by a free makes it exhausted. Of a reserved tree that means nothing, see
+ * tree_exhausted(), and the end of the reservation is as a free.
  */
 void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
 		     u32 word, unsigned int order)
@@ -48,8 +48,7 @@ void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
 	u32 old = READ_ONCE(*at), new;
 
 	do {
-		if (tree_reserved(old) || tree_reserved(word) ||
-		    tree_exhausted(old, order))
+		if ((old & TREE_EXHAUSTED_MASK) >= tree_exhausted_make(order))
 			return;
 		if (!(old & TREE_EXHAUSTED_MASK))
 			new = old | TREE_WATCHED;
@@ -126,7 +125,7 @@ void llf_spare_note(struct llfree *llf, u32 word, s32 frames)
 /* Give back whatever reservation @word stands for. */
 void llf_local_release(struct llfree *llf, u64 word)
 {
-	unsigned long tree = local_tree(word);
+	unsigned long tree = row_tree(llf, local_row(word));
 	u32 old;
 
 	if (!(word & LOCAL_PRESENT))
@@ -141,7 +140,7 @@ void llf_local_release(struct llfree *llf, u64 word)
  * @word: the reservation, with fewer permits than needed
  * @need: permits that it should have
  *
- * Fetches no more than local_put() accepts: a change of view that has not reached
+ * Fetches no more than local_put(llf, ) accepts: a change of view that has not reached
  * the tree yet may leave more permits there.
  *
  * Return: whether the reservation got what it needs
@@ -149,22 +148,22 @@ void llf_local_release(struct llfree *llf, u64 word)
 bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 		    unsigned int need)
 {
-	u32 *tree = &llf->trees[LLFREE_VIEW_NORMAL][local_tree(word)];
+	u32 *tree = &llf->trees[LLFREE_VIEW_NORMAL][row_tree(llf, local_row(word))];
 	const s32 have = local_free(word);
 	u32 old = READ_ONCE(*tree), new;
 	s32 frames;
 
 	do {
-		frames = min(tree_free(old), (s32)LLFREE_TREE_FRAMES - have);
+		frames = min(tree_free(old), (s32)llf->tree_frames - have);
 		if (!tree_reserved(old) || frames + have < (s32)need)
 			return false;
 		new = old - ((u32)frames << TREE_FREE_SHIFT);
 	} while (!try_cmpxchg_acquire(tree, &old, new)); /* LLF(local_sync:A) */
 
-	if (local_put(local, local_row(word), frames))
+	if (local_put(llf, local, local_row(word), frames))
 		return true;
 	/* The reservation has changed meanwhile. */
-	llf_tree_return(llf, LLFREE_VIEW_NORMAL, local_tree(word), frames);
+	llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, local_row(word)), frames);
 	return false;
 }
 
@@ -175,7 +174,7 @@ bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 void llf_permits_put_tree(struct llfree *llf, int slot,
 			  unsigned long row, unsigned int frames)
 {
-	unsigned long tree = row >> TREE_ROW_SHIFT;
+	unsigned long tree = row_tree(llf, row);
 	struct llfree_local *locals;
 	unsigned int class;
 	u32 old, new, last, count;

@@ -46,7 +46,7 @@ static inline bool slot_valid(const struct llfree *llf, int slot)
 static inline u32 tree_word(const struct llfree *llf, u32 old, s32 free,
 			    unsigned int class, bool reserved)
 {
-	if (free == LLFREE_TREE_FRAMES && !reserved)
+	if (free == (s32)llf->tree_frames && !reserved)
 		class = LLFREE_CLASS_NONE;
 	else if (class == LLFREE_CLASS_NONE)
 		class = llf->policy->init_class;
@@ -91,10 +91,12 @@ static __always_inline bool spare_hoped(const struct llfree *llf, int slot,
 }
 
 /* The row after @frames from the start of @row, going round in its tree */
-static inline unsigned long row_after(unsigned long row, unsigned int frames)
+static inline unsigned long row_after(const struct llfree *llf, unsigned long row,
+				      unsigned int frames)
 {
-	return (row & ~(TREE_ROWS - 1)) |
-	       ((row + (frames >> LLFREE_ROW_ORDER)) & (TREE_ROWS - 1));
+	const unsigned long within = tree_rows(llf) - 1;
+
+	return (row & ~within) | ((row + (frames >> LLFREE_ROW_ORDER)) & within);
 }
 
 /*
@@ -103,14 +105,14 @@ static inline unsigned long row_after(unsigned long row, unsigned int frames)
  * and put again, whose debt is the tree's, must not pile up here. What could
  * serve for the next one of its size is where the slot looks next.
  */
-static __always_inline bool local_put(u64 *local, unsigned long row,
-				      unsigned int frames)
+static __always_inline bool local_put(const struct llfree *llf, u64 *local,
+				      unsigned long row, unsigned int frames)
 {
 	u64 old = READ_ONCE(*local), new;
 
 	do {
-		if (!local_holds(old, row >> TREE_ROW_SHIFT) ||
-		    local_free(old) + frames > LLFREE_TREE_FRAMES)
+		if (!local_holds(llf, old, row) ||
+		    local_free(old) + frames > llf->tree_frames)
 			return false;
 		new = old + ((u64)frames << LOCAL_FREE_SHIFT);
 		if (frames >= LLFREE_ROW_FRAMES)
@@ -120,7 +122,7 @@ static __always_inline bool local_put(u64 *local, unsigned long row,
 }
 
 /*
- * local_take() - take permits from a reservation
+ * local_take(llf, ) - take permits from a reservation
  * @min: least number, and unit
  * @max: most
  * @word: the reservation before that; its row is where the slot is to look
@@ -130,8 +132,9 @@ static __always_inline bool local_put(u64 *local, unsigned long row,
  *
  * Return: number of permits, a multiple of @min; 0 if there are less than that
  */
-static __always_inline unsigned int local_take(u64 *local, unsigned int min,
-					       unsigned int max, u64 *word)
+static __always_inline unsigned int
+local_take(const struct llfree *llf, u64 *local, unsigned int min, unsigned int max,
+	   u64 *word)
 {
 	u64 old = READ_ONCE(*local), new;
 	unsigned int take;
@@ -143,18 +146,19 @@ static __always_inline unsigned int local_take(u64 *local, unsigned int min,
 		new = old - ((u64)take << LOCAL_FREE_SHIFT);
 		if (take >= LLFREE_ROW_FRAMES)
 			new = (new & ~LOCAL_ROW_MASK) |
-			      row_after(local_row(old), take);
+			      row_after(llf, local_row(old), take);
 	} while (!try_cmpxchg_acquire(local, &old, new)); /* LLF(local_take:A) */
 	*word = old;
 	return take;
 }
 
 /* Remember where to look. Losing the race loses only the hint. */
-static inline void local_set_row(u64 *local, unsigned long row)
+static inline void local_set_row(const struct llfree *llf, u64 *local,
+				 unsigned long row)
 {
 	u64 old = READ_ONCE(*local);
 
-	if (local_holds(old, row >> TREE_ROW_SHIFT) && local_row(old) != row)
+	if (local_holds(llf, old, row) && local_row(old) != row)
 		try_cmpxchg_relaxed(local, &old,
 				    (old & ~LOCAL_ROW_MASK) | row);
 }
@@ -171,12 +175,12 @@ static __always_inline void permits_put(struct llfree *llf, int slot,
 	/* A tree that is not reserved is in no reservation. */
 	if (likely(slot >= 0) &&
 	    tree_reserved(READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
-				    [row >> TREE_ROW_SHIFT]))) {
+				    [row_tree(llf, row)]))) {
 		local = llf->locals[slot].reserved;
 		end = local + llf->policy->nr_classes;
 		for (; local < end; local++) {
-			if (local_holds(READ_ONCE(*local), row >> TREE_ROW_SHIFT)) {
-				if (local_put(local, row, frames))
+			if (local_holds(llf, READ_ONCE(*local), row)) {
+				if (local_put(llf, local, row, frames))
 					return;
 				break;
 			}

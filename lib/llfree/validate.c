@@ -55,7 +55,7 @@ static int validate_exhausted(const struct llfree *llf, unsigned long tree,
 			continue;
 		if (llf_tree_peek(llf, &g, tree) >= 0)
 			return fault_set(fault, "an exhausted tree has a block",
-					 llf->base + (tree << LLFREE_TREE_ORDER),
+					 tree_frame(llf, tree),
 					 -1, g.order);
 		break;
 	}
@@ -65,14 +65,14 @@ static int validate_exhausted(const struct llfree *llf, unsigned long tree,
 static int validate_tree(const struct llfree *llf, unsigned long tree,
 			 struct llfree_fault *fault)
 {
-	unsigned long start = llf->base + (tree << LLFREE_TREE_ORDER);
+	unsigned long start = tree_frame(llf, tree);
 	long free[LLFREE_NR_VIEWS] = { }, permits;
 	unsigned int holders = 0, i, view, slot, class;
 	u64 local;
 	u32 word;
 
-	for (i = 0; i < LLFREE_TREE_CHILDREN; i++) {
-		u16 child = llf->children[(tree << TREE_CHILD_SHIFT) + i];
+	for (i = 0; i < tree_children(llf); i++) {
+		u16 child = llf->children[tree_child(llf, tree) + i];
 
 		free[child_view(child)] += child_free(child);
 	}
@@ -83,7 +83,7 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
 			for (slot = 0; slot < llf->nr_slots; slot++) {
 				for (class = 0; class < llf->policy->nr_classes; class++) {
 					local = llf->locals[slot].reserved[class];
-					if (!local_holds(local, tree))
+					if (!local_holds(llf, local, tree_row(llf, tree)))
 						continue;
 					permits += local_free(local);
 					holders++;
@@ -103,7 +103,7 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
 		class = tree_class(word);
 		if (class >= llf->policy->nr_classes &&
 		    !(class == LLFREE_CLASS_NONE &&
-		      permits == LLFREE_TREE_FRAMES))
+		      permits == (s32)llf->tree_frames))
 			return fault_set(fault, "class of a tree", start, 0,
 					 class);
 		if (validate_exhausted(llf, tree, view, fault))

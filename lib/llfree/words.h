@@ -27,7 +27,7 @@
  *
  * Upper level (upper.h): where to look. Counting the lower level restores it.
  *
- *   tree   8 children: {reserved, class, exhausted, generation, free}, one word for
+ *   tree   8 to 128 children: {reserved, class, exhausted, generation, free}, one word for
  *          each view that can be allocated from. free is the number of permits that
  *          no slot has reserved. It is signed: a claim takes from a child without a
  *          permit of the tree, and a change of view moves what is left, which may
@@ -119,10 +119,7 @@
  */
 #define LLFREE_LAYOUT		2
 
-#define TREE_ROWS		(LLFREE_TREE_FRAMES / LLFREE_ROW_FRAMES)
 #define CHILD_ROW_SHIFT		(LLFREE_CHILD_ORDER - LLFREE_ROW_ORDER)
-#define TREE_ROW_SHIFT		(LLFREE_TREE_ORDER - LLFREE_ROW_ORDER)
-#define TREE_CHILD_SHIFT	(LLFREE_TREE_ORDER - LLFREE_CHILD_ORDER)
 
 /* Child word: {free:10, view:2, reported:1, turn:3} */
 #define CHILD_FREE_MASK		0x03ffU
@@ -216,14 +213,11 @@ static __always_inline u32 tree_reopen(u32 word)
 	       ((word + (1U << TREE_GEN_SHIFT)) & TREE_GEN_MASK);
 }
 
-/* Local word: {present:1, free:15, row:48}; row counts from llf->base */
+/* Local word: {present:1, free:17, row:46}; row counts from llf->base */
 #define LOCAL_PRESENT		BIT_ULL(63)
-#define LOCAL_FREE_SHIFT	48
-#define LOCAL_FREE_MASK		0x7fffU
+#define LOCAL_FREE_SHIFT	46
+#define LOCAL_FREE_MASK		0x1ffffU
 #define LOCAL_ROW_MASK		(BIT_ULL(LOCAL_FREE_SHIFT) - 1)
-/* What says whose reservation it is */
-#define LOCAL_KEY_MASK		(LOCAL_PRESENT | \
-				 (LOCAL_ROW_MASK & ~(u64)(TREE_ROWS - 1)))
 
 static inline unsigned int local_free(u64 word)
 {
@@ -235,19 +229,11 @@ static inline unsigned long local_row(u64 word)
 	return word & LOCAL_ROW_MASK;
 }
 
-static inline unsigned long local_tree(u64 word)
+/* Is it a reservation of the tree of @row? */
+static __always_inline bool local_holds(const struct llfree *llf, u64 word,
+					unsigned long row)
 {
-	return local_row(word) >> TREE_ROW_SHIFT;
-}
-
-static inline u64 local_key(unsigned long tree)
-{
-	return LOCAL_PRESENT | ((u64)tree << TREE_ROW_SHIFT);
-}
-
-static inline bool local_holds(u64 word, unsigned long tree)
-{
-	return (word & LOCAL_KEY_MASK) == local_key(tree);
+	return !((word ^ (LOCAL_PRESENT | row)) & llf->local_key);
 }
 
 static inline u64 local_make(unsigned int free, unsigned long row)
@@ -373,9 +359,50 @@ static inline unsigned long child_frame(const struct llfree *llf,
 	return llf->base + (child << LLFREE_CHILD_ORDER);
 }
 
+/* Of the tree of a row or child, and what a tree begins with */
+
+static __always_inline unsigned long row_tree(const struct llfree *llf,
+					      unsigned long row)
+{
+	return row >> (llf->tree_order - LLFREE_ROW_ORDER);
+}
+
+static __always_inline unsigned long child_tree(const struct llfree *llf,
+						unsigned long child)
+{
+	return child >> (llf->tree_order - LLFREE_CHILD_ORDER);
+}
+
+static __always_inline unsigned long tree_row(const struct llfree *llf,
+					      unsigned long tree)
+{
+	return tree << (llf->tree_order - LLFREE_ROW_ORDER);
+}
+
+static __always_inline unsigned long tree_child(const struct llfree *llf,
+						unsigned long tree)
+{
+	return tree << (llf->tree_order - LLFREE_CHILD_ORDER);
+}
+
+static inline unsigned long tree_frame(const struct llfree *llf, unsigned long tree)
+{
+	return llf->base + (tree << llf->tree_order);
+}
+
+static inline unsigned int tree_rows(const struct llfree *llf)
+{
+	return llf->tree_frames >> LLFREE_ROW_ORDER;
+}
+
+static inline unsigned int tree_children(const struct llfree *llf)
+{
+	return llf->tree_frames >> LLFREE_CHILD_ORDER;
+}
+
 static inline unsigned long nr_children(const struct llfree *llf)
 {
-	return llf->nr_trees << TREE_CHILD_SHIFT;
+	return tree_child(llf, llf->nr_trees);
 }
 
 /* Is the block wholly inside the range? */

@@ -3,10 +3,12 @@
  * How long allocations take in states that are bad for a search, for several sizes
  * of memory. In each state all that fits is hard to find:
  *
- *   blocks    every second frame is free; every 16th tree has one block of order 3,
+ *   blocks    every second frame is free; in 256 MiB there is one block of order 3,
  *             which is wanted
  *   no-slot   the same for callers without a slot, which remember no place
- *   children  every second frame is free; every 1,000th tree has one child that is
+ *   far       the same, but there is one block only in every 16th tree, whatever the
+ *             size of trees
+ *   children  every second frame is free; in 16,000 MiB there is one child that is
  *             entirely free, which is wanted
  *   frame     everything is allocated but one frame, which is wanted and each time
  *             somewhere else
@@ -14,6 +16,9 @@
  *             none. Between two attempts frames in random trees are freed and others
  *             allocated.
  *   bounded   the same for a caller that must not search for long
+ *
+ * What was found is freed again only when there is no more. So the first round, in
+ * which each search finds what no search has seen before, is told apart from later ones.
  *
  * One thread does the same several times, and of each operation the fastest run
  * counts: the machine may interrupt an operation once, but not each time. Built with
@@ -30,7 +35,7 @@
 #include "inst.h"
 
 #define RUNS		3
-#define MAX_OPS		2000U
+#define MAX_OPS		20000U
 /* A run of a state ends after that, but not before so many operations. */
 #define RUN_NS		2000000000UL
 #define MIN_OPS		16U
@@ -42,10 +47,10 @@
 #define BLOCK_ORDER	3
 #define CLASS		LLFREE_CLASS_MOVABLE
 
-enum state { BLOCKS, NO_SLOT, CHILDREN, FRAME, NONE, BOUNDED, NR_STATES };
+enum state { BLOCKS, NO_SLOT, FAR, CHILDREN, FRAME, NONE, BOUNDED, NR_STATES };
 
 static const char *const state_names[NR_STATES] = {
-	"blocks", "no-slot", "children", "frame", "none", "bounded",
+	"blocks", "no-slot", "far", "children", "frame", "none", "bounded",
 };
 
 static struct {
@@ -115,9 +120,11 @@ static unsigned long distance(enum state state)
 	switch (state) {
 	case BLOCKS:
 	case NO_SLOT:
-		return 16 * LLFREE_TREE_FRAMES;
+		return 16 * LLFREE_MIN_TREE_FRAMES;
+	case FAR:
+		return 16UL << inst_tree_order;
 	case CHILDREN:
-		return 1000 * LLFREE_TREE_FRAMES;
+		return 1000 * LLFREE_MIN_TREE_FRAMES;
 	default:
 		return 0;
 	}
@@ -130,6 +137,7 @@ static void set_up(enum state state, unsigned long frames)
 	unsigned long row, frame, step;
 	u64 *rows;
 
+	inst_tree_order = llfree_tree_order(frames, frames >> 18);
 	if (inst_init(&in, 0, frames, LLFREE_INIT_ALLOC, NULL, 1))
 		die("no memory");
 	rows = in.mem.rows;
@@ -184,8 +192,8 @@ static unsigned int run(enum state state, unsigned long frames)
 {
 	unsigned int order = state == CHILDREN ? LLFREE_CHILD_ORDER :
 			     state == FRAME ? 0 : BLOCK_ORDER;
-	unsigned int flags = state == BOUNDED ? 0 : 0;
-	int slot = state == NO_SLOT ? LLFREE_NO_SLOT : 0;
+	unsigned int flags = state == BOUNDED ? LLFREE_GET_BOUNDED : 0;
+	int slot = state == NO_SLOT || state == FAR ? LLFREE_NO_SLOT : 0;
 	static unsigned long held[MAX_OPS];
 	unsigned int nr, nr_held = 0, limit;
 	unsigned long start = clock_ns();
@@ -226,18 +234,26 @@ static unsigned int run(enum state state, unsigned long frames)
 
 static void measure(enum state state, unsigned int gib)
 {
-	unsigned long sum = 0, most = 0;
-	unsigned int i;
+	unsigned long sum[2] = { }, most = 0, size = gib * FRAMES_PER_GIB, step;
+	unsigned int nr[2] = { }, i, later;
 
 	nr_taken = 0;
 	for (i = 0; i < RUNS; i++)
-		nr_taken = run(state, gib * FRAMES_PER_GIB);
+		nr_taken = run(state, size);
+	step = distance(state);
 	for (i = 0; i < nr_taken; i++) {
-		sum += taken[i];
+		later = i >= (step ? max(1UL, size / step) : 2);
+		sum[later] += taken[i];
+		nr[later]++;
 		most = max(most, taken[i]);
 	}
-	printf("%-9s %8u %8u %12lu %12lu %12lu  %s\n", state_names[state], gib,
-	       nr_taken, taken[0], sum / nr_taken, most, unit);
+	printf("%-9s %8u %8u %12lu ", state_names[state], gib, nr_taken,
+	       sum[0] / nr[0]);
+	if (nr[1])
+		printf("%12lu", sum[1] / nr[1]);
+	else
+		printf("%12s", "-");
+	printf(" %12lu  %s\n", most, unit);
 	fflush(stdout);
 }
 
@@ -277,8 +293,8 @@ int main(int argc, char **argv)
 	unsigned int i, state;
 
 	argp_parse(&argp, argc, argv, 0, NULL, NULL);
-	printf("%-9s %8s %8s %12s %12s %12s\n", "state", "GiB", "allocs", "first",
-	       "mean", "most");
+	printf("%-9s %8s %8s %12s %12s %12s\n", "state", "GiB", "allocs", "first round",
+	       "later", "most");
 	for (state = 0; state < NR_STATES; state++)
 		for (i = 0; i < opt.nr_sizes; i++)
 			measure(state, opt.gib[i]);

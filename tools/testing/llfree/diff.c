@@ -131,13 +131,13 @@ static bool nofragment_may_fail(struct diff *d, const struct llfree_request *req
 	struct llfree_child child;
 	unsigned long f;
 
-	for (f = d->m.base; f < d->m.end; f += LLFREE_TREE_FRAMES) {
+	for (f = d->m.base; f < d->m.end; f += d->in.llf.tree_frames) {
 		if (llfree_child(&d->in.llf, max(f, d->m.first), &child))
 			continue;
 		if (child.tree_reserved || (child.class != req->class &&
 					    child.class != LLFREE_CLASS_NONE))
 			continue;
-		if (model_has_block(&d->m, f, min(f + LLFREE_TREE_FRAMES, d->m.end),
+		if (model_has_block(&d->m, f, min(f + d->in.llf.tree_frames, d->m.end),
 				    req->order, req->view))
 			return false;
 	}
@@ -159,8 +159,8 @@ static bool reserved_may_fail(struct diff *d, const struct llfree_request *req)
 	local = d->in.locals[req->slot].reserved[req->class];
 	if (!(local & LOCAL_PRESENT))
 		return true;
-	f = d->m.base + (local_tree(local) << LLFREE_TREE_ORDER);
-	end = min(f + LLFREE_TREE_FRAMES, d->m.end);
+	f = tree_frame(&d->in.llf, row_tree(&d->in.llf, local_row(local)));
+	end = min(f + d->in.llf.tree_frames, d->m.end);
 	if (req->order >= LLFREE_CHILD_ORDER)
 		return !model_has_block(&d->m, f, end, req->order, req->view);
 	for (; f < end; f = next) {
@@ -218,6 +218,9 @@ static void check_nothing(struct diff *d, const struct llfree_request *req)
 	 */
 	if (d->depth || !d->only_takes)
 		return;
+	/* It may have looked elsewhere. */
+	if (req->flags & LLFREE_GET_BOUNDED)
+		return;
 	if (req->flags & LLFREE_GET_RESERVED) {
 		if (alone(d) && !reserved_may_fail(d, req))
 			FAIL(d, "RESERVED order %d slot %d class %d: a block is there",
@@ -248,7 +251,7 @@ static bool request_valid(const struct diff *d,
 	return req->order <= max_order &&
 	       req->class < d->in.llf.policy->nr_classes &&
 	       req->view < LLFREE_VIEW_ISOLATED &&
-	       !(req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED)) &&
+	       !(req->flags & ~LLFREE_GET_FLAGS) &&
 	       slot_exists(d, req->slot);
 }
 
@@ -939,17 +942,17 @@ void diff_check_all(struct diff *d)
 }
 
 static enum llfree_level plain_rate(unsigned int class, unsigned int tree,
-				    unsigned int free)
+				    unsigned int free, unsigned int frames)
 {
-	if (free == LLFREE_TREE_FRAMES)
+	if (free == frames)
 		return LLFREE_LEVEL_FREE;
 	return tree == class ? LLFREE_LEVEL_MATCH : LLFREE_LEVEL_STEAL;
 }
 
 static enum llfree_level picky_rate(unsigned int class, unsigned int tree,
-				    unsigned int free)
+				    unsigned int free, unsigned int frames)
 {
-	if (free == LLFREE_TREE_FRAMES)
+	if (free == frames)
 		return LLFREE_LEVEL_FREE;
 	if (tree == class)
 		return free > 64 ? LLFREE_LEVEL_MATCH : LLFREE_LEVEL_SPARSE;

@@ -79,7 +79,8 @@ static struct llfree_request pick_request(struct diff *d)
 		.class = pick(d, d->in.llf.policy->nr_classes),
 		.view = pick_view(d),
 		.flags = (chance(d, 10) ? LLFREE_GET_NOFRAGMENT : 0) |
-			 (chance(d, 10) ? LLFREE_GET_RESERVED : 0),
+			 (chance(d, 10) ? LLFREE_GET_RESERVED : 0) |
+			 (chance(d, 10) ? LLFREE_GET_BOUNDED : 0),
 	};
 }
 
@@ -326,23 +327,23 @@ static void pick_shape(struct diff *d, unsigned long *first, unsigned long *nr)
 		*nr = 500 + pick(d, 1000);
 		break;
 	case 3:	/* exactly one tree */
-		*nr = LLFREE_TREE_FRAMES;
+		*nr = LLFREE_MIN_TREE_FRAMES;
 		break;
 	case 4:
-		*nr = 4 * LLFREE_TREE_FRAMES;
+		*nr = 4 * LLFREE_MIN_TREE_FRAMES;
 		break;
 	case 5:
-		*nr = LLFREE_TREE_FRAMES + pick(d, 6 * LLFREE_TREE_FRAMES);
+		*nr = LLFREE_MIN_TREE_FRAMES + pick(d, 6 * LLFREE_MIN_TREE_FRAMES);
 		break;
 	default:
-		*nr = 1 + pick(d, 3 * LLFREE_TREE_FRAMES);
+		*nr = 1 + pick(d, 3 * LLFREE_MIN_TREE_FRAMES);
 	}
 	switch (pick(d, 4)) {
 	case 0:
 		*first = 0;
 		break;
 	case 1:
-		*first = LLFREE_TREE_FRAMES * (1 + pick(d, 1000));
+		*first = LLFREE_MIN_TREE_FRAMES * (1 + pick(d, 1000));
 		break;
 	case 2:
 		*first = LLFREE_MAX_FRAMES - *nr - pick(d, 2);
@@ -363,6 +364,10 @@ static void run_one(const struct options *opt, u64 seed)
 	int err;
 
 	pick_shape(&d, &first, &nr);
+	inst_tree_order = LLFREE_MIN_TREE_ORDER;
+	if (chance(&d, 30))
+		inst_tree_order = pick(&d, 2) ? LLFREE_MIN_TREE_ORDER + 1 :
+						LLFREE_MAX_TREE_ORDER;
 	policy_nr = pick(&d, DIFF_POLICIES + 2);
 	if (policy_nr < DIFF_POLICIES)
 		policy = &diff_policies[policy_nr];
@@ -370,7 +375,7 @@ static void run_one(const struct options *opt, u64 seed)
 	alloc = chance(&d, 25);
 	fill = alloc ? 30 : 60;
 
-	err = model_init(&d.m, first, nr, alloc);
+	err = model_init(&d.m, first, nr, inst_tree_order, alloc);
 	if (!err)
 		err = inst_init(&d.in, first, nr,
 				alloc ? LLFREE_INIT_ALLOC : LLFREE_INIT_FREE,

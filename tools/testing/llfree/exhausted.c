@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
-/* How much a search reads: trees without a block are not looked at again. */
+/*
+ * How much a search reads: trees without a block are not looked at again, and a bounded
+ * search stops.
+ */
 #include <linux/align.h>
 #include <linux/kernel.h>
 #include <errno.h>
 #include <kselftest_harness.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "inst.h"
 #include "words.h"
 
-#define TREE	LLFREE_TREE_FRAMES
+#define TREE	LLFREE_MIN_TREE_FRAMES
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
 #define BASE	(10 * TREE)
@@ -24,7 +29,7 @@ void shim_step(const void *word)
 
 static u32 tree_read(struct inst *in, unsigned long frame, int view)
 {
-	return in->llf.trees[view][(frame - in->llf.base) >> LLFREE_TREE_ORDER];
+	return in->llf.trees[view][child_tree(&in->llf, frame_child(&in->llf, frame))];
 }
 
 /* Steps of an allocation that has to fail */
@@ -196,7 +201,7 @@ TEST_F(full, block_of_each_order_is_found)
 		EXPECT_EQ(BASE + TREE, inst_get(&self->in, LLFREE_NO_SLOT, order));
 		exhaust(_metadata, &self->in, 0, 0);
 	}
-	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE, LLFREE_TREE_ORDER + 1));
+	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE, LLFREE_MIN_TREE_ORDER + 1));
 	EXPECT_LE(0, inst_get(&self->in, LLFREE_NO_SLOT, LLFREE_MAX_ORDER));
 	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 4 * TREE, LLFREE_MAX_ORDER));
 	EXPECT_LE(0, inst_get(&self->in, 0, LLFREE_MAX_ORDER));
@@ -248,6 +253,193 @@ TEST_F(half, validate_finds_a_wrong_one)
 	*word &= ~TREE_EXHAUSTED_MASK;
 	*word |= tree_exhausted_make(1);
 	EXPECT_EQ(0, llfree_validate(&self->in.llf, NULL));
+}
+
+/* ---- Trees of any size ---- */
+
+TEST(tree_order_by_size)
+{
+	const unsigned long gib = 1UL << 18;
+
+	EXPECT_EQ(LLFREE_MIN_TREE_ORDER, llfree_tree_order(1, 0));
+	EXPECT_EQ(LLFREE_MIN_TREE_ORDER, llfree_tree_order(16 * gib, 16));
+	EXPECT_EQ(LLFREE_MIN_TREE_ORDER + 1, llfree_tree_order(32 * gib, 16));
+	EXPECT_EQ(LLFREE_MAX_TREE_ORDER, llfree_tree_order(1024 * gib, 16));
+	/* Many CPUs need many trees. */
+	EXPECT_EQ(14, llfree_tree_order(1024 * gib, 1024));
+	EXPECT_EQ(LLFREE_MIN_TREE_ORDER, llfree_tree_order(32 * gib, 512));
+	EXPECT_EQ(LLFREE_MAX_TREE_ORDER, llfree_tree_order(LLFREE_MAX_FRAMES, 8192));
+	EXPECT_EQ(LLFREE_MIN_TREE_ORDER, llfree_tree_order(LLFREE_MAX_FRAMES, UINT_MAX));
+}
+
+TEST(bad_tree_order)
+{
+	struct llfree_memory mem;
+
+	EXPECT_EQ(-EINVAL, llfree_layout(0, TREE, LLFREE_MIN_TREE_ORDER - 1, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(0, TREE, LLFREE_MAX_TREE_ORDER + 1, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(0, TREE, UINT_MAX, &mem));
+	EXPECT_EQ(0, llfree_layout(0, TREE, LLFREE_MAX_TREE_ORDER, &mem));
+	EXPECT_EQ(LLFREE_MAX_TREE_ORDER, mem.tree_order);
+}
+
+FIXTURE(size) {
+	struct inst in;
+};
+
+FIXTURE_VARIANT(size) {
+	unsigned int order;
+};
+
+FIXTURE_VARIANT_ADD(size, mib16) { 12 };
+FIXTURE_VARIANT_ADD(size, mib32) { 13 };
+FIXTURE_VARIANT_ADD(size, mib128) { 15 };
+FIXTURE_VARIANT_ADD(size, mib256) { 16 };
+
+/* Neither end is the end of a tree. */
+FIXTURE_SETUP(size)
+{
+	inst_tree_order = variant->order;
+	ASSERT_EQ(0, inst_init(&self->in, BASE + 5 * CHILD + 3, 5UL << variant->order,
+			       LLFREE_INIT_FREE, NULL, 2));
+	inst_tree_order = LLFREE_MIN_TREE_ORDER;
+}
+
+FIXTURE_TEARDOWN(size)
+{
+	EXPECT_STREQ("", inst_check(&self->in));
+	inst_free(&self->in);
+}
+
+/* All of it can be had in blocks of any order, and is as before when it is back. */
+TEST_F(size, all_of_each_order)
+{
+	const unsigned long nr = 5UL << variant->order;
+	unsigned long *frames = calloc(nr, sizeof(*frames)), n, i;
+	static const unsigned int orders[] = { 0, 3, 6, 7, 9, 10 };
+	unsigned int o;
+	long frame;
+
+	ASSERT_NE(NULL, frames);
+	for (o = 0; o < ARRAY_SIZE(orders); o++) {
+		for (n = 0; (frame = inst_get(&self->in, n % 3 - 1, orders[o])) >= 0; n++)
+			frames[n] = frame;
+		/* What lies across the ends is in no block. */
+		EXPECT_GE(nr >> orders[o], n);
+		EXPECT_LE((nr >> orders[o]) - 2, n);
+		ASSERT_STREQ("", inst_check(&self->in));
+		for (i = 0; i < n; i++)
+			ASSERT_EQ(0, inst_put(&self->in, i % 3 - 1, frames[i], orders[o]));
+		EXPECT_EQ(nr, inst_free_frames(&self->in));
+		ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
+	}
+	free(frames);
+}
+
+/* A reservation can hold the permits of a whole tree. */
+TEST_F(size, reservation_of_a_whole_tree)
+{
+	const unsigned long tree = 1UL << variant->order;
+	unsigned long frame;
+	u64 local;
+
+	frame = inst_get(&self->in, 0, 0);
+	local = self->in.locals[0].reserved[0];
+	ASSERT_TRUE(local & LOCAL_PRESENT);
+	/* The first tree is cut off; the next ones are not. */
+	while (local_free(local) != tree - 1) {
+		frame = inst_get(&self->in, 0, 0);
+		ASSERT_LE(0, (long)frame);
+		local = self->in.locals[0].reserved[0];
+	}
+	ASSERT_EQ(0, inst_put(&self->in, 0, frame, 0));
+	EXPECT_EQ(tree, local_free(self->in.locals[0].reserved[0]));
+}
+
+/* ---- Bounded searches ---- */
+
+/* Every second frame is free, by the rows alone. */
+static void init_half(struct __test_metadata *_metadata, struct inst *in,
+		      unsigned long gib, unsigned int slots)
+{
+	ASSERT_EQ(0, inst_init(in, 0, gib << 18, LLFREE_INIT_ALLOC, NULL, slots));
+	memset(in->mem.rows, 0x55, in->mem.rows_size);
+	memset(in->mem.children, 0, in->mem.children_size);
+	ASSERT_EQ(0, inst_reinit(in, LLFREE_INIT_RECOVER));
+}
+
+static long get_flags(struct inst *in, int slot, unsigned int order, unsigned int view,
+		      unsigned int flags)
+{
+	struct llfree_request req = {
+		.slot = slot, .order = order, .view = view, .flags = flags,
+	};
+
+	return llfree_get(&in->llf, &req, &in->sum);
+}
+
+TEST(bounded_whatever_the_size)
+{
+	const unsigned long gib[] = { 4, 64, 256 };
+	unsigned long most = 0;
+	unsigned int i, n, view;
+	struct inst in;
+
+	for (i = 0; i < ARRAY_SIZE(gib); i++) {
+		init_half(_metadata, &in, gib[i], 2);
+		for (n = 0; n < 40; n++) {
+			for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+				nr_steps = 0;
+				EXPECT_EQ(-ENOMEM, get_flags(&in, n % 3 - 1, 3, view,
+							     LLFREE_GET_BOUNDED));
+				most = max(most, nr_steps);
+			}
+		}
+		inst_free(&in);
+	}
+	TH_LOG("at most %lu steps", most);
+	/* Passes over the words of the trees, and the children of some trees */
+	EXPECT_LT(most, 6 * 4096 + 20 * TREE / ROW * 3);
+}
+
+/* Each search goes on where the last one ended, until all have been looked at. */
+TEST(bounded_comes_round)
+{
+	const unsigned long gib = 128, tree = 5000;
+	unsigned int n;
+	struct inst in;
+	long frame;
+
+	init_half(_metadata, &in, gib, 1);
+	ASSERT_EQ(0, llfree_put_bulk(&in.llf, -1, tree * TREE, 0x5555, &in.sum));
+	for (n = 0; n < 3000; n++) {
+		frame = get_flags(&in, -1, 4, 0, LLFREE_GET_BOUNDED);
+		if (frame >= 0)
+			break;
+	}
+	EXPECT_EQ(tree * TREE, frame);
+	EXPECT_GT(n, 1);
+	inst_free(&in);
+}
+
+/* In a small instance it looks at everything, if that is known to have no block. */
+TEST_F(half, bounded_finds_all_that_there_is)
+{
+	unsigned long nr = 0, least = TREES * TREE / 2 - ROW;
+
+	while (get_flags(&self->in, nr % 2, 0, 0, LLFREE_GET_BOUNDED) >= 0)
+		nr++;
+	EXPECT_LE(least, nr);
+	EXPECT_EQ(0, inst_free_frames(&self->in));
+}
+
+TEST_F(half, bounded_tells_the_hint)
+{
+	int n;
+
+	for (n = 0; n < 9; n++)
+		ASSERT_EQ(-ENOMEM, get_flags(&self->in, -1, 3, 0, LLFREE_GET_BOUNDED));
+	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 3, 0));
 }
 
 TEST_HARNESS_MAIN

@@ -212,7 +212,7 @@ static struct llfree_request op_request(const struct op *op)
 {
 	static const u8 views[] = { 0, 0, 0, 0, 0, 0, LLFREE_VIEW_CMA,
 				    LLFREE_VIEW_HIGHATOMIC };
-	static const u8 flags[] = { 0, 0, 0, 0, 0, LLFREE_GET_NOFRAGMENT,
+	static const u8 flags[] = { 0, 0, 0, 0, LLFREE_GET_BOUNDED, LLFREE_GET_NOFRAGMENT,
 				    LLFREE_GET_RESERVED, LLFREE_GET_RESERVED |
 				    LLFREE_GET_NOFRAGMENT };
 	struct llfree_request req = {
@@ -227,7 +227,7 @@ static struct llfree_request op_request(const struct op *op)
 		if (op->slot & 1)
 			req.view = LLFREE_VIEW_ISOLATED + (op->slot >> 1);
 		else
-			req.flags |= 4 << op->slot % 6;
+			req.flags |= 8 << op->slot % 5;
 	}
 	return req;
 }
@@ -541,10 +541,10 @@ static bool start(const u8 *header)
 		nr = (1 + value % 2) * LLFREE_CHILD_FRAMES;
 		break;
 	case 3:
-		nr = LLFREE_TREE_FRAMES;
+		nr = LLFREE_MIN_TREE_FRAMES;
 		break;
 	case 4:		/* some trees */
-		nr = 1 + value % (5 * LLFREE_TREE_FRAMES);
+		nr = 1 + value % (5 * LLFREE_MIN_TREE_FRAMES);
 		break;
 	default:
 		nr = 1 + value % (3 * LLFREE_CHILD_FRAMES);
@@ -554,7 +554,7 @@ static bool start(const u8 *header)
 		first = 0;
 		break;
 	case 1:
-		first = LLFREE_TREE_FRAMES * place;
+		first = LLFREE_MIN_TREE_FRAMES * place;
 		break;
 	case 2:
 		first = LLFREE_MAX_FRAMES - nr - place;
@@ -563,6 +563,8 @@ static bool start(const u8 *header)
 		first = place;
 	}
 	nr_slots = slot_numbers[(header[H_USERS] >> 2) % 8];
+	inst_tree_order = LLFREE_MIN_TREE_ORDER + (header[H_SIZE] >> 3) %
+			  (LLFREE_MAX_TREE_ORDER - LLFREE_MIN_TREE_ORDER + 1);
 
 	memset(&d, 0, sizeof(d));
 	d.verbose = trace;
@@ -578,7 +580,7 @@ static bool start(const u8 *header)
 		printf("# %lu frames from %#lx, state %u, policy %u, %u slots%s\n",
 		       nr, first, state, policy, nr_slots,
 		       interrupts ? ", interrupts" : "");
-	if (model_init(&d.m, first, nr, state != STATE_FREE))
+	if (model_init(&d.m, first, nr, inst_tree_order, state != STATE_FREE))
 		return false;
 	if (inst_init(&d.in, first, nr, modes[state],
 		      policy < DIFF_POLICIES ? &diff_policies[policy] : NULL,

@@ -10,6 +10,8 @@
 
 #include "inst.h"
 
+unsigned int inst_tree_order = LLFREE_MIN_TREE_ORDER;
+
 /* From here on memory is mapped, not allocated: most of it stays untouched. */
 #define MAP_SIZE	(64UL << 20)
 
@@ -54,7 +56,7 @@ int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 	int err;
 
 	memset(in, 0, sizeof(*in));
-	err = llfree_layout(first, nr, &in->mem);
+	err = llfree_layout(first, nr, inst_tree_order, &in->mem);
 	if (err)
 		return err;
 	in->mem.rows = memory_new(in->mem.rows_size);
@@ -189,7 +191,7 @@ long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
 	if (req->slot < 0 || req->slot >= (int)llf->nr_slots ||
 	    req->class >= llf->policy->nr_classes ||
 	    req->view != LLFREE_VIEW_NORMAL || req->order > LLFREE_MAX_ORDER ||
-	    req->flags & ~(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED))
+	    req->flags & ~LLFREE_GET_FLAGS)
 		return llfree_get_search(llf, req, delta);
 
 	/* It has to be initialised there. */

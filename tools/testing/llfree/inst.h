@@ -25,6 +25,9 @@ struct inst {
 	struct llfree_delta sum;
 };
 
+/* Of all instances that are initialised from now on; small trees to begin with */
+extern unsigned int inst_tree_order;
+
 /* Metadata gets exact sizes, so that a sanitizer sees what lies beyond. */
 int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 	      enum llfree_mode mode, const struct llfree_policy *policy,

@@ -43,8 +43,8 @@
 #define CHILD		LLFREE_CHILD_FRAMES
 #define ROW		LLFREE_ROW_FRAMES
 #define NR_TREES	2
-#define BASE		(6 * LLFREE_TREE_FRAMES)
-#define NR		(NR_TREES * LLFREE_TREE_FRAMES)
+#define BASE		(6 * LLFREE_MIN_TREE_FRAMES)
+#define NR		(NR_TREES * LLFREE_MIN_TREE_FRAMES)
 #define NR_CHILDREN	(NR / CHILD)
 #define NR_ROWS		(NR / ROW)
 #define NR_SLOTS	3
@@ -60,7 +60,7 @@
 /* Isolated all the time; nobody may have its last frame. */
 #define HIDDEN_CHILD	(BASE + 7 * CHILD)
 #define FREE_FRAME	(BASE + 8 * CHILD - 1)
-#define SECOND_TREE	(BASE + LLFREE_TREE_FRAMES)
+#define SECOND_TREE	(BASE + LLFREE_MIN_TREE_FRAMES)
 
 /* What strays free a frame of */
 #define STRAY_CHILD	((FREE_PAIR - BASE) / CHILD)
@@ -471,7 +471,8 @@ static void check_exhausted(unsigned int tree)
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
 		for (order = 0; order <= LLFREE_MAX_ORDER; order++)
 			if (tree_exhausted(world.trees[view][tree], order) &&
-			    has_block(tree * TREE_ROWS, TREE_ROWS, order, view, false))
+			    has_block(tree_row(&world.llf, tree), tree_rows(&world.llf),
+				      order, view, false))
 				fail("exhausted tree hides a block, preemption is on",
 				     order);
 }
@@ -488,7 +489,7 @@ static void check_preemptible(void)
 			continue;
 		if (clear_bits(c) != child_free(world.children[c]))
 			fail("child withholds frames, preemption is on", c);
-		check_exhausted(c / LLFREE_TREE_CHILDREN);
+		check_exhausted(child_tree(&world.llf, c));
 	}
 	changed_children = 0;
 }
@@ -1175,6 +1176,7 @@ static void world_init(void (*set_up)(void))
 		.rows = world.rows, .rows_size = sizeof(world.rows),
 		.children = world.children,
 		.children_size = sizeof(world.children),
+		.tree_order = LLFREE_MIN_TREE_ORDER,
 		.trees = world.trees, .trees_size = sizeof(world.trees),
 	};
 	int i;
@@ -1299,7 +1301,7 @@ static const char *world_finish(void)
 
 /* ---- Programs ---- */
 
-#define MAX_OPS		4
+#define MAX_OPS		6
 
 static const struct op *programs[EXPLORE_THREADS][MAX_OPS];
 static const struct op *irqs[EXPLORE_THREADS];
@@ -1634,6 +1636,8 @@ static const char * const chosen[] = {
 	"put8 | put8 | get9 | get0",
 	"put8 | put8 | get10",
 	"put8 | put8 | get8",
+	/* Frees to the reservation of an exhausted tree */
+	"put6 get7 get7 get0 put8 drainall | get8",
 	"put6got | claim7 | claim0row1 claim0",
 	"put9 | put9 | get10",
 	"put9 | put9 | get0 | get10",

@@ -7,15 +7,15 @@
 #include "model.h"
 
 int model_init(struct model *m, unsigned long first, unsigned long nr,
-	       bool used)
+	       unsigned int tree_order, bool used)
 {
 	unsigned long frames;
 
 	memset(m, 0, sizeof(*m));
 	m->first = first;
 	m->end = first + nr;
-	m->base = ALIGN_DOWN(first, LLFREE_TREE_FRAMES);
-	frames = ALIGN(m->end, LLFREE_TREE_FRAMES) - m->base;
+	m->base = ALIGN_DOWN(first, 1UL << tree_order);
+	frames = ALIGN(m->end, 1UL << tree_order) - m->base;
 	m->nr_children = frames / LLFREE_CHILD_FRAMES;
 	m->used = malloc(frames);
 	m->free = calloc(m->nr_children, sizeof(*m->free));

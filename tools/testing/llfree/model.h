@@ -35,7 +35,7 @@ struct model {
 };
 
 int model_init(struct model *m, unsigned long first, unsigned long nr,
-	       bool used);
+	       unsigned int tree_order, bool used);
 void model_destroy(struct model *m);
 
 static inline unsigned long model_child(const struct model *m,

@@ -24,8 +24,8 @@
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
 /* A tree and half of another one, so that one can never be entirely free */
-#define BASE	(6 * LLFREE_TREE_FRAMES)
-#define NR	(LLFREE_TREE_FRAMES + 4 * CHILD)
+#define BASE	(6 * LLFREE_MIN_TREE_FRAMES)
+#define NR	(LLFREE_MIN_TREE_FRAMES + 4 * CHILD)
 /* Children in which actors own something at the start */
 #define SHARED_ROWS	(BASE + 4 * CHILD)
 #define SHARED_HALVES	(BASE + 5 * CHILD)

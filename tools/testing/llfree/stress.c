@@ -24,9 +24,10 @@
 #include <shim/shim.h>
 
 #include "inst.h"
+#include "words.h"
 #include "kselftest.h"
 
-#define TREE	LLFREE_TREE_FRAMES
+#define TREE	LLFREE_MIN_TREE_FRAMES
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
 
@@ -245,7 +246,8 @@ static struct llfree_request pick_request(struct thread *t, unsigned int order)
 		.slot = pick_slot(t),
 		.order = order,
 		.class = rng_below(&t->rng, LLFREE_NR_CLASSES),
-		.flags = rng_below(&t->rng, 16) ? 0 : LLFREE_GET_NOFRAGMENT,
+		.flags = rng_below(&t->rng, 8) ? 0 :
+			 rng_below(&t->rng, 2) ? LLFREE_GET_NOFRAGMENT : LLFREE_GET_BOUNDED,
 	};
 }
 
@@ -711,7 +713,7 @@ static void wait_stable(unsigned long frame, unsigned int *free)
 
 static void isolate_one(struct thread *t)
 {
-	unsigned long children = in.llf.nr_trees * LLFREE_TREE_CHILDREN;
+	unsigned long children = nr_children(&in.llf);
 	unsigned long c = rng_below(&t->rng, children / ISOLATORS) * ISOLATORS +
 			  t->nr;
 	unsigned long frame = in.llf.base + c * CHILD, i;
@@ -887,7 +889,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	owner = calloc(s->nr, sizeof(*owner));
 	payload = calloc(s->nr, sizeof(*payload));
 	isolated_since = s->run == run_views ?
-		calloc(in.llf.nr_trees * LLFREE_TREE_CHILDREN,
+		calloc(nr_children(&in.llf),
 		       sizeof(*isolated_since)) : NULL;
 	stop = false;
 	pieces_done = false;

@@ -20,7 +20,7 @@
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	300
 
-#define TREE	LLFREE_TREE_FRAMES
+#define TREE	LLFREE_MIN_TREE_FRAMES
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
 
@@ -69,7 +69,7 @@ static u16 *child_word(struct inst *in, unsigned long frame)
 static u32 *tree_word(struct inst *in, unsigned long frame, int view)
 {
 	return in->llf.trees[view] +
-	       ((frame - in->llf.base) >> LLFREE_TREE_ORDER);
+	       ((frame - in->llf.base) >> LLFREE_MIN_TREE_ORDER);
 }
 
 static unsigned long view_frames(struct inst *in, int view)
@@ -162,12 +162,12 @@ TEST_F(range, layout)
 	struct llfree_memory mem;
 	unsigned long trees = self->in.llf.nr_trees;
 
-	ASSERT_EQ(0, llfree_layout(variant->first, variant->nr, &mem));
+	ASSERT_EQ(0, llfree_layout(variant->first, variant->nr, LLFREE_MIN_TREE_ORDER, &mem));
 	EXPECT_EQ(variant->first / TREE * TREE, self->in.llf.base);
 	EXPECT_EQ((variant->first + variant->nr - 1) / TREE -
 		  variant->first / TREE + 1, trees);
 	EXPECT_GE(mem.rows_size, trees * TREE / 8);
-	EXPECT_GE(mem.children_size, trees * LLFREE_TREE_CHILDREN * 2);
+	EXPECT_GE(mem.children_size, trees * (LLFREE_MIN_TREE_FRAMES / LLFREE_CHILD_FRAMES) * 2);
 	EXPECT_GE(mem.trees_size, trees * 4 * LLFREE_ALLOC_VIEWS);
 	EXPECT_EQ(trees / (3 * LLFREE_NR_CLASSES),
 		  llfree_max_slots(&self->in.llf));
@@ -439,7 +439,7 @@ TEST_F(core, bad_get)
 		{ .class = 255 }, { .view = LLFREE_VIEW_ISOLATED },
 		{ .view = LLFREE_NR_VIEWS }, { .view = 255 },
 		{ .slot = 4 }, { .slot = INT_MAX }, { .slot = -2 },
-		{ .slot = INT_MIN }, { .flags = 0x80 },
+		{ .slot = INT_MIN }, { .flags = 0x80 }, { .flags = 0x8 },
 	};
 	struct llfree_request req = {};
 	u64 mask;
@@ -2959,7 +2959,7 @@ TEST_F(core, reserved_only)
 }
 
 static enum llfree_level any_tree(unsigned int class, unsigned int tree,
-				  unsigned int free)
+				  unsigned int free, unsigned int frames)
 {
 	if (tree == LLFREE_CLASS_NONE)
 		return LLFREE_LEVEL_FREE;
@@ -2967,18 +2967,18 @@ static enum llfree_level any_tree(unsigned int class, unsigned int tree,
 }
 
 static enum llfree_level no_tree(unsigned int class, unsigned int tree,
-				 unsigned int free)
+				 unsigned int free, unsigned int frames)
 {
 	return LLFREE_LEVEL_REJECT;
 }
 
 static enum llfree_level bad_rate(unsigned int class, unsigned int tree,
-				  unsigned int free)
+				  unsigned int free, unsigned int frames)
 {
-	if (class >= LLFREE_MAX_CLASSES || !free || free > TREE ||
+	if (class >= LLFREE_MAX_CLASSES || !free || free > frames || frames != TREE ||
 	    (tree >= LLFREE_MAX_CLASSES && tree != LLFREE_CLASS_NONE))
 		abort();
-	return any_tree(class, tree, free);
+	return any_tree(class, tree, free, frames);
 }
 
 TEST(policy_one_class)
@@ -3059,11 +3059,11 @@ TEST(bad_init)
 	struct llfree llf;
 	struct inst in;
 
-	EXPECT_EQ(-EINVAL, llfree_layout(0, 0, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(0, LLFREE_MAX_FRAMES + 1, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX, 2, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 5, 100, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(1, ULONG_MAX, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(0, 0, LLFREE_MIN_TREE_ORDER, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(0, LLFREE_MAX_FRAMES + 1, LLFREE_MIN_TREE_ORDER, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX, 2, LLFREE_MIN_TREE_ORDER, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 5, 100, LLFREE_MIN_TREE_ORDER, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(1, ULONG_MAX, LLFREE_MIN_TREE_ORDER, &mem));
 	ASSERT_EQ(0, inst_init(&in, 0, NR, LLFREE_INIT_FREE, NULL, 0));
 	mem = in.mem;
 #define INIT(first, nr, mode, policy)					\
@@ -3165,9 +3165,10 @@ TEST(frames_beyond_long)
 	struct inst in;
 	long frame;
 
-	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 20 * TREE, 10 * TREE, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(LONG_MAX - 5, 100, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(1UL << 63, 1, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 20 * TREE, 10 * TREE,
+					 LLFREE_MIN_TREE_ORDER, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(LONG_MAX - 5, 100, LLFREE_MIN_TREE_ORDER, &mem));
+	EXPECT_EQ(-EINVAL, llfree_layout(1UL << 63, 1, LLFREE_MIN_TREE_ORDER, &mem));
 	ASSERT_EQ(0, inst_init(&in, first, TREE, LLFREE_INIT_FREE, NULL, 2));
 	frame = inst_get(&in, 1, 3);
 	EXPECT_GE(frame, (long)first);
