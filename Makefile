@@ -89,7 +89,7 @@ bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/benc
 	@scripts/build um-bench
 	scripts/bench --um $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
 
-latency: prepare ## Slowest operations of the core with memory empty and 99 % full
+latency: prepare ## Slowest operations of the core, and searches in bad states
 	@$(MAKE) -C tools/testing/llfree latency
 
 ##@ Patches
