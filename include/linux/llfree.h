@@ -67,7 +67,8 @@ enum llfree_view {
  * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by being put
  * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted.
  *	Of children, turn and view are kept, but isolated ones get the normal view.
- *	For memory that survived a crash.
+ *	For memory that survived a crash. What was cut short may have left a block
+ *	allocated in part; llfree_put_rest() frees that.
  * @LLFREE_INIT_KEEP: rows and children are kept and trusted, if their words are
  *	possible ones; trees are rebuilt. For memory that survived an orderly stop.
  */
@@ -381,6 +382,8 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
 int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 	       unsigned int order, struct llfree_delta *delta);
+long llfree_put_rest(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order, struct llfree_delta *delta);
 int llfree_put_reported(struct llfree *llf, unsigned long frame,
 			unsigned int order, struct llfree_delta *delta);
 int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,

@@ -250,6 +250,64 @@ int llfree_put(struct llfree *llf, int slot, unsigned long frame,
 }
 EXPORT_SYMBOL_GPL(llfree_put);
 
+/* Free what is allocated of the frames of @mask in each of @nr rows. */
+static unsigned int put_rest(struct llfree *llf, int slot, unsigned long row,
+			     unsigned int nr, u64 mask, struct llfree_delta *delta)
+{
+	unsigned int frames, freed = 0;
+	u64 used;
+	int ret;
+
+	for (; nr--; row++) {
+		used = row_get(llf, row) & mask;
+		if (!used)
+			continue;
+		frames = hweight64(used);
+		ret = put_mask(llf, slot, row, used, frames);
+		if (ret < 0)
+			continue;
+		child_given(ret, frames, delta);
+		freed += frames;
+	}
+	return freed;
+}
+
+/**
+ * llfree_put_rest() - free what is allocated of a block
+ * @llf: the instance
+ * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_MAX_ORDER
+ * @delta: what changed is added here; may be NULL
+ *
+ * Finishes what a crash has cut short, after LLFREE_INIT_RECOVER: the rows of a block
+ * of more than a row are written one after the other, and two whole children are taken
+ * and given one after the other. If the allocation or the free of a block was cut,
+ * some of its frames may be allocated, and no free of the whole succeeds. The caller
+ * knows from its own records which blocks those are. Frames of the block that are free
+ * stay so. A block of another owner in it would be freed as well.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: number of frames that were freed; -EINVAL if the block is not in the range,
+ *	not aligned or too large
+ */
+long llfree_put_rest(struct llfree *llf, int slot, unsigned long frame,
+		     unsigned int order, struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+	u64 mask = ~0ULL;
+
+	if (unlikely(order > LLFREE_MAX_ORDER || !put_valid(llf, slot, frame, order)))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+	if (order < LLFREE_ROW_ORDER)
+		mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
+	return put_rest(llf, slot, frame_row(llf, frame),
+			max(1U << order >> LLFREE_ROW_ORDER, 1U), mask, delta);
+}
+EXPORT_SYMBOL_GPL(llfree_put_rest);
+
 /**
  * llfree_put_reported() - free whole children that a hypervisor knows to be free
  * @llf: the instance

@@ -2721,6 +2721,90 @@ TEST_F(core, recover_turns)
 	}
 }
 
+/* Rows and children at the moment of a crash */
+static struct {
+	u64 rows[TREE / ROW];
+	u16 children[TREE / CHILD];
+} at_crash;
+
+static void crash(struct inst *in)
+{
+	memcpy(at_crash.rows, in->mem.rows, sizeof(at_crash.rows));
+	memcpy(at_crash.children, in->mem.children, sizeof(at_crash.children));
+}
+
+/* Whatever step a crash cuts an allocation or a free at, no frame is lost for ever. */
+static void cut_at_each_step(struct __test_metadata *_metadata, unsigned int order,
+			     bool put)
+{
+	const unsigned long frame = BASE + 2 * CHILD;
+	unsigned long left, all = 0;
+	struct inst in, again;
+	bool more = true, cut = false;
+	long steps, freed;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL, 0));
+		if (!put)
+			ASSERT_EQ(0, inst_put(&in, -1, frame, order));
+		interrupt_after(steps, crash, &in);
+		ASSERT_EQ(put ? 0 : frame, put ? inst_put(&in, -1, frame, order) :
+						 inst_get(&in, -1, order));
+		more = interrupt_done();
+		inst_free(&in);
+		if (!more)
+			break;
+
+		ASSERT_EQ(0, inst_init(&again, BASE, TREE, LLFREE_INIT_ALLOC, NULL, 0));
+		memcpy(again.mem.rows, at_crash.rows, sizeof(at_crash.rows));
+		memcpy(again.mem.children, at_crash.children, sizeof(at_crash.children));
+		ASSERT_EQ(0, inst_reinit(&again, LLFREE_INIT_RECOVER));
+		ASSERT_STREQ("", inst_check(&again));
+		left = inst_free_frames(&again);
+		freed = llfree_put_rest(&again.llf, -1, frame, order, &again.sum);
+		ASSERT_EQ((1UL << order) - left, freed);
+		ASSERT_STREQ("", inst_check(&again));
+		cut |= left && freed;
+		all += left == 0;
+		EXPECT_EQ(frame, inst_get(&again, -1, order));
+		EXPECT_EQ(0, inst_free_frames(&again));
+		inst_free(&again);
+	}
+	/* Some were cut between two steps, unless all frames change in one. */
+	EXPECT_EQ(order > LLFREE_ROW_ORDER && order != LLFREE_CHILD_ORDER, cut);
+	EXPECT_GT(all, 0);
+}
+
+TEST(recovery_finishes_what_was_cut)
+{
+	static const unsigned int orders[] = { 0, 5, 6, 7, 8, 9, 10 };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		cut_at_each_step(_metadata, orders[i], false);
+		cut_at_each_step(_metadata, orders[i], true);
+	}
+}
+
+TEST_F(core, put_rest_bad_input)
+{
+	struct llfree *llf = &self->in.llf;
+	struct llfree_delta *sum = &self->in.sum;
+
+	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE, LLFREE_MAX_ORDER + 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE + 1, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE - CHILD, 9, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE + NR, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, 99, BASE, 0, sum));
+	/* All is free, and stays so. */
+	EXPECT_EQ(0, llfree_put_rest(llf, -1, BASE, LLFREE_MAX_ORDER, sum));
+	EXPECT_EQ(0, llfree_put_rest(llf, -1, BASE, 3, NULL));
+	/* Nothing beside the block is touched. */
+	ASSERT_EQ(0, llfree_claim(llf, BASE, 4, 0, sum));
+	EXPECT_EQ(4, llfree_put_rest(llf, -1, BASE + 4, 2, sum));
+	EXPECT_EQ(12, llfree_put_rest(llf, 1, BASE, 7, sum));
+}
+
 /* Words that no child can have are refused, and the frames can be recovered. */
 TEST_F(core, keep_bad_child)
 {
