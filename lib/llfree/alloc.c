@@ -67,21 +67,13 @@ static noinline long get_one(struct llfree *llf,
 
 /* ---- The fast path: where the slot found the last block ---- */
 
-/* Give permits of the tree of @row back to where they came from, or to the tree. */
-static void quick_back(struct llfree *llf, u64 *local, unsigned long row,
-		       unsigned int frames)
-{
-	if (frames && !local_put(llf, local, row, frames))
-		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), frames);
-}
-
 /* llfree_get_quick() fails, with permits of the tree of @row */
 static noinline long quick_fail(struct llfree *llf, u64 *local,
 				unsigned long row, unsigned int frames,
 				struct llfree_delta *delta)
 {
 	*delta = (struct llfree_delta){ };
-	quick_back(llf, local, row, frames);
+	llf_permits_return(llf, local, row, frames);
 	return -EAGAIN;
 }
 
@@ -96,7 +88,7 @@ static __always_inline long quick_undo(struct llfree *llf, u64 *local,
 		return quick_fail(llf, local, row, p->max, delta);
 	*delta = (struct llfree_delta){ };
 	lost = child_settle(llf, p, 0, delta);
-	quick_back(llf, local, row, p->max - lost);
+	llf_permits_return(llf, local, row, p->max - lost);
 	return -EAGAIN;
 }
 
@@ -203,7 +195,7 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 		*whole = nr;
 		return row_frame(llf, row);
 	}
-	quick_back(llf, local, row, frames - lost[0] - lost[1]);
+	llf_permits_return(llf, local, row, frames - lost[0] - lost[1]);
 	return -EAGAIN;
 }
 
@@ -463,9 +455,7 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 			lost = child_settle(llf, &p, used, delta);
 	}
 
-	held -= used + lost;
-	if (held && !local_put(llf, local, at, held))
-		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, at), held);
+	llf_permits_return(llf, local, at, held - used - lost);
 	if (!used)
 		return -ENOMEM;
 	local_set_row(llf, local, p.row);

@@ -66,9 +66,8 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 	ret = tree_get(llf, g, row, held);
 	left = get_settle(g, held, ret >= 0);
 	if (likely(ret >= 0)) {
-		if (unlikely(left) && !local_put(llf, local, ret, left))
-			llf_tree_return(llf, LLFREE_VIEW_NORMAL,
-					row_tree(llf, ret), left);
+		if (unlikely(left))
+			llf_permits_return(llf, local, ret, left);
 		if (ret != row)
 			local_set_row(llf, local, row_next(llf, g, ret));
 		return ret;

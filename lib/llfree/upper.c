@@ -207,6 +207,17 @@ out:
 	llf_spare_note(llf, tree_give(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
 }
 
+/*
+ * Give permits of the tree of @row, for which no bit was set, back to the reservation
+ * that they came from; if it is one of another tree by now, to the tree.
+ */
+void llf_permits_return(struct llfree *llf, u64 *local, unsigned long row,
+			unsigned int frames)
+{
+	if (frames && !local_put(llf, local, row, frames))
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), frames);
+}
+
 /**
  * llfree_drain() - give the reservations of a slot back
  * @llf: the instance

@@ -23,6 +23,8 @@ void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 			   unsigned long tree, unsigned int min,
 			   unsigned int max, unsigned int class);
+void llf_permits_return(struct llfree *llf, u64 *local, unsigned long row,
+			unsigned int frames);
 void llf_spare_note(struct llfree *llf, u32 word, s32 frames);
 void llf_local_release(struct llfree *llf, u64 word);
 bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
