@@ -50,39 +50,29 @@ static __always_inline int put_frames(struct llfree *llf, int slot,
 }
 
 /*
- * Free a whole child, by one step. It reads the rows before: the child step fails if
- * one of them has changed since.
- *
- * Return: as child_give_whole(), or -EINVAL if not all of it is allocated
- */
-static __always_inline int put_child(struct llfree *llf, unsigned long child, u16 mark)
-{
-	u16 word = READ_ONCE(llf->children[child]);
-	unsigned int given;
-
-	if (unlikely(!child_allocated(llf, child, word)))
-		return -EINVAL;
-	given = child_give_whole(llf, child, word, mark);
-	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
-}
-
-/*
- * Free up to PUT_CHILDREN whole children, with bits @mark in their words. The permits of
- * those in the normal view are given together.
+ * Free up to PUT_CHILDREN whole children, with bits @mark in their words, or none if
+ * one of them is not allocated. The permits of those in the normal view are given
+ * together.
  */
 static int put_children(struct llfree *llf, int slot, unsigned long child,
 			unsigned int nr, u16 mark, struct llfree_delta *delta)
 {
-	unsigned long end = child + nr, first = child;
-	unsigned int view, frames = 0;
-	int ret = 0;
+	unsigned int view, given, frames = 0, i;
+	unsigned long first = child;
+	u16 words[PUT_CHILDREN];
+
+	for (i = 0; i < nr; i++) {
+		words[i] = READ_ONCE(llf->children[child + i]);
+		if (unlikely(!child_allocated(llf, child + i, words[i])))
+			return -EINVAL;
+	}
 
 	preempt_disable();
-	for (; child < end; child++) {
-		ret = put_child(llf, child, mark);
-		if (unlikely(ret < 0))
+	for (i = 0; i < nr; i++, child++) {
+		given = child_give_whole(llf, child, words[i], mark);
+		if (unlikely(given == LLFREE_NR_VIEWS))
 			break;
-		view = child_given(ret, LLFREE_CHILD_FRAMES, delta);
+		view = child_given(given, LLFREE_CHILD_FRAMES, delta);
 		if (likely(view == LLFREE_VIEW_NORMAL)) {
 			if (!frames)
 				first = child;
@@ -96,7 +86,7 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 		put_permits(llf, slot, first << CHILD_ROW_SHIFT, ~0ULL, frames,
 			    LLFREE_VIEW_NORMAL);
 	preempt_enable();
-	return min(ret, 0);
+	return i == nr ? 0 : -EINVAL;
 }
 
 static __always_inline bool put_valid(const struct llfree *llf, int slot,
@@ -138,18 +128,25 @@ static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
 	return put_frames(llf, slot, row, ~0ULL, 1U << order, word);
 }
 
-/* A whole child */
+/*
+ * A whole child, by one step. It reads the rows before: the child step fails if one of
+ * them has changed since.
+ */
 static noinline int put_whole(struct llfree *llf, int slot, unsigned long row)
 {
-	int ret;
+	unsigned long child = row >> CHILD_ROW_SHIFT;
+	u16 word = READ_ONCE(llf->children[child]);
+	unsigned int given;
 
+	if (unlikely(!child_allocated(llf, child, word)))
+		return -EINVAL;
 	preempt_disable();
-	ret = put_child(llf, row >> CHILD_ROW_SHIFT, 0);
-	if (likely(ret >= 0))
+	given = child_give_whole(llf, child, word, 0);
+	if (likely(given != LLFREE_NR_VIEWS))
 		put_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES,
-			    ret & LLFREE_PUT_VIEW);
+			    given & LLFREE_PUT_VIEW);
 	preempt_enable();
-	return ret;
+	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
 }
 
 /* A block of up to a child */
@@ -203,7 +200,8 @@ static int put_large(struct llfree *llf, int slot, unsigned long frame,
 	unsigned long child = frame_child(llf, frame), end = child + nr, i;
 	int ret = 0;
 
-	for (i = child; i < end; i++)
+	/* Each batch looks itself, so that one need not be looked at before. */
+	for (i = child; nr > batch && i < end; i++)
 		if (!child_allocated(llf, i, READ_ONCE(llf->children[i])))
 			return -EINVAL;
 	for (; child < end && !ret; child += batch)
