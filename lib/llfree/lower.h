@@ -11,6 +11,7 @@
 #define _LIB_LLFREE_LOWER_H
 
 #include <linux/bug.h>
+#include <linux/build_bug.h>
 #include <linux/preempt.h>
 #include <linux/string.h>
 
@@ -305,12 +306,22 @@ static __always_inline bool rows_allocated(const struct llfree *llf,
 	return bits == ~0ULL;
 }
 
-/* Is all of a child with this word allocated? */
+/*
+ * Is all of a child with this word allocated? This is a large part of what the free of
+ * a whole child costs, so there is no loop.
+ */
 static __always_inline bool child_allocated(const struct llfree *llf,
 					    unsigned long child, u16 word)
 {
+	const u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	const u64 used = ~free_bits(word);
+
+	BUILD_BUG_ON(LLFREE_CHILD_ROWS != 8);
 	return !child_free(word) &&
-	       rows_allocated(llf, child << CHILD_ROW_SHIFT, LLFREE_CHILD_ROWS, word);
+	       !((READ_ONCE(rows[0]) ^ used) | (READ_ONCE(rows[1]) ^ used) |
+		 (READ_ONCE(rows[2]) ^ used) | (READ_ONCE(rows[3]) ^ used) |
+		 (READ_ONCE(rows[4]) ^ used) | (READ_ONCE(rows[5]) ^ used) |
+		 (READ_ONCE(rows[6]) ^ used) | (READ_ONCE(rows[7]) ^ used));
 }
 
 /* Free frames by the rows of a child with this word */
