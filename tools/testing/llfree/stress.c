@@ -884,6 +884,8 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 
 	scenario = s;
 	nr_threads = min(s->threads, opt.max_threads);
+	/* Trees of other sizes in every second run */
+	inst_tree_order = LLFREE_MIN_TREE_ORDER + (seed & 1);
 	if (inst_init(&in, s->first, s->nr, LLFREE_INIT_FREE, NULL, s->slots))
 		ksft_exit_fail_msg("init failed\n");
 	owner = calloc(s->nr, sizeof(*owner));
