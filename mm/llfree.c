@@ -137,13 +137,19 @@ static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 /* ---- Life cycle ---- */
 
 /*
- * While zones are set up, nr_cpu_ids may still be NR_CPUS. A machine has no more than
- * one CPU for each GiB of a large zone.
+ * Each CPU wants to reserve trees in each zone. While zones are set up at boot,
+ * nr_cpu_ids may still be NR_CPUS; few machines have more than one CPU for each GiB.
+ * Holes have trees, too, but none that can be reserved.
  */
-static unsigned int zf_tree_order(unsigned long nr)
+static unsigned int zf_tree_order(const struct zone *zone, unsigned long nr)
 {
-	return llfree_tree_order(nr, min_t(unsigned long, nr_cpu_ids,
-					   nr >> (const_ilog2(SZ_1G) - PAGE_SHIFT)));
+	unsigned int cpus = nr_cpu_ids;
+
+	if (system_state == SYSTEM_BOOTING)
+		cpus = min_t(u64, cpus, memblock_phys_mem_size() / SZ_1G);
+	if (zone->present_pages)
+		nr = min(nr, zone->present_pages);
+	return llfree_tree_order(nr, cpus);
 }
 
 /* All memory of a zone is one block, so that a failure leaves nothing behind. */
@@ -155,7 +161,7 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 	struct zone_llfree *zl;
 	int ret;
 
-	ret = llfree_layout(pfn, nr, zf_tree_order(nr), &mem);
+	ret = llfree_layout(pfn, nr, zf_tree_order(zone, nr), &mem);
 	if (ret)
 		return ret;
 	mem.rows_size = ALIGN(mem.rows_size, SMP_CACHE_BYTES);
@@ -526,7 +532,8 @@ zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
  *	ALLOC_NON_BLOCK and ALLOC_KSWAPD matter
  *
  * Return: the first page, as it was when it was freed; NULL if the zone has no
- *	such block, or none that ALLOC_NOFRAGMENT lets us have
+ *	such block, or none that ALLOC_NOFRAGMENT lets us have, or if an interrupt or
+ *	ALLOC_NON_BLOCK allowed no longer search
  */
 struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 		      unsigned int alloc_flags)
@@ -702,8 +709,8 @@ zf_alloc_bulk_cma(struct zone *zone, unsigned int order, int migratetype,
  * CPU has reserved come to an end, or next would be a free block of 2 MiB and
  * there may be pages elsewhere.
  *
- * Return: number of blocks that were allocated; 0 only if there is none to be
- *	had
+ * Return: number of blocks that were allocated; 0 only where zf_alloc() returns
+ *	NULL
  */
 unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 			   int migratetype, unsigned int alloc_flags,

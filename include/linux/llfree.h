@@ -95,7 +95,7 @@ enum llfree_mode {
 /*
  * Do not search for long, for callers that other work waits for: read no more than a
  * fixed number of words, whatever the size of the range. May fail though there is a
- * block; the next search of this kind looks elsewhere.
+ * block; the next search of this kind goes on where this one ended. Does not shuffle.
  */
 #define LLFREE_GET_BOUNDED	0x4
 #define LLFREE_GET_FLAGS	(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED | \
@@ -248,6 +248,7 @@ struct llfree_local {
  *	shuffled; else 0
  * @shuffle_first: decides which child of such a tree is the first
  * @shuffle_next: tree to go on with
+ * @bounded_slot: slot whose reservations the next bounded search looks at first
  * @freed: by class, changes once a tree got more than entirely free children
  *	after a slot looked for that
  *
@@ -272,6 +273,7 @@ struct llfree {
 	unsigned long shuffle_step;
 	unsigned long shuffle_first;
 	unsigned long shuffle_next;
+	unsigned int bounded_slot;
 	u8 freed[LLFREE_MAX_CLASSES] ____cacheline_aligned;
 };
 

@@ -39,7 +39,7 @@ static void get_init(const struct llfree *llf, struct get *g,
 	g->slot = req->slot;
 	g->spared = false;
 	g->lost = 0;
-	g->looks = req->flags & LLFREE_GET_BOUNDED ? BOUNDED_LOOKS : UINT_MAX;
+	g->looks = req->flags & LLFREE_GET_BOUNDED ? BOUNDED_NEAR_LOOKS : UINT_MAX;
 	g->delta = delta;
 	local = get_local(llf, g);
 	g->spare = req->order < LLFREE_CHILD_ORDER &&
@@ -266,7 +266,8 @@ EXPORT_SYMBOL_GPL(llfree_get_search);
  * Looks first at what the slot has reserved, then, for less than a child, at what
  * is left over in other trees of the class before it begins an entirely free
  * child of its own, then at other trees in the order that the policy gives them,
- * then at what other slots have reserved, and last at every child.
+ * then at what other slots have reserved, and last at every child of trees that are
+ * not exhausted.
  * LLFREE_GET_NOFRAGMENT, LLFREE_GET_RESERVED and LLFREE_GET_BOUNDED make it stop
  * before.
  *
@@ -316,8 +317,8 @@ EXPORT_SYMBOL_GPL(llfree_get);
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: first frame of the row, aligned to LLFREE_ROW_FRAMES; -ENOMEM if
- *	there is no block of the order; -EINVAL for bad arguments
+ * Return: first frame of the row, aligned to LLFREE_ROW_FRAMES; -ENOMEM as
+ *	llfree_get(); -EINVAL for bad arguments
  */
 long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 		     unsigned int nr, u64 *mask, struct llfree_delta *delta)

@@ -264,8 +264,8 @@ static unsigned int put_rest(struct llfree *llf, int slot, unsigned long row,
 		ret = put_mask(llf, slot, row, used, frames);
 		if (ret < 0)
 			continue;
-		child_given(ret, frames, delta);
-		freed += frames;
+		if (child_given(ret, frames, delta) < LLFREE_NR_VIEWS)
+			freed += frames;
 	}
 	return freed;
 }

@@ -146,7 +146,8 @@ static void init_tree(struct llfree *llf, unsigned long tree)
  * @first: first frame of the range
  * @nr: number of frames
  * @mem: memory of the sizes of llfree_layout(); it belongs to the instance
- *	from now on. @mem itself may be reused.
+ *	from now on. @mem itself may be reused. Where rows are kept, @first, @nr and
+ *	the order of trees are those that they were written with.
  * @mode: what state the frames are in
  * @policy: how requests spread over trees; NULL for llfree_default_policy
  *

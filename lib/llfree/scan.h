@@ -29,22 +29,31 @@ struct get {
 	u64 mask;
 	/* Permits that went to another view when a child step was undone */
 	unsigned int lost;
-	/* Trees whose children may still be read without success */
+	/* Trees whose children may still be read without success, and the last of them */
 	unsigned int looks;
+	unsigned long stopped;
 	struct llfree_delta *delta;
 };
 
 /*
- * What a bounded search reads: words of trees; children of trees, of up to 128 each;
- * reservations of slots
+ * What a bounded search reads: words of trees; children of trees, of up to 128 each,
+ * near the place of the slot and elsewhere; reservations of slots
  */
 #define BOUNDED_TREES		4096UL
+#define BOUNDED_NEAR_LOOKS	4U
 #define BOUNDED_LOOKS		8U
 #define BOUNDED_SLOTS		16U
 
 static inline bool get_bounded(const struct get *g)
 {
 	return g->flags & LLFREE_GET_BOUNDED;
+}
+
+/* The children of a tree were read without success. */
+static inline void get_looked(struct get *g, unsigned long tree)
+{
+	if (!--g->looks)
+		g->stopped = tree;
 }
 
 static inline unsigned int get_frames(const struct get *g)

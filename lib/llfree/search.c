@@ -4,7 +4,8 @@
  *
  * First the tree that the slot has reserved; for less than a child, what is left over
  * in trees of the class; then the trees in the order that the policy gives them;
- * then what other slots have reserved; and last every child.
+ * then what other slots have reserved; and last every child of trees that are not
+ * exhausted.
  */
 #include <linux/export.h>
 
@@ -13,8 +14,8 @@
 #include "search.h"
 
 /*
- * Where to look for small blocks before a huge one is broken up: 1 GiB, and as
- * many trees in it whose free frames may turn out to be scattered.
+ * Where to look for small blocks before a huge one is broken up: trees, and as
+ * many of them whose free frames may turn out to be scattered.
  */
 #define SPARE_TREES		64U
 #define SPARE_TRIES		2U
@@ -210,17 +211,19 @@ long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 		/* An entirely free child has frames of no class: start there. */
 		if (g->order < LLFREE_CHILD_ORDER)
 			ret = llf_tree_free_child(llf, tree);
-		if (ret >= 0)
+		if (ret >= 0) {
 			take_over = true;
-		else if (g->flags & LLFREE_GET_NOFRAGMENT)
+		} else if (g->flags & LLFREE_GET_NOFRAGMENT) {
+			get_looked(g, tree);
 			return -1;
+		}
 	}
 	if (ret < 0 && tree_free(word) == (s32)llf->tree_frames)
 		ret = tree_first_row(llf, tree);
 	else if (ret < 0)
 		ret = llf_tree_peek(llf, g, tree);
 	if (ret < 0) {
-		g->looks--;
+		get_looked(g, tree);
 		if (!g->spare)
 			llf_tree_looked(llf, g->view, tree, word, g->order);
 		return -1;
@@ -259,24 +262,19 @@ static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
 }
 
 /*
- * From trees of [@low, @high) that slots have reserved: what others put there, and
- * what is left of reservations.
+ * What others have put into trees that slots have reserved
  * @own: trees of the class of the request and its mates, else of the others
  */
-static long get_steal(struct llfree *llf, struct get *g, unsigned long low,
-		      unsigned long high, bool own)
+static long get_steal_trees(struct llfree *llf, struct get *g, unsigned long start,
+			    unsigned long low, unsigned long high, bool own)
 {
-	const unsigned int frames = get_frames(g);
-	const unsigned int nr_slots = llfree_nr_slots(llf);
-	unsigned int slot, class, held, i, nr = nr_slots;
-	unsigned long tree, row;
-	u64 local;
+	unsigned long tree = start, i;
 	u32 word;
 	long ret;
 
-	for (tree = low; tree < high && g->looks; tree++) {
+	for (i = low; i < high && g->looks; i++, tree = tree + 1 < high ? tree + 1 : low) {
 		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
-		if (!tree_reserved(word) || tree_free(word) < (s32)frames ||
+		if (!tree_reserved(word) || tree_free(word) < (s32)get_frames(g) ||
 		    own == class_foreign(llf, g, tree_class(word)))
 			continue;
 		ret = get_direct(llf, g, tree, tree_row(llf, tree),
@@ -286,35 +284,66 @@ static long get_steal(struct llfree *llf, struct get *g, unsigned long low,
 				       LLFREE_DID_STEAL);
 			return ret;
 		}
-		g->looks--;
+		get_looked(g, tree);
 	}
+	return -1;
+}
 
-	if (get_bounded(g))
+/* What is left of the reservation of a slot */
+static long get_steal_slot(struct llfree *llf, struct get *g, u64 *reserved)
+{
+	const unsigned int frames = get_frames(g);
+	unsigned long row;
+	unsigned int held;
+	u64 local;
+	long ret;
+
+	held = local_take(llf, reserved, frames, g->nr * frames, &local);
+	if (!held)
+		return -1;
+	row = local_row(local);
+	ret = tree_get(llf, g, row, held);
+	held = get_settle(g, held, ret >= 0);
+	if (held)
+		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), held);
+	return ret;
+}
+
+/* What is left of the reservations of slots; for @own see get_steal_trees() */
+static long get_steal_slots(struct llfree *llf, struct get *g, bool own)
+{
+	const unsigned int nr_slots = llfree_nr_slots(llf);
+	unsigned int slot, class, nr = nr_slots, i;
+	long ret;
+
+	if (!nr)
+		return -1;
+	slot = 0;
+	if (get_bounded(g)) {
 		nr = min(nr, BOUNDED_SLOTS);
-	/* Not the same ones each time, if there are more */
-	for (i = 0, slot = nr_slots ? high % nr_slots : 0; i < nr; i++) {
-		slot = slot + 1 < nr_slots ? slot + 1 : 0;
+		slot = READ_ONCE(llf->bounded_slot) % nr_slots;
+	}
+	for (i = 0; i < nr; i++, slot = slot + 1 < nr_slots ? slot + 1 : 0) {
 		for (class = 0; class < llf->policy->nr_classes; class++) {
-			if (own == class_foreign(llf, g, class) || !g->looks)
+			if (own == class_foreign(llf, g, class))
 				continue;
-			held = local_take(llf, &llf->locals[slot].reserved[class],
-					  frames, g->nr * frames, &local);
-			if (!held)
-				continue;
-			row = local_row(local);
-			ret = tree_get(llf, g, row, held);
-			held = get_settle(g, held, ret >= 0);
-			if (held)
-				llf_tree_return(llf, LLFREE_VIEW_NORMAL,
-						row_tree(llf, row), held);
+			ret = get_steal_slot(llf, g, &llf->locals[slot].reserved[class]);
 			if (ret >= 0) {
 				get_note_class(llf, g, class, LLFREE_DID_STEAL);
 				return ret;
 			}
-			g->looks--;
 		}
 	}
 	return -1;
+}
+
+/* From what slots have reserved; see get_steal_trees() */
+static long get_steal(struct llfree *llf, struct get *g, unsigned long start,
+		      unsigned long low, unsigned long high, bool own)
+{
+	long ret = get_steal_trees(llf, g, start, low, high, own);
+
+	return ret >= 0 ? ret : get_steal_slots(llf, g, own);
 }
 
 /* Take a block that was seen in @row of a child; its tree is left a deficit. */
@@ -368,7 +397,7 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
 		if (ret >= 0)
 			return ret;
 	}
-	g->looks--;
+	get_looked(g, tree);
 	if (found)
 		*seen = true;
 	else
@@ -388,24 +417,27 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
  * hint tells of blocks that become free, and then there is another pass. Their
  * number is limited: frees of other CPUs must not keep the search here.
  *
- * A bounded search that may not look at all proves nothing, and leaves the hint alone.
+ * Starts at tree @start. A bounded search that does not get round proves nothing, and
+ * does not conclude the hint.
  */
-static long get_anywhere(struct llfree *llf, struct get *g)
+static long get_anywhere(struct llfree *llf, struct get *g, unsigned long start)
 {
 	unsigned int passes, stuck_passes = 0, vain_passes = 0;
-	unsigned long tree;
+	unsigned long tree, i;
 	bool seen, stuck;
 	u32 gen;
 	long ret;
 
-	for (passes = 0; passes < MAX_PASSES; passes++) {
+	for (passes = 0; passes < MAX_PASSES && g->looks; passes++) {
 		gen = llf_hint_arm(llf, g->order, g->view);
 		seen = false;
 		stuck = false;
-		for (tree = 0; tree < llf->nr_trees; tree++) {
+		tree = start;
+		for (i = 0; i < llf->nr_trees && g->looks; i++) {
 			ret = get_from_children(llf, g, tree, &seen, &stuck);
 			if (ret >= 0)
 				return ret;
+			tree = tree + 1 < llf->nr_trees ? tree + 1 : 0;
 		}
 		if (!g->looks)
 			break;
@@ -603,12 +635,40 @@ out:
 	return ret;
 }
 
-/* Of which trees a bounded search that would start at @start reads the words */
-static void bounded_window(const struct llfree *llf, unsigned long *start,
-			   unsigned long *low, unsigned long *high)
+/*
+ * Begin the part of a search that looks at many trees.
+ * @start: where to begin; a bounded search goes on at the cursor instead
+ * @low, @high: of which trees it reads the words
+ */
+static void get_begin(const struct llfree *llf, struct get *g, unsigned long *start,
+		      unsigned long *low, unsigned long *high)
 {
+	*low = 0;
+	*high = llf->nr_trees;
+	if (!get_bounded(g))
+		return;
+	*start = READ_ONCE(llf->cursor[g->view]);
 	*low = ALIGN_DOWN(*start, BOUNDED_TREES);
 	*high = min(*low + BOUNDED_TREES, llf->nr_trees);
+	g->looks = BOUNDED_LOOKS;
+}
+
+/*
+ * The search of [@low, @high) had no success. The next bounded one goes on behind the
+ * tree that it looked at last, or behind all if it had come round. A search that avoids
+ * other classes comes again without doing so: then it is to see the same trees.
+ */
+static void get_end(struct llfree *llf, const struct get *g, unsigned long high)
+{
+	unsigned long next = g->looks ? high : g->stopped + 1;
+
+	if (!get_bounded(g) ||
+	    (g->view == LLFREE_VIEW_NORMAL && (g->flags & LLFREE_GET_NOFRAGMENT)))
+		return;
+	WRITE_ONCE(llf->cursor[g->view], next < llf->nr_trees ? next : 0);
+	if (g->view == LLFREE_VIEW_NORMAL)
+		WRITE_ONCE(llf->bounded_slot,
+			   READ_ONCE(llf->bounded_slot) + BOUNDED_SLOTS);
 }
 
 /*
@@ -618,20 +678,17 @@ static void bounded_window(const struct llfree *llf, unsigned long *start,
 static long get_view(struct llfree *llf, struct get *g)
 {
 	unsigned long *cursor = &llf->cursor[g->view];
-	unsigned long start = READ_ONCE(*cursor), low = 0, high = llf->nr_trees;
+	unsigned long start = READ_ONCE(*cursor), low, high;
 	long ret;
 
-	if (get_bounded(g))
-		bounded_window(llf, &start, &low, &high);
+	get_begin(llf, g, &start, &low, &high);
 	ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_STEAL,
 			LLFREE_LEVEL_STEAL);
-	if (ret < 0 && high - low < llf->nr_trees) {
-		WRITE_ONCE(*cursor, high < llf->nr_trees ? high : 0);
-		return ret;
-	}
+	if (ret < 0 && high - low == llf->nr_trees)
+		ret = get_anywhere(llf, g, start);
 	if (ret < 0)
-		ret = get_anywhere(llf, g);
-	if (ret >= 0 && row_tree(llf, ret) != start)
+		get_end(llf, g, high);
+	else if (row_tree(llf, ret) != start)
 		WRITE_ONCE(*cursor, row_tree(llf, ret));
 	return ret;
 }
@@ -639,7 +696,7 @@ static long get_view(struct llfree *llf, struct get *g)
 /* get_slow() for the normal view */
 static long get_normal(struct llfree *llf, struct get *g)
 {
-	unsigned long near = llf->policy->near, start, home, low = 0, high = llf->nr_trees;
+	unsigned long near = llf->policy->near, start, home, low, high;
 	u64 *local = get_local(llf, g);
 	u64 word;
 	long ret;
@@ -675,30 +732,27 @@ static long get_normal(struct llfree *llf, struct get *g)
 			if (ret >= 0)
 				return ret;
 		}
-		if (get_bounded(g)) {
-			start = READ_ONCE(llf->cursor[LLFREE_VIEW_NORMAL]);
-			bounded_window(llf, &start, &low, &high);
-		}
+		get_begin(llf, g, &start, &low, &high);
 		ret = llf_search_range(llf, g, start, low, high,
 				       LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
 	} else {
-		ret = llf_search_range(llf, g, home, 0, llf->nr_trees,
+		start = home;
+		get_begin(llf, g, &start, &low, &high);
+		ret = llf_search_range(llf, g, start, low, high,
 				       LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_STEAL);
 	}
 	if (ret >= 0)
 		return ret;
 
-	ret = get_steal(llf, g, low, high, true);
+	ret = get_steal(llf, g, start, low, high, true);
 	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT))
-		ret = get_steal(llf, g, low, high, false);
-	if (ret >= 0)
-		return ret;
-	if (high - low < llf->nr_trees) {
-		WRITE_ONCE(llf->cursor[LLFREE_VIEW_NORMAL],
-			   high < llf->nr_trees ? high : 0);
-		return -1;
-	}
-	return g->flags & LLFREE_GET_NOFRAGMENT ? -1 : get_anywhere(llf, g);
+		ret = get_steal(llf, g, start, low, high, false);
+	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT) &&
+	    high - low == llf->nr_trees)
+		ret = get_anywhere(llf, g, get_bounded(g) ? start : 0);
+	if (ret < 0)
+		get_end(llf, g, high);
+	return ret;
 }
 
 /* Everything beyond the own reservation */

@@ -140,7 +140,7 @@ void llf_local_release(struct llfree *llf, u64 word)
  * @word: the reservation, with fewer permits than needed
  * @need: permits that it should have
  *
- * Fetches no more than local_put(llf, ) accepts: a change of view that has not reached
+ * Fetches no more than local_put() accepts: a change of view that has not reached
  * the tree yet may leave more permits there.
  *
  * Return: whether the reservation got what it needs

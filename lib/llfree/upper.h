@@ -124,7 +124,7 @@ static __always_inline bool local_put(const struct llfree *llf, u64 *local,
 }
 
 /*
- * local_take(llf, ) - take permits from a reservation
+ * local_take() - take permits from a reservation
  * @min: least number, and unit
  * @max: most
  * @word: the reservation before that; its row is where the slot is to look

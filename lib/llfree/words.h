@@ -46,9 +46,9 @@
  * use, and frames that are freed later belong to the new view.
  *
  * A permit of a tree is a promise about numbers, not about a fitting block or view.
- * An allocation that finds no block gives its permits back and looks elsewhere. It
- * fails only after it looked at all children directly, whatever permits say
- * (search.c).
+ * An allocation that finds no block gives its permits back and looks elsewhere. Unless
+ * it is bounded, it fails only after it looked at all children directly, whatever
+ * permits say, but for those of exhausted trees (search.c).
  *
  *   alloc.c, free.c   the API and its fast paths
  *   claim.c           exact blocks; views, marks and classes
@@ -82,9 +82,10 @@
  *                 search does not call the tree exhausted. All changes of the word
  *                 are compare-and-swaps, so the pair holds across those between.
  *   hint_arm:A    pairs with tree_put:B, local_put:B and set_view:A. All are full
- *                 barriers: of a search that arms the hint and then looks, and a free
- *                 or change of view that makes a block and then reads the hint, at
- *                 least one sees the other.
+ *                 barriers, as is the xchg() of a free that reserves its tree: of a
+ *                 search that arms the hint and then looks, and a free or change of
+ *                 view that makes a block and then reads the hint, at least one sees
+ *                 the other.
  *   set_view:A    is a full barrier. An allocation that starts after it sees the
  *                 view.
  *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots

@@ -433,6 +433,44 @@ TEST_F(half, bounded_finds_all_that_there_is)
 	EXPECT_EQ(0, inst_free_frames(&self->in));
 }
 
+/*
+ * Reserved trees, which are never exhausted, may have many free frames and no block. They
+ * must not take up all looks of each bounded search.
+ */
+TEST(bounded_passes_reserved_trees)
+{
+	const unsigned int slots = 24;
+	unsigned long tree, want = 0;
+	unsigned int s, n, f;
+	struct inst in;
+	long frame = -1;
+
+	init_half(_metadata, &in, 2, slots);
+	for (s = 0; s < slots; s++) {
+		frame = inst_get(&in, s, 0);
+		ASSERT_LE(0, frame);
+		tree = ALIGN_DOWN(frame, TREE);
+		ASSERT_TRUE(tree_reserved(tree_read(&in, tree, 0)));
+		/* Others lend the tree permits for single frames. */
+		for (f = 0; f < 32; f++) {
+			if (llfree_claim(&in.llf, tree + 1024 + 2 * f + 1, 0, 0, &in.sum))
+				continue;
+			ASSERT_EQ(0, inst_put(&in, -1, tree + 1024 + 2 * f + 1, 0));
+		}
+		want = tree;
+	}
+	/* The last of these trees gets the only block, in its reservation. */
+	ASSERT_EQ(0, llfree_put_bulk(&in.llf, slots - 1, want + 2048, 0x5555, &in.sum));
+	for (n = 0; n < 200; n++) {
+		frame = get_flags(&in, -1, 4, 0, LLFREE_GET_BOUNDED);
+		if (frame >= 0)
+			break;
+	}
+	EXPECT_EQ(want + 2048, frame);
+	EXPECT_STREQ("", inst_check(&in));
+	inst_free(&in);
+}
+
 TEST_F(half, bounded_tells_the_hint)
 {
 	int n;
