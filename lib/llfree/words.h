@@ -81,11 +81,11 @@
  *                 what was freed before; a later free changes the word, so that the
  *                 search does not call the tree exhausted. All changes of the word
  *                 are compare-and-swaps, so the pair holds across those between.
- *   hint_arm:A    pairs with tree_put:B, local_put:B and set_view:A. All are full
- *                 barriers, as is the xchg() of a free that reserves its tree: of a
- *                 search that arms the hint and then looks, and a free or change of
- *                 view that makes a block and then reads the hint, at least one sees
- *                 the other.
+ *   hint_arm:A    pairs with tree_put:B, which a change of view has as well, and with
+ *                 local_put:B. All are full barriers, as is the xchg() of a free that
+ *                 reserves its tree: of a search that arms the hint and then looks,
+ *                 and a free or change of view that makes a block and then reads the
+ *                 hint, at least one sees the other.
  *   set_view:A    is a full barrier. An allocation that starts after it sees the
  *                 view.
  *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots

@@ -1514,6 +1514,21 @@ FIXTURE_TEARDOWN(tree_lent)
 {
 }
 
+FIXTURE(one_pair)
+{
+};
+
+FIXTURE_SETUP(one_pair)
+{
+	world_init(state_pair);
+	world_reset();
+	ASSERT_EQ(NULL, world_finish());
+}
+
+FIXTURE_TEARDOWN(one_pair)
+{
+}
+
 FIXTURE(whole_owned)
 {
 };
@@ -1711,6 +1726,16 @@ TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
 			  4000));
 	ASSERT_TRUE(check("isolatesecond | tonormalsecond ! get10", STRONG, false,
 			  4000));
+}
+
+/*
+ * There is always a block, but two threads move it past the search of a third one. That
+ * takes more runs than other meetings.
+ */
+TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
+{
+	ASSERT_TRUE(check("get9 put9got | get9 put9got | get9", STRONG, false, 100000));
+	log_totals(_metadata);
 }
 
 /* A whole child is freed while its view changes, and pieces of it are allocated. */
