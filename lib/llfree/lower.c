@@ -4,26 +4,41 @@
 #include "lower.h"
 #include "upper.h"
 
+/*
+ * llf_child_find() - the first row of the first free block of a child, by its rows
+ * @order: at most LLFREE_CHILD_ORDER
+ * @word: the child word
+ *
+ * Return: the row, or negative if there is no such block
+ */
+long llf_child_find(const struct llfree *llf, unsigned long child,
+		    unsigned int order, u16 word)
+{
+	const unsigned long first = child << CHILD_ROW_SHIFT;
+	unsigned int i, nr;
+
+	if (order <= LLFREE_ROW_ORDER) {
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+			if (row_runs(row_read(llf, first + i, word), order))
+				return first + i;
+		return -1;
+	}
+	nr = 1U << (order - LLFREE_ROW_ORDER);
+	for (i = 0; i < LLFREE_CHILD_ROWS; i += nr)
+		if (rows_free(llf, first + i, nr))
+			return first + i;
+	return -1;
+}
+
 /* An order that no block of the child exceeds, nor one that it is part of */
 static unsigned int child_largest(const struct llfree *llf, unsigned long child)
 {
-	const unsigned long first = child << CHILD_ROW_SHIFT, end = first + LLFREE_CHILD_ROWS;
-	unsigned long row;
-	unsigned int order, nr;
+	const u16 word = READ_ONCE(llf->children[child]);
+	unsigned int order = LLFREE_CHILD_ORDER;
 
-	if (rows_free(llf, first, LLFREE_CHILD_ROWS))
-		return LLFREE_MAX_ORDER;
-	for (order = LLFREE_CHILD_ORDER - 1; order > LLFREE_ROW_ORDER; order--) {
-		nr = 1U << (order - LLFREE_ROW_ORDER);
-		for (row = first; row < end; row += nr)
-			if (rows_free(llf, row, nr))
-				return order;
-	}
-	for (; order; order--)
-		for (row = first; row < end; row++)
-			if (row_runs(row_get(llf, row), order))
-				return order;
-	return 0;
+	while (order && llf_child_find(llf, child, order, word) < 0)
+		order--;
+	return order < LLFREE_CHILD_ORDER ? order : LLFREE_MAX_ORDER;
 }
 
 /*
@@ -47,7 +62,10 @@ static void child_shown(struct llfree *llf, unsigned long child, unsigned int or
 unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 				 unsigned int frames)
 {
-	/* Before, since then another CPU may allocate the block that was missed. */
+	/*
+	 * Read before the permits go back: afterwards another CPU may allocate the block
+	 * that a search has missed.
+	 */
 	unsigned int order = child_largest(llf, child);
 	unsigned int given = child_give(llf, child, frames,
 					READ_ONCE(llf->children[child]));

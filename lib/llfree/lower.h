@@ -24,6 +24,8 @@ unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
 unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 			      unsigned int frames, unsigned int view,
 			      unsigned int given, struct llfree_delta *delta);
+long llf_child_find(const struct llfree *llf, unsigned long child,
+		    unsigned int order, u16 word);
 bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 		    u16 child);
 void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr,

@@ -47,31 +47,6 @@ long llf_child_get_children(struct llfree *llf, struct get *g,
 	return child << CHILD_ROW_SHIFT;
 }
 
-/* The first row, of a child with this word, that has a block of up to a row */
-static long child_find_row(const struct llfree *llf, unsigned int order,
-			   unsigned long first, u16 word)
-{
-	unsigned int i;
-
-	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
-		if (row_runs(row_read(llf, first + i, word), order))
-			return first + i;
-	return -1;
-}
-
-/* The first row of the first free block of several rows of a child */
-static long child_find_rows(const struct llfree *llf, unsigned int order,
-			    unsigned long first)
-{
-	const unsigned int nr = 1U << (order - LLFREE_ROW_ORDER);
-	unsigned int i;
-
-	for (i = 0; i < LLFREE_CHILD_ROWS; i += nr)
-		if (rows_free(llf, first + i, nr))
-			return first + i;
-	return -1;
-}
-
 /*
  * llf_child_peek() - does a child seem to have a block, and in which row?
  * @stuck: set if the rows have one but the permits are out, so that
@@ -107,8 +82,7 @@ long llf_child_peek(const struct llfree *llf, const struct get *g,
 	if (child_free(word) < frames && !stuck)
 		return -1;
 
-	row = g->order <= LLFREE_ROW_ORDER ? child_find_row(llf, g->order, first, word) :
-					     child_find_rows(llf, g->order, first);
+	row = llf_child_find(llf, child, g->order, word);
 	if (row < 0)
 		return -1;
 	if (child_free(word) < frames)

@@ -159,21 +159,26 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 	return ret;
 }
 
+/* Get from the tree of @row with @held permits of it, and return those left over. */
+static long get_held(struct llfree *llf, struct get *g, unsigned long row,
+		     unsigned int held)
+{
+	long ret = tree_get(llf, g, row, held);
+
+	held = get_settle(g, held, ret >= 0);
+	if (held)
+		llf_tree_return(llf, g->view, row_tree(llf, row), held);
+	return ret;
+}
+
 /* Take no more than needed from a tree. */
 static long get_direct(struct llfree *llf, struct get *g, unsigned long tree,
 		       unsigned long row, unsigned int class)
 {
 	unsigned int frames = get_frames(g), held;
-	long ret;
 
 	held = llf_tree_take(llf, g->view, tree, frames, g->nr * frames, class);
-	if (!held)
-		return -1;
-	ret = tree_get(llf, g, row, held);
-	held = get_settle(g, held, ret >= 0);
-	if (held)
-		llf_tree_return(llf, g->view, tree, held);
-	return ret;
+	return held ? get_held(llf, g, row, held) : -1;
 }
 
 /* First row to use of an entirely free tree */
@@ -293,20 +298,11 @@ static long get_steal_trees(struct llfree *llf, struct get *g, unsigned long sta
 static long get_steal_slot(struct llfree *llf, struct get *g, u64 *reserved)
 {
 	const unsigned int frames = get_frames(g);
-	unsigned long row;
 	unsigned int held;
 	u64 local;
-	long ret;
 
 	held = local_take(llf, reserved, frames, g->nr * frames, &local);
-	if (!held)
-		return -1;
-	row = local_row(local);
-	ret = tree_get(llf, g, row, held);
-	held = get_settle(g, held, ret >= 0);
-	if (held)
-		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), held);
-	return ret;
+	return held ? get_held(llf, g, local_row(local), held) : -1;
 }
 
 /* What is left of the reservations of slots; for @own see get_steal_trees() */
@@ -386,7 +382,7 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
 	bool found = false;
 	long ret;
 
-	if (tree_exhausted(word, g->order) || !g->looks)
+	if (tree_exhausted(word, g->order))
 		return -1;
 	for (child = first; child < first + tree_children(llf); child++) {
 		ret = llf_child_peek(llf, g, child, stuck);
@@ -697,6 +693,7 @@ static long get_view(struct llfree *llf, struct get *g)
 static long get_normal(struct llfree *llf, struct get *g)
 {
 	unsigned long near = llf->policy->near, start, home, low, high;
+	enum llfree_level good = LLFREE_LEVEL_SPARSE;
 	u64 *local = get_local(llf, g);
 	u64 word;
 	long ret;
@@ -732,24 +729,21 @@ static long get_normal(struct llfree *llf, struct get *g)
 			if (ret >= 0)
 				return ret;
 		}
-		get_begin(llf, g, &start, &low, &high);
-		ret = llf_search_range(llf, g, start, low, high,
-				       LLFREE_LEVEL_FREE, LLFREE_LEVEL_STEAL);
+		good = LLFREE_LEVEL_FREE;
 	} else {
 		start = home;
-		get_begin(llf, g, &start, &low, &high);
-		ret = llf_search_range(llf, g, start, low, high,
-				       LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_STEAL);
 	}
+	get_begin(llf, g, &start, &low, &high);
+	ret = llf_search_range(llf, g, start, low, high, good, LLFREE_LEVEL_STEAL);
 	if (ret >= 0)
 		return ret;
 
 	ret = get_steal(llf, g, start, low, high, true);
-	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT))
+	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT)) {
 		ret = get_steal(llf, g, start, low, high, false);
-	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT) &&
-	    high - low == llf->nr_trees)
-		ret = get_anywhere(llf, g, get_bounded(g) ? start : 0);
+		if (ret < 0 && high - low == llf->nr_trees)
+			ret = get_anywhere(llf, g, get_bounded(g) ? start : 0);
+	}
 	if (ret < 0)
 		get_end(llf, g, high);
 	return ret;
