@@ -137,31 +137,25 @@ static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 /* ---- Life cycle ---- */
 
 /*
- * Each CPU wants to reserve trees in each zone. While zones are set up at boot,
- * nr_cpu_ids may still be NR_CPUS; few machines have more than one CPU for each GiB.
- * Holes have trees, too, but none that can be reserved.
+ * zf_init_zone() - set up the allocator of a zone
+ * @cpus: CPUs that are going to reserve trees
+ *
+ * Holes have trees, too, but none that can be reserved. All memory of a zone is one
+ * block, so that a failure leaves nothing behind.
  */
-static unsigned int zf_tree_order(const struct zone *zone, unsigned long nr)
-{
-	unsigned int cpus = nr_cpu_ids;
-
-	if (system_state == SYSTEM_BOOTING)
-		cpus = min_t(u64, cpus, memblock_phys_mem_size() / SZ_1G);
-	if (zone->present_pages)
-		nr = min(nr, zone->present_pages);
-	return llfree_tree_order(nr, cpus);
-}
-
-/* All memory of a zone is one block, so that a failure leaves nothing behind. */
 static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
+			unsigned int cpus,
 			void *(*alloc)(struct zone *zone, size_t size))
 {
 	const size_t head = ALIGN(sizeof(struct zone_llfree), SMP_CACHE_BYTES);
 	struct llfree_memory mem;
+	unsigned long present = nr;
 	struct zone_llfree *zl;
 	int ret;
 
-	ret = llfree_layout(pfn, nr, zf_tree_order(zone, nr), &mem);
+	if (zone->present_pages)
+		present = min(nr, zone->present_pages);
+	ret = llfree_layout(pfn, nr, llfree_tree_order(present, cpus), &mem);
 	if (ret)
 		return ret;
 	mem.rows_size = ALIGN(mem.rows_size, SMP_CACHE_BYTES);
@@ -179,6 +173,15 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 	if (!ret)
 		zone->llfree = zl;
 	return ret;
+}
+
+/*
+ * CPUs that there may be. While zones are set up at boot, nr_cpu_ids may still be
+ * NR_CPUS; few machines have more than one CPU for each GiB.
+ */
+static unsigned int __init zf_boot_cpus(void)
+{
+	return min_t(u64, nr_cpu_ids, memblock_phys_mem_size() / SZ_1G);
 }
 
 static void * __init zf_boot_alloc(struct zone *zone, size_t size)
@@ -208,7 +211,7 @@ void __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
 	BUILD_BUG_ON(MAX_PAGE_ORDER != LLFREE_MAX_ORDER);
 	BUILD_BUG_ON(pageblock_order < LLFREE_CHILD_ORDER);
 
-	ret = zf_init_zone(zone, pfn, nr, zf_boot_alloc);
+	ret = zf_init_zone(zone, pfn, nr, zf_boot_cpus(), zf_boot_alloc);
 	if (!ret)
 		return;
 	zf_unavailable = true;

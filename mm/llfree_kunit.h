@@ -49,7 +49,7 @@ static int fake_set_up(struct zone *zone, unsigned long pfn, unsigned long nr)
 		if (!zone->per_cpu_zonestats)
 			return -ENOMEM;
 	}
-	return zf_init_zone(zone, pfn, nr, fake_alloc);
+	return zf_init_zone(zone, pfn, nr, nr_cpu_ids, fake_alloc);
 }
 
 static void fake_zone_exit(struct kunit *test)
@@ -917,12 +917,12 @@ static void zone_no_bitmaps(struct kunit *test)
 	struct zone zone = { .name = "none" };
 
 	fake_wanted = 0;
-	KUNIT_EXPECT_EQ(test, zf_init_zone(&zone, 0, 65 * tib, fake_alloc_none),
-			-EINVAL);
+	KUNIT_EXPECT_EQ(test, zf_init_zone(&zone, 0, 65 * tib, nr_cpu_ids,
+					   fake_alloc_none), -EINVAL);
 	KUNIT_EXPECT_EQ(test, fake_wanted, 0);
 	/* 1 GiB of memory behind a hole of 32 TiB */
 	KUNIT_EXPECT_EQ(test, zf_init_zone(&zone, 1, 32 * tib + tib / 1024,
-					   fake_alloc_none), -ENOMEM);
+					   nr_cpu_ids, fake_alloc_none), -ENOMEM);
 	KUNIT_EXPECT_GT(test, fake_wanted, 32 * tib / BITS_PER_BYTE);
 	KUNIT_EXPECT_NULL(test, zone.llfree);
 }
@@ -936,7 +936,7 @@ static void zone_slots(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, zone);
 	zone->name = "large";
 	KUNIT_ASSERT_EQ(test, zf_init_zone(zone, 0, trees * LLFREE_MIN_TREE_FRAMES,
-					   fake_alloc), 0);
+					   nr_cpu_ids, fake_alloc), 0);
 	KUNIT_EXPECT_EQ(test, llfree_max_slots(&zone->llfree->core), nr_cpu_ids + 1);
 	KUNIT_EXPECT_EQ(test, zf_nr_slots(&zone->llfree->core), nr_cpu_ids);
 	for_each_populated_zone(zone)
