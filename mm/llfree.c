@@ -332,7 +332,7 @@ static noinline void zf_settle_foreign(struct zone *zone, struct page *page,
 }
 
 /*
- * Bring to the zone what a get did: counters, the migratetype of the
+ * Bring to the zone what an allocation did: counters, the migratetype of the
  * pageblock, and that the page is of another one.
  */
 static __always_inline void zf_settle(struct zone *zone, struct page *page,
@@ -381,10 +381,10 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 	req->view = view;
 	/* A whole pageblock does not mix with pages of another type. */
 	req->flags = (alloc_flags & ALLOC_NOFRAGMENT) &&
-		     order < pageblock_order ? LLFREE_GET_NOFRAGMENT : 0;
+		     order < pageblock_order ? LLFREE_ALLOC_NOFRAGMENT : 0;
 	/* Other callers reclaim, or give up, where a search finds nothing. */
 	if ((alloc_flags & ALLOC_NON_BLOCK) || !in_task())
-		req->flags |= LLFREE_GET_BOUNDED;
+		req->flags |= LLFREE_ALLOC_BOUNDED;
 }
 
 /*
@@ -412,14 +412,14 @@ zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
 	struct page *page;
 	long pfn;
 
-	pfn = llfree_get_quick(llf, slot, order,
-			       zf_class(llf, order, migratetype), &whole, delta);
+	pfn = llfree_alloc_fast(llf, slot, order,
+				zf_class(llf, order, migratetype), &whole, delta);
 	if (unlikely(pfn < 0))
 		return NULL;
 
 	zf_check_exclusive(pfn, 1UL << order);
 	page = pfn_to_page(pfn);
-	if (order >= ZF_PREFETCH_ORDER && llfree_frame_free(llf, pfn + (1UL << order)))
+	if (order >= ZF_PREFETCH_ORDER && llfree_frame_is_free(llf, pfn + (1UL << order)))
 		prefetchw(page + (1UL << order));
 	mod_zone_page_state(zone, NR_FREE_PAGES, -(1L << order));
 	if (whole)
@@ -441,7 +441,7 @@ zf_alloc_search(struct zone *zone, const struct llfree_request *req,
 	struct page *page;
 	long pfn;
 
-	pfn = llfree_get_search(&zone->llfree->core, req, delta);
+	pfn = llfree_alloc_slow(&zone->llfree->core, req, delta);
 	if (pfn < 0) {
 		zf_account(zone, delta);
 		return NULL;
@@ -500,13 +500,13 @@ zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
 	if (zf_may_use_cma(zone, alloc_flags) && order < pageblock_order) {
 		const unsigned int flags = req.flags;
 
-		req.flags |= LLFREE_GET_NOFRAGMENT;
+		req.flags |= LLFREE_ALLOC_NOFRAGMENT;
 		page = zf_alloc_search(zone, &req, migratetype, alloc_flags,
 				       false, delta);
 		if (!page)
 			page = zf_alloc_view(zone, order, migratetype,
 					     alloc_flags, LLFREE_VIEW_CMA);
-		if (page || (flags & LLFREE_GET_NOFRAGMENT))
+		if (page || (flags & LLFREE_ALLOC_NOFRAGMENT))
 			return page;
 		req.flags = flags;
 		*delta = (struct llfree_delta){ };
@@ -610,7 +610,7 @@ static unsigned int zf_bulk_large(struct zone *zone, struct llfree_request *req,
 		if (!page)
 			break;
 		/* With something to return, more is not worth a long search. */
-		req->flags |= LLFREE_GET_RESERVED;
+		req->flags |= LLFREE_ALLOC_RESERVED;
 		list_add_tail(&page->pcp_list, list);
 	}
 	return done;
@@ -630,15 +630,15 @@ zf_bulk_rows(struct zone *zone, struct llfree_request *req, int migratetype,
 
 	while (done < nr) {
 		rows = LLFREE_CHILD_ROWS;
-		pfn = llfree_get_rows(llf, req, nr - done, mask, &delta);
+		pfn = llfree_alloc_rows(llf, req, nr - done, mask, &delta);
 		if (pfn < 0) {
 			rows = 1;
-			pfn = llfree_get_bulk(llf, req, nr - done, mask, &delta);
+			pfn = llfree_alloc_row(llf, req, nr - done, mask, &delta);
 		}
 		if (pfn < 0)
 			break;
 		/* With something to return, more is not worth a long search. */
-		req->flags |= LLFREE_GET_RESERVED;
+		req->flags |= LLFREE_ALLOC_RESERVED;
 
 		for (i = 0; i < rows; i++, pfn += LLFREE_ROW_FRAMES) {
 			if (mask[i])
@@ -689,7 +689,7 @@ zf_alloc_bulk_cma(struct zone *zone, unsigned int order, int migratetype,
 		done = zf_bulk_view(zone, order, migratetype, alloc_flags, nr,
 				    list, LLFREE_VIEW_NORMAL,
 				    order < pageblock_order ?
-				    LLFREE_GET_NOFRAGMENT : 0);
+				    LLFREE_ALLOC_NOFRAGMENT : 0);
 	if (!done && has_cma)
 		done = zf_bulk_view(zone, order, migratetype, alloc_flags, nr,
 				    list, LLFREE_VIEW_CMA, 0);
@@ -749,12 +749,12 @@ static noinline void zf_free_large(struct zone *zone, unsigned long pfn,
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_delta delta = { };
 
-	if (unlikely(llfree_put(llf, zf_slot(llf), pfn, order, &delta)))
+	if (unlikely(llfree_free(llf, zf_slot(llf), pfn, order, &delta)))
 		zf_bad_free(zone, pfn, order);
 	zf_account(zone, &delta);
 }
 
-/* llfree_put_quick() returned something else than the normal view. */
+/* llfree_free_fast() returned something else than the normal view. */
 static noinline void zf_freed_elsewhere(struct zone *zone, unsigned long pfn,
 					unsigned int order, int given)
 {
@@ -765,11 +765,11 @@ static noinline void zf_freed_elsewhere(struct zone *zone, unsigned long pfn,
 		zf_bad_free(zone, pfn, order);
 		return;
 	}
-	view = given & LLFREE_PUT_VIEW;
+	view = given & LLFREE_FREED_VIEW;
 	if (view >= LLFREE_ALLOC_VIEWS)
 		return;
 	delta.frames[view] = 1 << order;
-	delta.huge[view] = !!(given & LLFREE_PUT_WHOLE);
+	delta.huge[view] = !!(given & LLFREE_FREED_WHOLE);
 	zf_account_views(zone, &delta);
 }
 
@@ -793,10 +793,10 @@ void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 		zf_free_large(zone, pfn, order);
 		return;
 	}
-	given = llfree_put_quick(llf, zf_slot(llf), pfn, order);
-	if (likely((given & LLFREE_PUT_VIEW) == LLFREE_VIEW_NORMAL)) {
+	given = llfree_free_fast(llf, zf_slot(llf), pfn, order);
+	if (likely((given & LLFREE_FREED_VIEW) == LLFREE_VIEW_NORMAL)) {
 		mod_zone_page_state(zone, NR_FREE_PAGES, 1L << order);
-		if (given & LLFREE_PUT_WHOLE) {
+		if (given & LLFREE_FREED_WHOLE) {
 			atomic_long_inc(&zone->llfree->nr_huge[LLFREE_VIEW_NORMAL]);
 			page_reporting_notify_free(LLFREE_CHILD_ORDER);
 		}
@@ -806,24 +806,24 @@ void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 }
 
 /* One of them is not allocated: find out which. */
-static noinline void zf_put_each(struct zone *zone, unsigned long pfn, u64 mask,
-				 struct llfree_delta *delta)
+static noinline void zf_free_each(struct zone *zone, unsigned long pfn, u64 mask,
+				  struct llfree_delta *delta)
 {
 	struct llfree *llf = &zone->llfree->core;
 
 	for (; mask; mask &= mask - 1)
-		if (llfree_put(llf, zf_slot(llf), pfn + __ffs64(mask), 0, delta))
+		if (llfree_free(llf, zf_slot(llf), pfn + __ffs64(mask), 0, delta))
 			zf_bad_free(zone, pfn + __ffs64(mask), 0);
 }
 
-static __always_inline void zf_put_word(struct zone *zone, unsigned long pfn,
-					u64 mask, struct llfree_delta *delta)
+static __always_inline void zf_free_word(struct zone *zone, unsigned long pfn,
+					 u64 mask, struct llfree_delta *delta)
 {
 	struct llfree *llf = &zone->llfree->core;
 
 	zf_check_exclusive_mask(pfn, mask);
-	if (unlikely(llfree_put_bulk(llf, zf_slot(llf), pfn, mask, delta)))
-		zf_put_each(zone, pfn, mask, delta);
+	if (unlikely(llfree_free_batch(llf, zf_slot(llf), pfn, mask, delta)))
+		zf_free_each(zone, pfn, mask, delta);
 }
 
 static __always_inline struct llfree_delta *batch_delta(struct zf_batch *batch)
@@ -864,8 +864,8 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 			batch->word[i].mask |= mask;
 			return;
 		}
-		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
-			    delta);
+		zf_free_word(zone, batch->word[i].pfn, batch->word[i].mask,
+			     delta);
 		if (delta->huge[LLFREE_VIEW_NORMAL] ||
 		    delta->frames[LLFREE_VIEW_NORMAL] >= ZF_BATCH_PAGES) {
 			zf_account(zone, delta);
@@ -891,8 +891,8 @@ void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 		return;
 	for (; batch->used; batch->used &= batch->used - 1) {
 		i = __ffs(batch->used);
-		zf_put_word(zone, batch->word[i].pfn, batch->word[i].mask,
-			    delta);
+		zf_free_word(zone, batch->word[i].pfn, batch->word[i].mask,
+			     delta);
 	}
 	zf_account(zone, delta);
 }

@@ -78,7 +78,7 @@ static void claimed_add_row(unsigned long pfn, u64 mask,
 static unsigned int claim_order(struct llfree *llf, unsigned long pfn,
 				unsigned long end, unsigned long want)
 {
-	int order = llfree_free_order(llf, pfn);
+	int order = llfree_block_order(llf, pfn);
 
 	order = min_t(int, order, LLFREE_CHILD_ORDER);
 	while (order > LLFREE_ROW_ORDER &&
@@ -130,7 +130,7 @@ unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
 		row = ALIGN_DOWN(*pfn, LLFREE_ROW_FRAMES);
 		next = min(row + LLFREE_ROW_FRAMES, end);
 		mask = GENMASK_ULL(next - row - 1, *pfn - row);
-		free = llfree_free_mask(llf, row) & mask;
+		free = llfree_row_mask(llf, row) & mask;
 		if (hweight64(free) > want - total) {
 			while (hweight64(free) > want - total)
 				free &= ~(1ULL << (fls64(free) - 1));
@@ -369,9 +369,9 @@ void zf_free_reported(struct zone *zone, unsigned long pfn, unsigned int order,
 
 	zf_check_exclusive(pfn, 1UL << order);
 	if (reported)
-		ret = llfree_put_reported(llf, pfn, order, &delta);
+		ret = llfree_free_reported(llf, pfn, order, &delta);
 	else
-		ret = llfree_put(llf, LLFREE_NO_SLOT, pfn, order, &delta);
+		ret = llfree_free(llf, LLFREE_NO_SLOT, pfn, order, &delta);
 	WARN_ON_ONCE(ret);
 	zf_account_views(zone, &delta);
 }

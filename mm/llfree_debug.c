@@ -62,7 +62,7 @@ static int validate_pages(struct zf_report *report)
 	struct page *page;
 
 	for (pfn = zone->zone_start_pfn; pfn < zone_end_pfn(zone); pfn++) {
-		bool free = llfree_free_mask(llf, pfn) &
+		bool free = llfree_row_mask(llf, pfn) &
 			    BIT_ULL(pfn % LLFREE_ROW_FRAMES);
 
 		page = pfn_to_online_page(pfn);

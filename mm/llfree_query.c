@@ -52,7 +52,7 @@ int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable)
  */
 int zf_free_order(const struct zone *zone, unsigned long pfn)
 {
-	return zone->llfree ? llfree_free_order(&zone->llfree->core, pfn) : -1;
+	return zone->llfree ? llfree_block_order(&zone->llfree->core, pfn) : -1;
 }
 
 /**
@@ -129,7 +129,7 @@ static noinline bool zf_other_has_order(const struct zone *zone,
  * @alloc_flags: ALLOC_CMA, ALLOC_HIGHATOMIC and ALLOC_OOM matter
  *
  * Takes constant time. Exact for order 9. For others, yes means that none
- * looked for one in vain since the last one was freed.
+ * looked for one without success since the last one was freed.
  *
  * Return: whether it is worth trying
  */

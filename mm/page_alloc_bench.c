@@ -523,14 +523,14 @@ static void collect_histogram(struct worker *w, unsigned int op,
 
 /* ---- Blocks ---- */
 
-static struct page *get_block(struct worker *w, unsigned int order)
+static struct page *alloc_block(struct worker *w, unsigned int order)
 {
 	return alloc_pages_node(w->nid, run.p.gfp, order);
 }
 
 /* Many at once, by the interface for that */
-static unsigned long get_bulk(struct worker *w, unsigned long nr,
-			      struct page **pages)
+static unsigned long alloc_bulk(struct worker *w, unsigned long nr,
+				struct page **pages)
 {
 	unsigned long got = 0, now;
 
@@ -541,16 +541,16 @@ static unsigned long get_bulk(struct worker *w, unsigned long nr,
 	return got;
 }
 
-static unsigned long get_chunk(struct worker *w, unsigned long nr,
-			       struct page **pages)
+static unsigned long alloc_chunk(struct worker *w, unsigned long nr,
+				 struct page **pages)
 {
 	const unsigned int order = run.p.order;
 	unsigned long i;
 
 	if (run.p.bulk)
-		return get_bulk(w, nr, pages);
+		return alloc_bulk(w, nr, pages);
 	for (i = 0; i < nr; i++) {
-		pages[i] = get_block(w, order);
+		pages[i] = alloc_block(w, order);
 		if (unlikely(!pages[i]))
 			break;
 	}
@@ -558,7 +558,7 @@ static unsigned long get_chunk(struct worker *w, unsigned long nr,
 }
 
 /* One after the other until the worker holds @to, with the time it takes */
-static void get_blocks(struct worker *w, unsigned long to)
+static void alloc_blocks(struct worker *w, unsigned long to)
 {
 	while (w->nr < to && !stopped()) {
 		unsigned long nr = min(to - w->nr, CHUNK), got;
@@ -567,7 +567,7 @@ static void get_blocks(struct worker *w, unsigned long to)
 
 		memset(pages, 0, nr * sizeof(*pages));
 		start = ktime_get_ns();
-		got = get_chunk(w, nr, pages);
+		got = alloc_chunk(w, nr, pages);
 		span_add(w, ALLOC, start, ktime_get_ns(), got);
 		w->nr += got;
 		if (got < nr)
@@ -577,8 +577,8 @@ static void get_blocks(struct worker *w, unsigned long to)
 }
 
 /* Free @nr blocks that @from holds, with the time that takes @w. */
-static void put_blocks(struct worker *w, struct worker *from, unsigned long nr,
-		       bool release)
+static void free_blocks(struct worker *w, struct worker *from, unsigned long nr,
+			bool release)
 {
 	const unsigned int order = run.p.order;
 
@@ -600,16 +600,16 @@ static void put_blocks(struct worker *w, struct worker *from, unsigned long nr,
 	}
 }
 
-static void put_all(struct worker *w, struct worker *from, bool release)
+static void free_all(struct worker *w, struct worker *from, bool release)
 {
-	put_blocks(w, from, from->nr - from->first, release);
+	free_blocks(w, from, from->nr - from->first, release);
 	if (from->first == from->nr) {
 		from->first = 0;
 		from->nr = 0;
 	}
 }
 
-/* Close the gap that put_blocks() leaves. */
+/* Close the gap that free_blocks() leaves. */
 static void move_down(struct worker *w)
 {
 	w->nr -= w->first;
@@ -691,7 +691,7 @@ static void fill_memory(struct worker *w)
 				return;
 			cond_resched();
 		}
-		page = get_block(w, order);
+		page = alloc_block(w, order);
 		if (!page)
 			break;
 		w->blocks[w->nr++] = page;
@@ -702,7 +702,7 @@ static void fill_memory(struct worker *w)
 				return;
 			cond_resched();
 		}
-		page = get_block(w, 0);
+		page = alloc_block(w, 0);
 		if (!page)
 			break;
 		list_add(&page->lru, &w->rest);
@@ -730,7 +730,7 @@ static void plan_window(struct worker *w)
 static void free_any(struct worker *w, unsigned long nr)
 {
 	shuffle(w, w->blocks, w->nr, nr);
-	put_blocks(w, w, nr, false);
+	free_blocks(w, w, nr, false);
 	move_down(w);
 	memset(w->span, 0, sizeof(w->span));
 }
@@ -775,17 +775,17 @@ static void do_rounds(struct worker *w, bool (*round)(struct worker *w))
 }
 
 /* Nobody frees before all have what they want, and @alone was done with it. */
-static bool get_and_meet(struct worker *w, void (*alone)(struct worker *w))
+static bool alloc_and_meet(struct worker *w, void (*alone)(struct worker *w))
 {
-	get_blocks(w, w->max);
+	alloc_blocks(w, w->max);
 	return sync_workers(w, alone);
 }
 
 static bool bulk_round(struct worker *w)
 {
-	if (!get_and_meet(w, NULL))
+	if (!alloc_and_meet(w, NULL))
 		return false;
-	put_all(w, w, false);
+	free_all(w, w, false);
 	return true;
 }
 
@@ -796,9 +796,9 @@ static void bulk_main(struct worker *w)
 
 static bool rand_round(struct worker *w)
 {
-	if (!get_and_meet(w, shuffle_all))
+	if (!alloc_and_meet(w, shuffle_all))
 		return false;
-	put_all(w, w, false);
+	free_all(w, w, false);
 	return true;
 }
 
@@ -811,10 +811,10 @@ static bool remote_round(struct worker *w)
 {
 	unsigned int who = w - run.workers, by = run.nr > 4 ? 2 : 1, i;
 
-	if (!get_and_meet(w, NULL))
+	if (!alloc_and_meet(w, NULL))
 		return false;
 	for (i = who; who < by && i < run.nr; i += by)
-		put_all(w, &run.workers[i], false);
+		free_all(w, &run.workers[i], false);
 	return true;
 }
 
@@ -825,9 +825,9 @@ static void remote_main(struct worker *w)
 
 static bool exit_round(struct worker *w)
 {
-	if (!get_and_meet(w, shuffle_all))
+	if (!alloc_and_meet(w, shuffle_all))
 		return false;
-	put_all(w, w, true);
+	free_all(w, w, true);
 	return true;
 }
 
@@ -839,7 +839,7 @@ static void exit_main(struct worker *w)
 static bool repeat_round(struct worker *w)
 {
 	const unsigned int order = run.p.order;
-	struct page *page = get_block(w, order);
+	struct page *page = alloc_block(w, order);
 	unsigned long left = run.p.ops, i;
 	u64 start;
 
@@ -849,7 +849,7 @@ static bool repeat_round(struct worker *w)
 		start = ktime_get_ns();
 		for (i = 0; i < chunk; i++) {
 			__free_pages(page, order);
-			page = get_block(w, order);
+			page = alloc_block(w, order);
 			if (unlikely(!page))
 				break;
 		}
@@ -892,7 +892,7 @@ static unsigned int mixed_order(struct worker *w)
 }
 
 /* Fill up the window with blocks of sizes that are in orders[] already. */
-static void mixed_get(struct worker *w, unsigned int to)
+static void mixed_alloc(struct worker *w, unsigned int to)
 {
 	unsigned int from = w->nr_window, got;
 	struct page *page;
@@ -900,7 +900,7 @@ static void mixed_get(struct worker *w, unsigned int to)
 
 	start = ktime_get_ns();
 	while (w->nr_window < to) {
-		page = get_block(w, w->orders[w->nr_window]);
+		page = alloc_block(w, w->orders[w->nr_window]);
 		if (unlikely(!page))
 			break;
 		w->window[w->nr_window++] = page;
@@ -913,7 +913,7 @@ static void mixed_get(struct worker *w, unsigned int to)
 		no_memory(w->orders[w->nr_window]);
 }
 
-static void mixed_put(struct worker *w, unsigned int to)
+static void mixed_free(struct worker *w, unsigned int to)
 {
 	unsigned int from = w->nr_window;
 	u64 start, end;
@@ -937,7 +937,7 @@ static bool mixed_round(struct worker *w)
 
 	for (i = 0; i < run.window; i++)
 		w->orders[i] = mixed_order(w);
-	mixed_get(w, run.window);
+	mixed_alloc(w, run.window);
 	/* What counts begins with a window that is full. */
 	memset(w->span, 0, sizeof(w->span));
 	while (left && !stopped()) {
@@ -948,16 +948,16 @@ static bool mixed_round(struct worker *w)
 			swap(w->window[j], w->window[run.window - 1 - i]);
 			swap(w->orders[j], w->orders[run.window - 1 - i]);
 		}
-		mixed_put(w, run.window - batch);
+		mixed_free(w, run.window - batch);
 		for (i = w->nr_window; i < run.window; i++)
 			w->orders[i] = mixed_order(w);
-		mixed_get(w, run.window);
+		mixed_alloc(w, run.window);
 		left -= batch;
 		cond_resched();
 	}
 	/* The end does not count either. */
 	memcpy(span, w->span, sizeof(span));
-	mixed_put(w, 0);
+	mixed_free(w, 0);
 	memcpy(w->span, span, sizeof(span));
 	return true;
 }
@@ -977,7 +977,7 @@ static enum hrtimer_restart atomic_timer(struct hrtimer *timer)
 
 	do {
 		for (i = min(left, ATOMIC_PAIRS); i; i--, left--) {
-			page = get_block(w, order);
+			page = alloc_block(w, order);
 			if (unlikely(!page)) {
 				no_memory(order);
 				break;
@@ -1059,7 +1059,7 @@ static void fill_round(struct worker *w)
 		chunk = min(left, run.window);
 		memset(w->window, 0, chunk * sizeof(*w->window));
 		start = ktime_get_ns();
-		w->nr_window = get_chunk(w, chunk, w->window);
+		w->nr_window = alloc_chunk(w, chunk, w->window);
 		span_add(w, ALLOC, start, ktime_get_ns(), w->nr_window);
 		if (w->nr_window < chunk)
 			missed(w, &in_a_row);
@@ -1108,7 +1108,7 @@ static void latency_round(struct worker *w)
 		chunk = min(left, 1 + rnd(w, run.window));
 		while (chunk--) {
 			start = ktime_get_ns();
-			page = get_block(w, order);
+			page = alloc_block(w, order);
 			end = ktime_get_ns();
 			if (unlikely(!page)) {
 				missed(w, &in_a_row);
@@ -1226,11 +1226,11 @@ static void frag_main(struct worker *w)
 		shuffle(w, w->blocks, w->nr, nr);
 		if (!sync_workers(w, NULL))
 			return;
-		put_blocks(w, w, nr, false);
+		free_blocks(w, w, nr, false);
 		move_down(w);
 		if (!sync_workers(w, NULL))
 			return;
-		get_blocks(w, w->nr + nr);
+		alloc_blocks(w, w->nr + nr);
 		if (!sync_workers(w, collect_map_spans))
 			return;
 	}
@@ -1304,7 +1304,7 @@ static unsigned int age_kind(struct worker *w)
 	return KIND_SLAB + rnd(w, ARRAY_SIZE(slabs));
 }
 
-static bool age_get(struct worker *w, unsigned int kind, unsigned long *object)
+static bool age_alloc(struct worker *w, unsigned int kind, unsigned long *object)
 {
 	gfp_t gfp = age_gfp(kind);
 	struct page *page;
@@ -1322,7 +1322,7 @@ static bool age_get(struct worker *w, unsigned int kind, unsigned long *object)
 	return page;
 }
 
-static void age_put(unsigned long object)
+static void age_free(unsigned long object)
 {
 	unsigned int kind = object & KIND_MASK;
 
@@ -1360,14 +1360,14 @@ static bool pool_add(struct worker *w, unsigned long object)
 	return false;
 }
 
-static void age_put_batch(struct worker *w, const unsigned long *objects,
-			  unsigned int nr)
+static void age_free_batch(struct worker *w, const unsigned long *objects,
+			   unsigned int nr)
 {
 	u64 start = ktime_get_ns();
 	unsigned int i;
 
 	for (i = 0; i < nr; i++)
-		age_put(objects[i]);
+		age_free(objects[i]);
 	span_add(w, FREE, start, ktime_get_ns(), nr);
 }
 
@@ -1384,7 +1384,7 @@ static void age_grow(struct worker *w)
 		kinds[i] = age_kind(w);
 	start = ktime_get_ns();
 	for (i = 0; i < AGE_BATCH; i++) {
-		if (age_get(w, kinds[i], &born[nr]))
+		if (age_alloc(w, kinds[i], &born[nr]))
 			nr++;
 		else if (kinds[i] != KIND_BUFFER)
 			w->full = true;
@@ -1408,7 +1408,7 @@ static void age_grow(struct worker *w)
 			dead[nr_dead++] = pool_take(w, pool);
 		}
 	}
-	age_put_batch(w, dead, nr_dead);
+	age_free_batch(w, dead, nr_dead);
 }
 
 /* Time goes on and nobody is born. */
@@ -1429,7 +1429,7 @@ static bool age_shrink(struct worker *w)
 			r -= (u64)w->pool[i].nr * lifetimes[i].haste;
 		objects[nr] = pool_take(w, &w->pool[i]);
 	}
-	age_put_batch(w, objects, nr);
+	age_free_batch(w, objects, nr);
 	return nr;
 }
 
@@ -1468,7 +1468,7 @@ static void age_end(struct worker *w)
 		struct pool *pool = &w->pool[i];
 
 		while (pool->nr) {
-			age_put(pool->objects[--pool->nr]);
+			age_free(pool->objects[--pool->nr]);
 			if (!(pool->nr % CHUNK))
 				cond_resched();
 		}

@@ -270,7 +270,7 @@ static struct zone *misuse_other_zone(void)
 }
 
 /* More pages of the same kind than a per-CPU list ever holds */
-static int misuse_get_many(void)
+static int misuse_alloc_many(void)
 {
 	struct per_cpu_pages *pcp = raw_cpu_ptr(victim.zone->per_cpu_pageset);
 	unsigned long want = pcp->high_max + 2UL * pcp->batch;
@@ -358,7 +358,7 @@ static int misuse_run(struct misuse *m)
 			ret = -ENOENT;
 	}
 	if (m->needs & NEEDS_MANY)
-		ret = misuse_get_many();
+		ret = misuse_alloc_many();
 	if (!ret)
 		pr_info("misuse %s of pfn %#lx\n", m->name,
 			page_to_pfn(victim.page));

@@ -184,20 +184,20 @@ unsigned int torture_pick_order(struct actor *a);
 void torture_pages_step(struct actor *a);
 void torture_bulk_step(struct actor *a);
 void torture_pressure_step(struct actor *a);
-void torture_pages_put_all(struct actor *a);
+void torture_pages_free_all(struct actor *a);
 void torture_pages_end(struct actor *a);
 
 /* page_alloc_torture_core.c */
 #ifdef CONFIG_LLFREE
 void torture_core_step(struct actor *a);
 void torture_core_set_view(struct actor *a);
-void torture_core_put_all(struct actor *a);
+void torture_core_free_all(struct actor *a);
 int torture_core_start(void);
 void torture_core_stop(void);
 #else
 static inline void torture_core_step(struct actor *a) { }
 static inline void torture_core_set_view(struct actor *a) { }
-static inline void torture_core_put_all(struct actor *a) { }
+static inline void torture_core_free_all(struct actor *a) { }
 static inline int torture_core_start(void) { return -EOPNOTSUPP; }
 static inline void torture_core_stop(void) { }
 #endif

@@ -80,14 +80,14 @@ static int core_slot(struct actor *a)
 	return a->cpu % core.nr_slots;
 }
 
-static void core_get(struct actor *a, struct core_held *h)
+static void core_alloc(struct actor *a, struct core_held *h)
 {
 	struct llfree_request req = {
 		.slot = core_slot(a),
 		.order = core_order(a),
 		.class = rnd(a, LLFREE_NR_CLASSES),
 		.view = rnd(a, 8) ? LLFREE_VIEW_NORMAL : LLFREE_VIEW_CMA,
-		.flags = rnd(a, 8) ? 0 : LLFREE_GET_NOFRAGMENT,
+		.flags = rnd(a, 8) ? 0 : LLFREE_ALLOC_NOFRAGMENT,
 	};
 	struct llfree_delta delta = { };
 	long frame;
@@ -97,8 +97,8 @@ static void core_get(struct actor *a, struct core_held *h)
 	h->mask = 0;
 	ns = ktime_get_mono_fast_ns();
 	if (req.order <= LLFREE_ROW_ORDER && !rnd(a, 3)) {
-		frame = llfree_get_bulk(&core, &req, 1 + rnd(a, 64), &h->mask,
-					&delta);
+		frame = llfree_alloc_row(&core, &req, 1 + rnd(a, 64), &h->mask,
+					 &delta);
 	} else if (a->ctx == CTX_TASK && !rnd(a, 8)) {
 		frame = ALIGN_DOWN(CORE_FIRST + rnd(a, CORE_FRAMES),
 				   1UL << req.order);
@@ -106,7 +106,7 @@ static void core_get(struct actor *a, struct core_held *h)
 				 rnd(a, 2) ? LLFREE_CLAIM_HIDDEN : 0, &delta))
 			frame = -ENOMEM;
 	} else {
-		frame = llfree_get(&core, &req, &delta);
+		frame = llfree_alloc(&core, &req, &delta);
 	}
 	ns = ktime_get_mono_fast_ns() - ns;
 	if (ns > a->core_counts.max_ns)
@@ -123,7 +123,7 @@ static void core_get(struct actor *a, struct core_held *h)
 	a->core_counts.pages += h->mask ? hweight64(h->mask) : 1UL << h->order;
 }
 
-static void core_put(struct actor *a, struct core_held *h)
+static void core_free_one(struct actor *a, struct core_held *h)
 {
 	struct llfree_delta delta = { };
 	int slot = core_slot(a), ret = 0;
@@ -132,15 +132,15 @@ static void core_put(struct actor *a, struct core_held *h)
 	core_own_all(a, h, core_id(a), 0);
 	h->used = false;
 	if (h->mask)
-		ret = llfree_put_bulk(&core, slot, h->frame, h->mask, &delta);
+		ret = llfree_free_batch(&core, slot, h->frame, h->mask, &delta);
 	else if (h->order && h->order <= EXCHANGE_ORDER && !rnd(a, 4))
 		for (i = 0; i < 1UL << h->order && !ret; i++)
-			ret = llfree_put(&core, slot, h->frame + i, 0, &delta);
+			ret = llfree_free(&core, slot, h->frame + i, 0, &delta);
 	else
-		ret = llfree_put(&core, slot, h->frame, h->order, &delta);
+		ret = llfree_free(&core, slot, h->frame, h->order, &delta);
 	core_delta(a, &delta);
 	if (ret && torture_problem())
-		WARN(1, "core: put of frame %#lx order %u mask %#llx: %d, in %s on CPU %u\n",
+		WARN(1, "core: free of frame %#lx order %u mask %#llx: %d, in %s on CPU %u\n",
 		     h->frame, h->order, h->mask, ret, torture_ctx_names[a->ctx],
 		     a->cpu);
 	a->core_counts.frees++;
@@ -152,9 +152,9 @@ void torture_core_step(struct actor *a)
 
 	if (h->used) {
 		if (!growing(a) || !rnd(a, 4))
-			core_put(a, h);
+			core_free_one(a, h);
 	} else if (growing(a) || !rnd(a, 4)) {
-		core_get(a, h);
+		core_alloc(a, h);
 	}
 }
 
@@ -208,9 +208,9 @@ static void core_unplug(struct actor *a)
 		if (READ_ONCE(core_owner[h.frame - CORE_FIRST]) != CORE_PLUG)
 			continue;
 		core_own_all(a, &h, CORE_PLUG, 0);
-		if (llfree_put(&core, LLFREE_NO_SLOT, h.frame, h.order,
-			       &delta) && torture_problem())
-			WARN(1, "core: put of row %#lx failed\n", h.frame);
+		if (llfree_free(&core, LLFREE_NO_SLOT, h.frame, h.order,
+				&delta) && torture_problem())
+			WARN(1, "core: free of row %#lx failed\n", h.frame);
 	}
 	core_delta(a, &delta);
 }
@@ -299,11 +299,11 @@ void torture_core_stop(void)
 }
 
 /* The actor has ended, or is the caller. */
-void torture_core_put_all(struct actor *a)
+void torture_core_free_all(struct actor *a)
 {
 	unsigned int i;
 
 	for (i = 0; i < NR_HELD; i++)
 		if (a->core[i].used)
-			core_put(a, &a->core[i]);
+			core_free_one(a, &a->core[i]);
 }

@@ -336,8 +336,8 @@ static int torture_cpu_stop(unsigned int cpu)
 	for (i = 0; i < NR_ACTORS; i++) {
 		struct actor *a = &tc->actor[i];
 
-		torture_pages_put_all(a);
-		torture_core_put_all(a);
+		torture_pages_free_all(a);
+		torture_core_free_all(a);
 		cond_resched();
 	}
 	return 0;

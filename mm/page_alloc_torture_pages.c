@@ -156,7 +156,7 @@ static void own(struct actor *a, struct held *h, struct page *page,
 	a->counts.pages += h->nr;
 }
 
-static void pages_get(struct actor *a, struct held *h)
+static void pages_alloc(struct actor *a, struct held *h)
 {
 	unsigned int order = torture_pick_order(a);
 	enum kind kind = KIND_WHOLE;
@@ -192,7 +192,7 @@ static void pages_get(struct actor *a, struct held *h)
 	own(a, h, page, order, kind, gfp);
 }
 
-static void pages_put(struct actor *a, struct held *h)
+static void pages_free(struct actor *a, struct held *h)
 {
 	struct page *page = h->page;
 	unsigned int i;
@@ -233,7 +233,7 @@ static struct exchanged {
 
 enum { EXCHANGE_EMPTY, EXCHANGE_BUSY, EXCHANGE_FULL };
 
-static bool exchange_put(struct actor *a, struct held *h)
+static bool exchange_free(struct actor *a, struct held *h)
 {
 	struct exchanged *e = &exchange[rnd(a, NR_EXCHANGED)];
 
@@ -247,7 +247,7 @@ static bool exchange_put(struct actor *a, struct held *h)
 	return true;
 }
 
-static bool exchange_get(struct exchanged *e, struct held *h)
+static bool exchange_alloc(struct exchanged *e, struct held *h)
 {
 	if (atomic_cmpxchg(&e->state, EXCHANGE_FULL, EXCHANGE_BUSY) !=
 	    EXCHANGE_FULL)
@@ -264,14 +264,14 @@ void torture_pages_step(struct actor *a)
 	if (h->page) {
 		if (growing(a) && rnd(a, 4))
 			return;
-		if (rnd(a, 4) || !exchange_put(a, h))
-			pages_put(a, h);
+		if (rnd(a, 4) || !exchange_free(a, h))
+			pages_free(a, h);
 		return;
 	}
 	if (!growing(a) && rnd(a, 4))
 		return;
-	if (rnd(a, 8) || !exchange_get(&exchange[rnd(a, NR_EXCHANGED)], h))
-		pages_get(a, h);
+	if (rnd(a, 8) || !exchange_alloc(&exchange[rnd(a, NR_EXCHANGED)], h))
+		pages_alloc(a, h);
 }
 
 /* ---- What only tasks do ---- */
@@ -298,7 +298,7 @@ void torture_bulk_step(struct actor *a)
 	for (i = 0; i < got; i++) {
 		h.page = pages[i];
 		h.word = (word & ~(u64)U32_MAX) | (u32)(seq + 1 + i);
-		pages_put(a, &h);
+		pages_free(a, &h);
 	}
 }
 
@@ -332,7 +332,7 @@ void torture_pressure_step(struct actor *a)
 		h.kind = KIND_WHOLE;
 		h.nr = 1U << order;
 		h.word = (word & ~(u64)U32_MAX) | ++seq;
-		pages_put(a, &h);
+		pages_free(a, &h);
 		cond_resched();
 	}
 	mutex_unlock(&lock);
@@ -341,13 +341,13 @@ void torture_pressure_step(struct actor *a)
 /* ---- The end of a run ---- */
 
 /* The actor has ended, or is the caller. */
-void torture_pages_put_all(struct actor *a)
+void torture_pages_free_all(struct actor *a)
 {
 	unsigned int i;
 
 	for (i = 0; i < NR_HELD; i++)
 		if (a->held[i].page)
-			pages_put(a, &a->held[i]);
+			pages_free(a, &a->held[i]);
 }
 
 /* No actor holds anything any more. */
@@ -357,8 +357,8 @@ void torture_pages_end(struct actor *a)
 	unsigned int i;
 
 	for (i = 0; i < NR_EXCHANGED; i++)
-		if (exchange_get(&exchange[i], &h))
-			pages_put(a, &h);
+		if (exchange_alloc(&exchange[i], &h))
+			pages_free(a, &h);
 	if (atomic_long_read(&torture_pages_held) && torture_problem())
 		WARN(1, "%ld pages are still held\n",
 		     atomic_long_read(&torture_pages_held));

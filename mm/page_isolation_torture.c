@@ -290,7 +290,7 @@ static unsigned int pick_order(struct actor *a)
 	return rnd(a, MAX_PAGE_ORDER + 1);
 }
 
-static void pages_get(struct actor *a, struct held *h)
+static void pages_alloc(struct actor *a, struct held *h)
 {
 	gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY;
 	unsigned int order = pick_order(a), i;
@@ -329,7 +329,7 @@ static void pages_get(struct actor *a, struct held *h)
 	a->counts[COUNT_ALLOCS]++;
 }
 
-static void pages_put(struct actor *a, struct held *h)
+static void pages_free(struct actor *a, struct held *h)
 {
 	unsigned long pfn = page_to_pfn(h->page);
 	unsigned int i, nr = 1U << h->order;
@@ -372,14 +372,14 @@ static int worker(void *data)
 			spin_unlock(&exchange_lock);
 		}
 		if (!h->page)
-			pages_get(a, h);
+			pages_alloc(a, h);
 		else if (rnd(a, 2))
-			pages_put(a, h);
+			pages_free(a, h);
 		cond_resched();
 	}
 	for (i = 0; i < NR_HELD; i++)
 		if (a->held[i].page)
-			pages_put(a, &a->held[i]);
+			pages_free(a, &a->held[i]);
 	return 0;
 }
 
@@ -791,7 +791,7 @@ static void torture_stop(void)
 		kthread_stop(actors[i]->task);
 	for (i = 0; i < NR_EXCHANGED; i++)
 		if (exchange[i].page)
-			pages_put(actors[0], &exchange[i]);
+			pages_free(actors[0], &exchange[i]);
 	for (i = 0; i << pageblock_order < max_pfn; i++)
 		if (atomic_long_read(&blocks[i].published) ||
 		    atomic_read(&blocks[i].held))

@@ -27,11 +27,11 @@
 #define LLFREE_MAX_TREE_ORDER	16
 #define LLFREE_MIN_TREE_FRAMES	BIT(LLFREE_MIN_TREE_ORDER)
 
-/* Largest block that one get returns, and number of orders. */
+/* Largest block that one allocation returns, and number of orders. */
 #define LLFREE_MAX_ORDER	10
 #define LLFREE_NR_ORDERS	(LLFREE_MAX_ORDER + 1)
-/* Largest block that one put frees: struct llfree_delta counts in an s32. */
-#define LLFREE_MAX_PUT_ORDER	30
+/* Largest block that one call frees: struct llfree_delta counts in an s32. */
+#define LLFREE_MAX_FREE_ORDER	30
 
 /* 64 TiB of 4 KiB frames. */
 #define LLFREE_MAX_FRAMES	BIT(34)
@@ -45,9 +45,9 @@
 
 /**
  * enum llfree_view - who may see the free frames of a child
- * @LLFREE_VIEW_NORMAL: any get; the only view with per-slot reservations
- * @LLFREE_VIEW_CMA: gets that ask for it
- * @LLFREE_VIEW_HIGHATOMIC: gets that ask for it
+ * @LLFREE_VIEW_NORMAL: any allocation; the only view with per-slot reservations
+ * @LLFREE_VIEW_CMA: allocations that ask for it
+ * @LLFREE_VIEW_HIGHATOMIC: allocations that ask for it
  * @LLFREE_VIEW_ISOLATED: only claims with LLFREE_CLAIM_HIDDEN
  * @LLFREE_NR_VIEWS: number of views
  */
@@ -64,11 +64,11 @@ enum llfree_view {
 /**
  * enum llfree_mode - state of the frames after llfree_init()
  * @LLFREE_INIT_FREE: every frame of the range is free
- * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by being put
+ * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by llfree_free()
  * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted.
  *	Of children, turn and view are kept, but isolated ones get the normal view.
  *	For memory that survived a crash. What was cut short may have left a block
- *	allocated in part; llfree_put_rest() frees that.
+ *	allocated in part; llfree_free_rest() frees that.
  * @LLFREE_INIT_KEEP: rows and children are kept and trusted, if their words are
  *	possible ones; trees are rebuilt. For memory that survived an orderly stop.
  */
@@ -85,33 +85,33 @@ enum llfree_mode {
  * only, entirely free ones, and others that can be taken over from an entirely
  * free child on.
  */
-#define LLFREE_GET_NOFRAGMENT	0x1
+#define LLFREE_ALLOC_NOFRAGMENT	0x1
 /*
  * Do not look beyond the tree that the slot has reserved. Nor begin an entirely
- * free child of it while there may be something elsewhere: that is for a get
+ * free child of it while there may be something elsewhere: that is for an allocation
  * which may look there first.
  */
-#define LLFREE_GET_RESERVED	0x2
+#define LLFREE_ALLOC_RESERVED	0x2
 /*
  * Do not search for long, for callers that other work waits for: read no more than a
  * fixed number of words, whatever the size of the range. May fail though there is a
  * block; the next search of this kind goes on where this one ended. Does not shuffle.
  */
-#define LLFREE_GET_BOUNDED	0x4
-#define LLFREE_GET_FLAGS	(LLFREE_GET_NOFRAGMENT | LLFREE_GET_RESERVED | \
-				 LLFREE_GET_BOUNDED)
+#define LLFREE_ALLOC_BOUNDED	0x4
+#define LLFREE_ALLOC_FLAGS	(LLFREE_ALLOC_NOFRAGMENT | LLFREE_ALLOC_RESERVED | \
+				 LLFREE_ALLOC_BOUNDED)
 
-/* What llfree_put_quick() returns */
+/* What llfree_free_fast() returns */
 /* The view that the frames are free in */
-#define LLFREE_PUT_VIEW		0x0ff
+#define LLFREE_FREED_VIEW	0x0ff
 /* Their child is entirely free now. */
-#define LLFREE_PUT_WHOLE	0x100
+#define LLFREE_FREED_WHOLE	0x100
 
 /* Claim flags */
 /* Also claim from isolated children. */
 #define LLFREE_CLAIM_HIDDEN	0x1
 
-/* What a get did to the tree it took from, in struct llfree_delta */
+/* What an allocation did to the tree it took from, in struct llfree_delta */
 /* Another class's tree now belongs to the class of the request. */
 #define LLFREE_DID_DEMOTE	0x1
 /* The frames came from another class's tree, which keeps its class. */
@@ -123,7 +123,7 @@ enum llfree_mode {
  * struct llfree_delta - what operations changed, for the caller's accounting
  * @frames: change of the number of free frames, by view
  * @huge: change of the number of entirely free children, by view
- * @did: LLFREE_DID_* flags of a get
+ * @did: LLFREE_DID_* flags of an allocation
  * @old_class: class of the tree before LLFREE_DID_DEMOTE or LLFREE_DID_STEAL
  *
  * Operations add to the counts, so one delta can gather several operations, up to
@@ -137,13 +137,13 @@ struct llfree_delta {
 };
 
 /**
- * struct llfree_request - what a get asks for
+ * struct llfree_request - what an allocation asks for
  * @slot: whose reservations to use, below the number of slots of the instance,
  *	or LLFREE_NO_SLOT
  * @order: 0..LLFREE_MAX_ORDER
  * @class: below the number of classes of the policy
  * @view: enum llfree_view below LLFREE_VIEW_ISOLATED
- * @flags: LLFREE_GET_* flags
+ * @flags: LLFREE_ALLOC_* flags
  */
 struct llfree_request {
 	int slot;
@@ -162,7 +162,7 @@ struct llfree_request {
  * @LLFREE_LEVEL_STEAL: of another class; take only what is needed, unless there
  *	is an entirely free child in it, from which on it is taken over
  * @LLFREE_LEVEL_REJECT: not to be used for this request; only the exhaustive
- *	search before a get fails ignores this
+ *	search before an allocation fails ignores this
  */
 enum llfree_level {
 	LLFREE_LEVEL_MATCH,
@@ -177,7 +177,7 @@ enum llfree_level {
  * struct llfree_policy - classes and how their requests spread over trees
  * @nr_classes: number of classes, 1..LLFREE_MAX_CLASSES
  * @init_class: class of a tree that is neither entirely free nor of a class
- *	that a get gave it
+ *	that an allocation gave it
  * @mates: for each class, bits of those whose frames live as long
  * @low: bits of the classes whose trees are searched from the low end of the
  *	range on, whichever slot asks; those of the others spread over it
@@ -215,14 +215,14 @@ extern const struct llfree_policy llfree_default_policy;
 
 /*
  * Reservations of one slot: a word per class, and the tree the slot freed to
- * last; and for each class what the slot looked for in vain in its own and in other
- * trees of it, besides their entirely free children. One slot is one cache line,
- * written by other slots only to steal.
+ * last; and for each class the order that a search did not find in trees of the class,
+ * besides their entirely free children. One slot is one cache line, written by other
+ * slots only to steal.
  */
 struct llfree_local {
 	u64 reserved[LLFREE_MAX_CLASSES];
-	u32 last_put;
-	u16 spare[LLFREE_MAX_CLASSES];
+	u32 last_free;
+	u16 partial[LLFREE_MAX_CLASSES];
 } ____cacheline_aligned;
 
 /**
@@ -249,7 +249,7 @@ struct llfree_local {
  * @shuffle_first: decides which child of such a tree is the first
  * @shuffle_next: tree to go on with
  * @bounded_slot: slot whose reservations the next bounded search looks at first
- * @freed: by class, changes once a tree got more than entirely free children
+ * @round: by class, changes once a tree got more than entirely free children
  *	after a slot looked for that
  *
  * The members are for lib/llfree/ and the inline functions here only.
@@ -274,7 +274,7 @@ struct llfree {
 	unsigned long shuffle_first;
 	unsigned long shuffle_next;
 	unsigned int bounded_slot;
-	u8 freed[LLFREE_MAX_CLASSES] ____cacheline_aligned;
+	u8 round[LLFREE_MAX_CLASSES] ____cacheline_aligned;
 };
 
 /**
@@ -371,27 +371,27 @@ static inline unsigned int llfree_nr_slots(const struct llfree *llf)
 }
 
 /* Allocation and free */
-long llfree_get(struct llfree *llf, const struct llfree_request *req,
-		struct llfree_delta *delta);
-long llfree_get_quick(struct llfree *llf, unsigned int slot, unsigned int order,
-		      unsigned int class, unsigned int *whole,
+long llfree_alloc(struct llfree *llf, const struct llfree_request *req,
+		  struct llfree_delta *delta);
+long llfree_alloc_fast(struct llfree *llf, unsigned int slot, unsigned int order,
+		       unsigned int class, unsigned int *whole,
 		      struct llfree_delta *delta);
-long llfree_get_search(struct llfree *llf, const struct llfree_request *req,
+long llfree_alloc_slow(struct llfree *llf, const struct llfree_request *req,
 		       struct llfree_delta *delta);
-long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
-		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
-long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
-		     unsigned int nr, u64 *mask, struct llfree_delta *delta);
-int llfree_put(struct llfree *llf, int slot, unsigned long frame,
-	       unsigned int order, struct llfree_delta *delta);
-long llfree_put_rest(struct llfree *llf, int slot, unsigned long frame,
-		     unsigned int order, struct llfree_delta *delta);
-int llfree_put_reported(struct llfree *llf, unsigned long frame,
-			unsigned int order, struct llfree_delta *delta);
-int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
+long llfree_alloc_row(struct llfree *llf, const struct llfree_request *req,
+		      unsigned int nr, u64 *mask, struct llfree_delta *delta);
+long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
+		       unsigned int nr, u64 *mask, struct llfree_delta *delta);
+int llfree_free(struct llfree *llf, int slot, unsigned long frame,
+		unsigned int order, struct llfree_delta *delta);
+long llfree_free_rest(struct llfree *llf, int slot, unsigned long frame,
+		      unsigned int order, struct llfree_delta *delta);
+int llfree_free_reported(struct llfree *llf, unsigned long frame,
+			 unsigned int order, struct llfree_delta *delta);
+int llfree_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		     unsigned int order);
-int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
-		    u64 mask, struct llfree_delta *delta);
+int llfree_free_batch(struct llfree *llf, int slot, unsigned long frame,
+		      u64 mask, struct llfree_delta *delta);
 
 /* Exact blocks */
 int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
@@ -415,7 +415,7 @@ int llfree_drain(struct llfree *llf, int slot);
 /* Queries */
 
 /**
- * llfree_frame_free() - is a frame free?
+ * llfree_frame_is_free() - is a frame free?
  * @llf: the instance
  * @frame: any frame number
  *
@@ -425,7 +425,7 @@ int llfree_drain(struct llfree *llf, int slot);
  *
  * Return: whether @frame is in the range and free
  */
-static inline bool llfree_frame_free(const struct llfree *llf, unsigned long frame)
+static inline bool llfree_frame_is_free(const struct llfree *llf, unsigned long frame)
 {
 	unsigned long at = frame - llf->base;
 	u64 turn, row;
@@ -439,22 +439,22 @@ static inline bool llfree_frame_free(const struct llfree *llf, unsigned long fra
 	return !((row ^ turn) & 1);
 }
 
-int llfree_free_order(const struct llfree *llf, unsigned long frame);
-u64 llfree_free_mask(const struct llfree *llf, unsigned long frame);
+int llfree_block_order(const struct llfree *llf, unsigned long frame);
+u64 llfree_row_mask(const struct llfree *llf, unsigned long frame);
 int llfree_child(const struct llfree *llf, unsigned long frame,
 		 struct llfree_child *child);
 int llfree_child_stable(const struct llfree *llf, unsigned long frame);
 
-/* Of a word in llfree.hint: lowest order that was looked for in vain */
+/* Of a word in llfree.hint: lowest order that an exhaustive search did not find */
 #define LLFREE_HINT_EXHAUSTED	0xfU
 
 /**
- * llfree_may_have_order() - might a get of this order succeed?
+ * llfree_may_have_order() - might an allocation of this order succeed?
  * @llf: the instance
  * @order: 0..LLFREE_MAX_ORDER
  * @view: a view below LLFREE_VIEW_ISOLATED
  *
- * A hint in constant time: false if a get of this or a smaller order looked
+ * A hint in constant time: false if an allocation of this or a smaller order looked
  * everywhere and found nothing, and nothing of the kind became free since.
  *
  * Context: any, also NMI; takes no lock, does not sleep.

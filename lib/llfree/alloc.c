@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* LLFree core: allocation. The fast path is llfree_get_quick(). */
+/* LLFree core: allocation. The fast path is llfree_alloc_fast(). */
 #include <linux/export.h>
 #include <linux/limits.h>
 
@@ -21,55 +21,55 @@ static bool request_valid(const struct llfree *llf,
 	return req->order <= LLFREE_MAX_ORDER &&
 	       req->class < llf->policy->nr_classes &&
 	       req->view < LLFREE_ALLOC_VIEWS &&
-	       !(req->flags & ~LLFREE_GET_FLAGS) &&
+	       !(req->flags & ~LLFREE_ALLOC_FLAGS) &&
 	       slot_valid(llf, req->slot);
 }
 
-static void get_init(const struct llfree *llf, struct get *g,
-		     const struct llfree_request *req, unsigned int nr,
+static void search_init(const struct llfree *llf, struct search *s,
+			const struct llfree_request *req, unsigned int nr,
 		     struct llfree_delta *delta)
 {
 	const u64 *local;
 
-	g->order = req->order;
-	g->nr = nr;
-	g->class = req->class;
-	g->view = req->view;
-	g->flags = req->flags;
-	g->slot = req->slot;
-	g->spared = false;
-	g->lost = 0;
-	g->looks = req->flags & LLFREE_GET_BOUNDED ? BOUNDED_NEAR_LOOKS : UINT_MAX;
-	g->delta = delta;
-	local = get_local(llf, g);
-	g->spare = req->order < LLFREE_CHILD_ORDER &&
+	s->order = req->order;
+	s->nr = nr;
+	s->class = req->class;
+	s->view = req->view;
+	s->flags = req->flags;
+	s->slot = req->slot;
+	s->skipped_whole = false;
+	s->lost = 0;
+	s->looks = req->flags & LLFREE_ALLOC_BOUNDED ? BOUNDED_NEAR_LOOKS : UINT_MAX;
+	s->delta = delta;
+	local = search_local(llf, s);
+	s->partial = req->order < LLFREE_CHILD_ORDER &&
 		   req->view == LLFREE_VIEW_NORMAL &&
-		   spare_hoped(llf, req->slot, req->class, req->order,
-			       local ? READ_ONCE(*local) : 0);
+		   partial_hoped(llf, req->slot, req->class, req->order,
+				 local ? READ_ONCE(*local) : 0);
 }
 
 /* A block from anywhere */
-static noinline long get_one(struct llfree *llf,
-			     const struct llfree_request *req,
+static noinline long search_one(struct llfree *llf,
+				const struct llfree_request *req,
 			     struct llfree_delta *delta)
 {
-	struct get g __uninitialized;
+	struct search s __uninitialized;
 	long row;
 
-	get_init(llf, &g, req, 1, delta);
-	row = llf_search(llf, &g);
+	search_init(llf, &s, req, 1, delta);
+	row = llf_search(llf, &s);
 	if (unlikely(row < 0))
 		return -ENOMEM;
-	if (g.order <= LLFREE_ROW_ORDER)
-		return row_frame(llf, row) + __ffs64(g.mask);
+	if (s.order <= LLFREE_ROW_ORDER)
+		return row_frame(llf, row) + __ffs64(s.mask);
 	return row_frame(llf, row);
 }
 
 /* ---- The fast path: where the slot found the last block ---- */
 
-/* llfree_get_quick() fails, with permits of the tree of @row */
-static noinline long quick_fail(struct llfree *llf, u64 *local,
-				unsigned long row, unsigned int frames,
+/* llfree_alloc_fast() fails, with permits of the tree of @row */
+static noinline long fast_fail(struct llfree *llf, u64 *local,
+			       unsigned long row, unsigned int frames,
 				struct llfree_delta *delta)
 {
 	*delta = (struct llfree_delta){ };
@@ -77,24 +77,24 @@ static noinline long quick_fail(struct llfree *llf, u64 *local,
 	return -EAGAIN;
 }
 
-/* quick_fail() where child_alloc() set no bits for @p */
-static __always_inline long quick_undo(struct llfree *llf, u64 *local,
-				       unsigned long row, const struct piece *p,
+/* fast_fail() where child_alloc() set no bits for @p */
+static __always_inline long fast_undo(struct llfree *llf, u64 *local,
+				      unsigned long row, const struct piece *p,
 				       struct llfree_delta *delta)
 {
 	unsigned int lost;
 
 	if (!p->taken)
-		return quick_fail(llf, local, row, p->max, delta);
+		return fast_fail(llf, local, row, p->max, delta);
 	*delta = (struct llfree_delta){ };
 	lost = child_settle(llf, p, 0, delta);
 	llf_permits_return(llf, local, row, p->max - lost);
 	return -EAGAIN;
 }
 
-/* llfree_get_quick() for blocks of up to a row */
-static noinline long quick_row(struct llfree *llf, unsigned int slot,
-			       unsigned int order, unsigned int class,
+/* llfree_alloc_fast() for blocks of up to a row */
+static noinline long fast_row(struct llfree *llf, unsigned int slot,
+			      unsigned int order, unsigned int class,
 			       unsigned int *whole, struct llfree_delta *delta)
 {
 	u64 *local = &llf->locals[slot].reserved[class];
@@ -106,12 +106,12 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 	u64 word;
 
 	if (unlikely(!local_take(llf, local, frames, frames, &word)))
-		return quick_fail(llf, local, 0, 0, delta);
+		return fast_fail(llf, local, 0, 0, delta);
 	row = local_row(word);
 	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
 	p.before = READ_ONCE(*p.child);
 	if (unlikely(child_whole(p.before) &&
-		     spare_hoped(llf, slot, class, order, word)))
+		     partial_hoped(llf, slot, class, order, word)))
 		goto fail;
 
 	p.row = row;
@@ -125,7 +125,7 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 	}
 
 	if (unlikely(!child_alloc(llf, &p, CHILD_TAKE_SEEN, row_set_first)))
-		return quick_undo(llf, local, row, &p, delta);
+		return fast_undo(llf, local, row, &p, delta);
 
 	if (p.row != row)
 		local_set_row(llf, local, row_after(llf, p.row, frames));
@@ -133,12 +133,12 @@ static noinline long quick_row(struct llfree *llf, unsigned int slot,
 	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
 	return row_frame(llf, p.row) + __ffs64(p.mask);
 fail:
-	return quick_fail(llf, local, row, frames, delta);
+	return fast_fail(llf, local, row, frames, delta);
 }
 
-/* llfree_get_quick() for blocks of several rows of a child */
-static noinline long quick_rows(struct llfree *llf, unsigned int slot,
-				unsigned int order, unsigned int class,
+/* llfree_alloc_fast() for blocks of several rows of a child */
+static noinline long fast_rows(struct llfree *llf, unsigned int slot,
+			       unsigned int order, unsigned int class,
 				unsigned int *whole, struct llfree_delta *delta)
 {
 	u64 *local = &llf->locals[slot].reserved[class];
@@ -151,25 +151,25 @@ static noinline long quick_rows(struct llfree *llf, unsigned int slot,
 	u64 word;
 
 	if (unlikely(!local_take(llf, local, frames, frames, &word)))
-		return quick_fail(llf, local, 0, 0, delta);
+		return fast_fail(llf, local, 0, 0, delta);
 	row = local_row(word);
 	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
 	p.before = READ_ONCE(*p.child);
 	if (unlikely((row & (rows - 1)) || !rows_free(llf, row, rows) ||
 		     (child_whole(p.before) &&
-		      spare_hoped(llf, slot, class, order, word))))
-		return quick_fail(llf, local, row, frames, delta);
+		      partial_hoped(llf, slot, class, order, word))))
+		return fast_fail(llf, local, row, frames, delta);
 
 	p.row = row;
 	if (unlikely(!child_alloc(llf, &p, CHILD_TAKE_SEEN, rows_set_all)))
-		return quick_undo(llf, local, row, &p, delta);
+		return fast_undo(llf, local, row, &p, delta);
 
 	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
 	return row_frame(llf, row);
 }
 
-/* llfree_get_quick() for one or two whole children */
-static noinline long quick_huge(struct llfree *llf, unsigned int slot,
+/* llfree_alloc_fast() for one or two whole children */
+static noinline long fast_whole(struct llfree *llf, unsigned int slot,
 				unsigned int order, unsigned int class,
 				unsigned int *whole, struct llfree_delta *delta)
 {
@@ -190,8 +190,8 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 		return -EAGAIN;
 	row = local_row(word);
 	if (likely(!(row & (nr * LLFREE_CHILD_ROWS - 1)) &&
-		   child_get_huge(llf, row >> CHILD_ROW_SHIFT, nr,
-				  BIT(LLFREE_VIEW_NORMAL), view, lost, delta))) {
+		   child_alloc_whole(llf, row >> CHILD_ROW_SHIFT, nr,
+				     BIT(LLFREE_VIEW_NORMAL), view, lost, delta))) {
 		*whole = nr;
 		return row_frame(llf, row);
 	}
@@ -200,7 +200,7 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
 }
 
 /**
- * llfree_get_quick() - allocate a block where the slot found the last one
+ * llfree_alloc_fast() - allocate a block where the slot found the last one
  * @llf: the instance
  * @slot: below the number of slots of the instance
  * @order: 0..LLFREE_MAX_ORDER
@@ -210,55 +210,55 @@ static noinline long quick_huge(struct llfree *llf, unsigned int slot,
  * @delta: set to what changed, if none is; need not be initialised, and says nothing
  *	otherwise
  *
- * The fast path of llfree_get() in the normal view. It takes the frames of the
+ * The fast path of llfree_alloc() in the normal view. It takes the frames of the
  * block, and @whole children that were entirely free; there is nothing else to
  * report, so that it fills no delta. Every other case is left to
- * llfree_get_search(). Arguments are not checked.
+ * llfree_alloc_slow(). Arguments are not checked.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the block, aligned to its size; -EAGAIN if
- *	llfree_get_search() has to look further
+ *	llfree_alloc_slow() has to look further
  */
-long llfree_get_quick(struct llfree *llf, unsigned int slot, unsigned int order,
-		      unsigned int class, unsigned int *whole,
+long llfree_alloc_fast(struct llfree *llf, unsigned int slot, unsigned int order,
+		       unsigned int class, unsigned int *whole,
 		      struct llfree_delta *delta)
 {
 	if (order <= LLFREE_ROW_ORDER)
-		return quick_row(llf, slot, order, class, whole, delta);
+		return fast_row(llf, slot, order, class, whole, delta);
 	if (order < LLFREE_CHILD_ORDER)
-		return quick_rows(llf, slot, order, class, whole, delta);
-	return quick_huge(llf, slot, order, class, whole, delta);
+		return fast_rows(llf, slot, order, class, whole, delta);
+	return fast_whole(llf, slot, order, class, whole, delta);
 }
-EXPORT_SYMBOL_GPL(llfree_get_quick);
+EXPORT_SYMBOL_GPL(llfree_alloc_fast);
 
 /* ---- Everything else ---- */
 
 /**
- * llfree_get_search() - allocate a block where llfree_get_quick() did not find one
+ * llfree_alloc_slow() - allocate a block where llfree_alloc_fast() did not find one
  * @llf: the instance
  * @req: what is wanted
  * @delta: what changed is added here; may be NULL
  *
- * The rest of llfree_get(), and all of it without a slot or for other views.
+ * The rest of llfree_alloc(), and all of it without a slot or for other views.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: as llfree_get()
+ * Return: as llfree_alloc()
  */
-long llfree_get_search(struct llfree *llf, const struct llfree_request *req,
+long llfree_alloc_slow(struct llfree *llf, const struct llfree_request *req,
 		       struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
 
 	if (unlikely(!request_valid(llf, req)))
 		return -EINVAL;
-	return get_one(llf, req, delta_or(delta, &unused));
+	return search_one(llf, req, delta_or(delta, &unused));
 }
-EXPORT_SYMBOL_GPL(llfree_get_search);
+EXPORT_SYMBOL_GPL(llfree_alloc_slow);
 
 /**
- * llfree_get() - allocate a block
+ * llfree_alloc() - allocate a block
  * @llf: the instance
  * @req: what is wanted
  * @delta: what changed is added here; may be NULL
@@ -268,18 +268,18 @@ EXPORT_SYMBOL_GPL(llfree_get_search);
  * child of its own, then at other trees in the order that the policy gives them,
  * then at what other slots have reserved, and last at every child of trees that are
  * not exhausted.
- * LLFREE_GET_NOFRAGMENT, LLFREE_GET_RESERVED and LLFREE_GET_BOUNDED make it stop
+ * LLFREE_ALLOC_NOFRAGMENT, LLFREE_ALLOC_RESERVED and LLFREE_ALLOC_BOUNDED make it stop
  * before.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the block, aligned to its size; -ENOMEM if at some
  *	moment there was no such block, or other CPUs were faster in each of
- *	several passes over all children, or the bound of LLFREE_GET_BOUNDED was
+ *	several passes over all children, or the bound of LLFREE_ALLOC_BOUNDED was
  *	reached; -EINVAL if @req asks for what cannot be
  */
-long llfree_get(struct llfree *llf, const struct llfree_request *req,
-		struct llfree_delta *delta)
+long llfree_alloc(struct llfree *llf, const struct llfree_request *req,
+		  struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
 	struct llfree_delta quick __uninitialized;
@@ -290,8 +290,8 @@ long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 	if (req->slot >= 0 && req->view == LLFREE_VIEW_NORMAL) {
-		frame = llfree_get_quick(llf, req->slot, req->order, req->class,
-					 &whole, &quick);
+		frame = llfree_alloc_fast(llf, req->slot, req->order, req->class,
+					  &whole, &quick);
 		if (likely(frame >= 0)) {
 			delta->frames[LLFREE_VIEW_NORMAL] -= 1 << req->order;
 			delta->huge[LLFREE_VIEW_NORMAL] -= whole;
@@ -299,12 +299,12 @@ long llfree_get(struct llfree *llf, const struct llfree_request *req,
 		}
 		delta_add(delta, &quick);
 	}
-	return get_one(llf, req, delta);
+	return search_one(llf, req, delta);
 }
-EXPORT_SYMBOL_GPL(llfree_get);
+EXPORT_SYMBOL_GPL(llfree_alloc);
 
 /**
- * llfree_get_bulk() - allocate several blocks of one row at once
+ * llfree_alloc_row() - allocate several blocks of one row at once
  * @llf: the instance
  * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
  * @nr: most blocks wanted
@@ -312,19 +312,19 @@ EXPORT_SYMBOL_GPL(llfree_get);
  *	is returned
  * @delta: what changed is added here; may be NULL
  *
- * Costs as much as one llfree_get(). May return fewer blocks than wanted though
+ * Costs as much as one llfree_alloc(). May return fewer blocks than wanted though
  * there are more.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the row, aligned to LLFREE_ROW_FRAMES; -ENOMEM as
- *	llfree_get(); -EINVAL for bad arguments
+ *	llfree_alloc(); -EINVAL for bad arguments
  */
-long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
-		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
+long llfree_alloc_row(struct llfree *llf, const struct llfree_request *req,
+		      unsigned int nr, u64 *mask, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
-	struct get g __uninitialized;
+	struct search s __uninitialized;
 	long row;
 
 	if (unlikely(!request_valid(llf, req) || !nr ||
@@ -332,14 +332,14 @@ long llfree_get_bulk(struct llfree *llf, const struct llfree_request *req,
 		return -EINVAL;
 
 	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
-	get_init(llf, &g, req, nr, delta_or(delta, &unused));
-	row = llf_search(llf, &g);
+	search_init(llf, &s, req, nr, delta_or(delta, &unused));
+	row = llf_search(llf, &s);
 	if (unlikely(row < 0))
 		return -ENOMEM;
-	*mask = g.mask;
+	*mask = s.mask;
 	return row_frame(llf, row);
 }
-EXPORT_SYMBOL_GPL(llfree_get_bulk);
+EXPORT_SYMBOL_GPL(llfree_alloc_row);
 
 /*
  * How many blocks there are to be had in the rest of the child, at most @max
@@ -355,7 +355,7 @@ static __always_inline unsigned int rows_count(const struct llfree *llf,
 	u64 runs;
 
 	for (at = *row; at < end && nr < max; at++) {
-		runs = row_runs(row_get(llf, at), order);
+		runs = row_runs(row_now(llf, at), order);
 		if (!runs)
 			continue;
 		if (!nr)
@@ -388,8 +388,8 @@ rows_find(const struct llfree *llf, const struct llfree_request *req,
 		if (child_whole(word)) {
 			if (*row != first)
 				goto next;
-			if (spare_hoped(llf, req->slot, req->class, req->order,
-					local))
+			if (partial_hoped(llf, req->slot, req->class, req->order,
+					  local))
 				return 0;
 		}
 		if (child_free(word) >= 1U << req->order) {
@@ -404,7 +404,7 @@ next:
 }
 
 /**
- * llfree_get_rows() - allocate several blocks of one child at once
+ * llfree_alloc_rows() - allocate several blocks of one child at once
  * @llf: the instance
  * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
  * @nr: most blocks wanted
@@ -412,18 +412,18 @@ next:
  *	from the frame that is returned. Written only if there are any.
  * @delta: what changed is added here; may be NULL
  *
- * For scattered blocks this costs much less than as many llfree_get_bulk(). Looks
+ * For scattered blocks this costs much less than as many llfree_alloc_row(). Looks
  * only where the slot goes on in the tree that it has reserved, and may return
  * fewer blocks than wanted though there are more. A caller that gets none asks
- * llfree_get_bulk(), which looks everywhere.
+ * llfree_alloc_row(), which looks everywhere.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES; -ENOMEM if
  *	the slot has none there; -EINVAL for bad arguments
  */
-long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
-		     unsigned int nr, u64 *mask, struct llfree_delta *delta)
+long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
+		       unsigned int nr, u64 *mask, struct llfree_delta *delta)
 {
 	unsigned int order = req->order, held, used = 0, lost = 0;
 	struct llfree_delta unused __uninitialized;
@@ -462,4 +462,4 @@ long llfree_get_rows(struct llfree *llf, const struct llfree_request *req,
 	local_set_row(llf, local, p.row);
 	return child_frame(llf, p.row >> CHILD_ROW_SHIFT);
 }
-EXPORT_SYMBOL_GPL(llfree_get_rows);
+EXPORT_SYMBOL_GPL(llfree_alloc_rows);

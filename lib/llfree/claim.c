@@ -56,7 +56,7 @@ static bool claim_children(struct llfree *llf, unsigned long child,
 	unsigned int view[2] = { }, lost[2] = { }, i;
 	bool ok;
 
-	ok = child_get_huge(llf, child, nr, views, view, lost, delta);
+	ok = child_alloc_whole(llf, child, nr, views, view, lost, delta);
 	for (i = 0; i < nr; i++)
 		claim_debt(llf, child + i, view[i],
 			   ok ? LLFREE_CHILD_FRAMES : lost[i]);
@@ -98,7 +98,7 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 	p.row = frame_row(llf, frame);
 	p.max = 1U << order;
 	if (order <= LLFREE_ROW_ORDER) {
-		p.word = row_get(llf, p.row);
+		p.word = row_now(llf, p.row);
 		p.mask = row_runs(p.word, order) &
 			 BIT_ULL(frame & (LLFREE_ROW_FRAMES - 1));
 		if (!p.mask)
@@ -122,8 +122,8 @@ EXPORT_SYMBOL_GPL(llfree_claim);
  * @claimed: bits of the frames that were allocated
  * @delta: what changed is added here; may be NULL
  *
- * A frame that is being put may be seen as free and yet not be had, until the
- * put is done. llfree_child_stable() tells when there is none such.
+ * A frame that is being freed may be seen as free and yet not be had, until the
+ * free is done. llfree_child_stable() tells when there is none such.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -151,7 +151,7 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		return -EBUSY;
 
 	p.row = frame_row(llf, frame);
-	p.word = row_get(llf, p.row);
+	p.word = row_now(llf, p.row);
 	p.mask = mask;
 	p.max = hweight64(~p.word & mask);
 	if (p.max && claim_piece(llf, &p, row_set_some, delta))
@@ -169,7 +169,7 @@ EXPORT_SYMBOL_GPL(llfree_claim_row);
  * @view: the new view
  * @delta: what changed is added here; may be NULL
  *
- * A get that starts after a child became isolated does not return frames of it.
+ * An allocation that starts after a child became isolated does not return frames of it.
  * One that had taken its permits before may still do so; llfree_child_stable()
  * tells when there is none left.
  *
@@ -205,9 +205,9 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 	if (from < LLFREE_ALLOC_VIEWS)
 		llf_tree_return(llf, from, child_tree(llf, child), -(s32)free);
 	if (view < LLFREE_ALLOC_VIEWS) {
-		llf_tree_put(llf, view, child_tree(llf, child), free);
+		llf_tree_give(llf, view, child_tree(llf, child), free);
 		if (view == LLFREE_VIEW_NORMAL)
-			llf_spare_note(llf, READ_ONCE(llf->trees[view]
+			llf_partial_note(llf, READ_ONCE(llf->trees[view]
 						  [child_tree(llf, child)]),
 				   free);
 		llf_hint_raise(llf, LLFREE_MAX_ORDER, view);
@@ -282,7 +282,7 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 	} while (!try_cmpxchg_relaxed(word, &old,
 				      tree_word(llf, old, tree_free(old), class,
 						false)));
-	llf_spare_note(llf, READ_ONCE(*word), tree_free(old));
+	llf_partial_note(llf, READ_ONCE(*word), tree_free(old));
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_set_class);

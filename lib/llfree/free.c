@@ -7,21 +7,21 @@
 #include "upper.h"
 
 /* Whole children whose permits are given in one step; preemption is off meanwhile. */
-#define PUT_CHILDREN		8UL
+#define FREE_CHILDREN		8UL
 
 /*
  * Give the permits of frames that were freed to a slot or a tree, and report the block.
  * @mask: the frames in each of the rows from @row on
  * @view: what the child step found
  */
-static __always_inline void put_permits(struct llfree *llf, int slot,
-					unsigned long row, u64 mask,
+static __always_inline void give_permits(struct llfree *llf, int slot,
+					 unsigned long row, u64 mask,
 					unsigned int frames, unsigned int view)
 {
 	if (likely(view == LLFREE_VIEW_NORMAL))
-		permits_put(llf, slot, row, frames);
+		permits_give(llf, slot, row, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, view, row_tree(llf, row), frames);
+		llf_tree_give(llf, view, row_tree(llf, row), frames);
 	hint_freed(llf, row, mask,
 		   frames > LLFREE_CHILD_FRAMES ? LLFREE_MAX_ORDER :
 		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
@@ -35,31 +35,31 @@ static __always_inline void put_permits(struct llfree *llf, int slot,
  *
  * Return: as child_give()
  */
-static __always_inline int put_frames(struct llfree *llf, int slot,
-				      unsigned long row, u64 mask,
+static __always_inline int free_frames(struct llfree *llf, int slot,
+				       unsigned long row, u64 mask,
 				      unsigned int frames, u16 before)
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
 	unsigned int given = child_give(llf, child, frames, before);
 
-	if (unlikely((given & LLFREE_PUT_VIEW) == LLFREE_NR_VIEWS))
+	if (unlikely((given & LLFREE_FREED_VIEW) == LLFREE_NR_VIEWS))
 		llf_bad_free(llf, row, max(frames >> LLFREE_ROW_ORDER, 1U), mask);
-	put_permits(llf, slot, row, mask, frames, given & LLFREE_PUT_VIEW);
+	give_permits(llf, slot, row, mask, frames, given & LLFREE_FREED_VIEW);
 	preempt_enable();
 	return given;
 }
 
 /*
- * Free up to PUT_CHILDREN whole children, with bits @mark in their words, or none if
+ * Free up to FREE_CHILDREN whole children, with bits @mark in their words, or none if
  * one of them is not allocated. The permits of those in the normal view are given
  * together.
  */
-static int put_children(struct llfree *llf, int slot, unsigned long child,
-			unsigned int nr, u16 mark, struct llfree_delta *delta)
+static int free_children(struct llfree *llf, int slot, unsigned long child,
+			 unsigned int nr, u16 mark, struct llfree_delta *delta)
 {
 	unsigned int view, given, frames = 0, i;
 	unsigned long first = child;
-	u16 words[PUT_CHILDREN];
+	u16 words[FREE_CHILDREN];
 
 	for (i = 0; i < nr; i++) {
 		words[i] = READ_ONCE(llf->children[child + i]);
@@ -78,27 +78,27 @@ static int put_children(struct llfree *llf, int slot, unsigned long child,
 				first = child;
 			frames += LLFREE_CHILD_FRAMES;
 		} else {
-			put_permits(llf, slot, child << CHILD_ROW_SHIFT, ~0ULL,
-				    LLFREE_CHILD_FRAMES, view);
+			give_permits(llf, slot, child << CHILD_ROW_SHIFT, ~0ULL,
+				     LLFREE_CHILD_FRAMES, view);
 		}
 	}
 	if (likely(frames))
-		put_permits(llf, slot, first << CHILD_ROW_SHIFT, ~0ULL, frames,
-			    LLFREE_VIEW_NORMAL);
+		give_permits(llf, slot, first << CHILD_ROW_SHIFT, ~0ULL, frames,
+			     LLFREE_VIEW_NORMAL);
 	preempt_enable();
 	return i == nr ? 0 : -EINVAL;
 }
 
-static __always_inline bool put_valid(const struct llfree *llf, int slot,
-				      unsigned long frame, unsigned int order)
+static __always_inline bool free_valid(const struct llfree *llf, int slot,
+				       unsigned long frame, unsigned int order)
 {
 	return slot_valid(llf, slot) && IS_ALIGNED(frame, 1UL << order) &&
 	       block_in_range(llf, frame, 1UL << order);
 }
 
 /* Frames of a row */
-static __always_inline int put_mask(struct llfree *llf, int slot,
-				    unsigned long row, u64 mask,
+static __always_inline int free_mask(struct llfree *llf, int slot,
+				     unsigned long row, u64 mask,
 				    unsigned int frames)
 {
 	u16 word;
@@ -109,12 +109,12 @@ static __always_inline int put_mask(struct llfree *llf, int slot,
 		preempt_enable();
 		return -EINVAL;
 	}
-	return put_frames(llf, slot, row, mask, frames, word);
+	return free_frames(llf, slot, row, mask, frames, word);
 }
 
 /* A block of several rows of a child */
-static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
-			     unsigned int order)
+static noinline int free_rows(struct llfree *llf, int slot, unsigned long row,
+			      unsigned int order)
 {
 	u16 word;
 
@@ -125,14 +125,14 @@ static noinline int put_rows(struct llfree *llf, int slot, unsigned long row,
 		preempt_enable();
 		return -EINVAL;
 	}
-	return put_frames(llf, slot, row, ~0ULL, 1U << order, word);
+	return free_frames(llf, slot, row, ~0ULL, 1U << order, word);
 }
 
 /*
  * A whole child, by one step. It reads the rows before: the child step fails if one of
  * them has changed since.
  */
-static noinline int put_whole(struct llfree *llf, int slot, unsigned long row)
+static noinline int free_whole(struct llfree *llf, int slot, unsigned long row)
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
 	u16 word = READ_ONCE(llf->children[child]);
@@ -143,60 +143,60 @@ static noinline int put_whole(struct llfree *llf, int slot, unsigned long row)
 	preempt_disable();
 	given = child_give_whole(llf, child, word, 0);
 	if (likely(given != LLFREE_NR_VIEWS))
-		put_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES,
-			    given & LLFREE_PUT_VIEW);
+		give_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES,
+			     given & LLFREE_FREED_VIEW);
 	preempt_enable();
 	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
 }
 
 /* A block of up to a child */
-static __always_inline int put_block(struct llfree *llf, int slot,
-				     unsigned long frame, unsigned int order)
+static __always_inline int free_block(struct llfree *llf, int slot,
+				      unsigned long frame, unsigned int order)
 {
 	unsigned long row = frame_row(llf, frame);
 
 	if (likely(order <= LLFREE_ROW_ORDER))
-		return put_mask(llf, slot, row,
+		return free_mask(llf, slot, row,
 				run_mask(frame & (LLFREE_ROW_FRAMES - 1), order),
 				1U << order);
 	if (order < LLFREE_CHILD_ORDER)
-		return put_rows(llf, slot, row, order);
-	return put_whole(llf, slot, row);
+		return free_rows(llf, slot, row, order);
+	return free_whole(llf, slot, row);
 }
 
 /**
- * llfree_put_quick() - free a block of up to a child
+ * llfree_free_fast() - free a block of up to a child
  * @llf: the instance
  * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
  * @order: 0..LLFREE_CHILD_ORDER; the block need not have been allocated in one piece
  *
- * llfree_put() for callers that count one block without a struct.
+ * llfree_free() for callers that count one block without a struct.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: the view that the frames are free in, as bits LLFREE_PUT_VIEW, and
- *	LLFREE_PUT_WHOLE if that makes their child entirely free; LLFREE_NR_VIEWS if
+ * Return: the view that the frames are free in, as bits LLFREE_FREED_VIEW, and
+ *	LLFREE_FREED_WHOLE if that makes their child entirely free; LLFREE_NR_VIEWS if
  *	they are leaked, as something was wrong before; -EINVAL and nothing has
  *	changed if the block is not in the range, not aligned, too large or not
  *	allocated in whole
  */
-int llfree_put_quick(struct llfree *llf, int slot, unsigned long frame,
+int llfree_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		     unsigned int order)
 {
 	if (unlikely(order > LLFREE_CHILD_ORDER ||
-		     !put_valid(llf, slot, frame, order)))
+		     !free_valid(llf, slot, frame, order)))
 		return -EINVAL;
-	return put_block(llf, slot, frame, order);
+	return free_block(llf, slot, frame, order);
 }
-EXPORT_SYMBOL_GPL(llfree_put_quick);
+EXPORT_SYMBOL_GPL(llfree_free_fast);
 
 /* A block of whole children, all of which must be allocated */
-static int put_large(struct llfree *llf, int slot, unsigned long frame,
-		     unsigned int order, u16 mark, struct llfree_delta *delta)
+static int free_large(struct llfree *llf, int slot, unsigned long frame,
+		      unsigned int order, u16 mark, struct llfree_delta *delta)
 {
 	const unsigned long nr = 1UL << (order - LLFREE_CHILD_ORDER);
-	const unsigned int batch = min(nr, PUT_CHILDREN);
+	const unsigned int batch = min(nr, FREE_CHILDREN);
 	unsigned long child = frame_child(llf, frame), end = child + nr, i;
 	int ret = 0;
 
@@ -205,16 +205,16 @@ static int put_large(struct llfree *llf, int slot, unsigned long frame,
 		if (!child_allocated(llf, i, READ_ONCE(llf->children[i])))
 			return -EINVAL;
 	for (; child < end && !ret; child += batch)
-		ret = put_children(llf, slot, child, batch, mark, delta);
+		ret = free_children(llf, slot, child, batch, mark, delta);
 	return ret;
 }
 
 /**
- * llfree_put() - free a block
+ * llfree_free() - free a block
  * @llf: the instance
  * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
- * @order: 0..LLFREE_MAX_PUT_ORDER; the block need not have been allocated in one
+ * @order: 0..LLFREE_MAX_FREE_ORDER; the block need not have been allocated in one
  *	piece
  * @delta: what changed is added here; may be NULL
  *
@@ -226,42 +226,42 @@ static int put_large(struct llfree *llf, int slot, unsigned long frame,
  *	not allocated in whole. Then nothing has changed, unless another caller frees
  *	pieces of a block of several children at the same time.
  */
-int llfree_put(struct llfree *llf, int slot, unsigned long frame,
-	       unsigned int order, struct llfree_delta *delta)
+int llfree_free(struct llfree *llf, int slot, unsigned long frame,
+		unsigned int order, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
 	int ret;
 
-	if (unlikely(order > LLFREE_MAX_PUT_ORDER ||
-		     !put_valid(llf, slot, frame, order)))
+	if (unlikely(order > LLFREE_MAX_FREE_ORDER ||
+		     !free_valid(llf, slot, frame, order)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
 	if (unlikely(order > LLFREE_CHILD_ORDER))
-		return put_large(llf, slot, frame, order, 0, delta);
+		return free_large(llf, slot, frame, order, 0, delta);
 
-	ret = put_block(llf, slot, frame, order);
+	ret = free_block(llf, slot, frame, order);
 	if (unlikely(ret < 0))
 		return ret;
 	child_given(ret, 1U << order, delta);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_put);
+EXPORT_SYMBOL_GPL(llfree_free);
 
 /* Free what is allocated of the frames of @mask in each of @nr rows. */
-static unsigned int put_rest(struct llfree *llf, int slot, unsigned long row,
-			     unsigned int nr, u64 mask, struct llfree_delta *delta)
+static unsigned int free_rest(struct llfree *llf, int slot, unsigned long row,
+			      unsigned int nr, u64 mask, struct llfree_delta *delta)
 {
 	unsigned int frames, freed = 0;
 	u64 used;
 	int ret;
 
 	for (; nr--; row++) {
-		used = row_get(llf, row) & mask;
+		used = row_now(llf, row) & mask;
 		if (!used)
 			continue;
 		frames = hweight64(used);
-		ret = put_mask(llf, slot, row, used, frames);
+		ret = free_mask(llf, slot, row, used, frames);
 		if (ret < 0)
 			continue;
 		if (child_given(ret, frames, delta) < LLFREE_NR_VIEWS)
@@ -271,7 +271,7 @@ static unsigned int put_rest(struct llfree *llf, int slot, unsigned long row,
 }
 
 /**
- * llfree_put_rest() - free what is allocated of a block
+ * llfree_free_rest() - free what is allocated of a block
  * @llf: the instance
  * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
@@ -290,24 +290,24 @@ static unsigned int put_rest(struct llfree *llf, int slot, unsigned long row,
  * Return: number of frames that were freed; -EINVAL if the block is not in the range,
  *	not aligned or too large
  */
-long llfree_put_rest(struct llfree *llf, int slot, unsigned long frame,
-		     unsigned int order, struct llfree_delta *delta)
+long llfree_free_rest(struct llfree *llf, int slot, unsigned long frame,
+		      unsigned int order, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
 	u64 mask = ~0ULL;
 
-	if (unlikely(order > LLFREE_MAX_ORDER || !put_valid(llf, slot, frame, order)))
+	if (unlikely(order > LLFREE_MAX_ORDER || !free_valid(llf, slot, frame, order)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 	if (order < LLFREE_ROW_ORDER)
 		mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
-	return put_rest(llf, slot, frame_row(llf, frame),
+	return free_rest(llf, slot, frame_row(llf, frame),
 			max(1U << order >> LLFREE_ROW_ORDER, 1U), mask, delta);
 }
-EXPORT_SYMBOL_GPL(llfree_put_rest);
+EXPORT_SYMBOL_GPL(llfree_free_rest);
 
 /**
- * llfree_put_reported() - free whole children that a hypervisor knows to be free
+ * llfree_free_reported() - free whole children that a hypervisor knows to be free
  * @llf: the instance
  * @frame: first frame, aligned to the size of the block
  * @order: LLFREE_CHILD_ORDER or more
@@ -321,36 +321,36 @@ EXPORT_SYMBOL_GPL(llfree_put_rest);
  * Return: 0; -EINVAL if the block is not in the range, not aligned, too small, or
  *	not all of it is allocated
  */
-int llfree_put_reported(struct llfree *llf, unsigned long frame,
-			unsigned int order, struct llfree_delta *delta)
+int llfree_free_reported(struct llfree *llf, unsigned long frame,
+			 unsigned int order, struct llfree_delta *delta)
 {
 	struct llfree_delta unused __uninitialized;
 
 	if (unlikely(order < LLFREE_CHILD_ORDER || order >= BITS_PER_LONG - 1 ||
-		     !put_valid(llf, LLFREE_NO_SLOT, frame, order)))
+		     !free_valid(llf, LLFREE_NO_SLOT, frame, order)))
 		return -EINVAL;
-	return put_large(llf, LLFREE_NO_SLOT, frame, order, CHILD_REPORTED,
+	return free_large(llf, LLFREE_NO_SLOT, frame, order, CHILD_REPORTED,
 			 delta_or(delta, &unused));
 }
-EXPORT_SYMBOL_GPL(llfree_put_reported);
+EXPORT_SYMBOL_GPL(llfree_free_reported);
 
 /**
- * llfree_put_bulk() - free several frames of one row at once
+ * llfree_free_batch() - free several frames of one row at once
  * @llf: the instance
  * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
  * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
  * @mask: bits of the frames to free, not 0
  * @delta: what changed is added here; may be NULL
  *
- * Costs as much as llfree_put() of a single frame.
+ * Costs as much as llfree_free() of a single frame.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: 0; -EINVAL if a frame is not in the range or not allocated. Then
  *	nothing has changed.
  */
-int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
-		    u64 mask, struct llfree_delta *delta)
+int llfree_free_batch(struct llfree *llf, int slot, unsigned long frame,
+		      u64 mask, struct llfree_delta *delta)
 {
 	unsigned int frames = hweight64(mask);
 	struct llfree_delta unused __uninitialized;
@@ -366,10 +366,10 @@ int llfree_put_bulk(struct llfree *llf, int slot, unsigned long frame,
 	     frame + fls64(mask) > llf->end))
 		return -EINVAL;
 
-	ret = put_mask(llf, slot, frame_row(llf, frame), mask, frames);
+	ret = free_mask(llf, slot, frame_row(llf, frame), mask, frames);
 	if (unlikely(ret < 0))
 		return ret;
 	child_given(ret, frames, delta_or(delta, &unused));
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_put_bulk);
+EXPORT_SYMBOL_GPL(llfree_free_batch);

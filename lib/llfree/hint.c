@@ -4,7 +4,7 @@
 #include "lower.h"
 
 /*
- * llf_hint_arm() - ask puts to report blocks of @order from now on
+ * llf_hint_arm() - ask frees to report blocks of @order from now on
  *
  * Return: the generation that llf_hint_conclude() needs
  */
@@ -19,7 +19,7 @@ u32 llf_hint_arm(struct llfree *llf, unsigned int order, unsigned int view)
 			return hint_gen(new);
 	}
 
-	/* Armed already. All puts read the word; do not write for nothing. */
+	/* Armed already. All frees read the word; do not write for nothing. */
 	smp_mb(); /* LLF(hint_arm:A) */
 	return hint_gen(old);
 }
@@ -27,7 +27,7 @@ u32 llf_hint_arm(struct llfree *llf, unsigned int order, unsigned int view)
 /*
  * llf_hint_conclude() - a search since llf_hint_arm() found nothing of @order
  *
- * Order 0 is not noted: while memory is short, each put would have to reset it.
+ * Order 0 is not noted: while memory is short, each free would have to reset it.
  *
  * Return: false if something was reported since @gen, which the search may have
  *	missed
@@ -74,7 +74,7 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
 
 	/* Mostly it is about blocks much larger than this one. */
 	want = min(hint_armed(hint), hint_exhausted(hint));
-	word = row_get(llf, row);
+	word = row_now(llf, row);
 	if (least < want &&
 	    (want > LLFREE_ROW_ORDER ? word :
 	     !(runs_mask(row_runs(word, want), want) & mask)))
@@ -87,7 +87,7 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
 		order--;
 	}
 	if (order == LLFREE_ROW_ORDER)
-		order = max(llfree_free_order(llf, row_frame(llf, row)),
+		order = max(llfree_block_order(llf, row_frame(llf, row)),
 			    LLFREE_ROW_ORDER);
 	llf_hint_raise(llf, max(order, least), view);
 }

@@ -24,8 +24,8 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
  * @mask are the frames of @row that were freed, and @least is the order of the
  * block that they are known to have made: part of it may be allocated again
  * already, but a search that saw it before must not conclude that there was
- * none. To be called after the permits are given, by tree_put:B or
- * local_put:B.
+ * none. To be called after the permits are given, by tree_give:B or
+ * local_give:B.
  */
 static __always_inline void hint_freed(struct llfree *llf, unsigned long row,
 				       u64 mask, unsigned int least,

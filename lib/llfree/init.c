@@ -99,7 +99,7 @@ static void init_child(struct llfree *llf, unsigned long child,
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
 		if (mode == LLFREE_INIT_RECOVER)
-			word = row_get(llf, row);
+			word = row_now(llf, row);
 		else
 			word = mode == LLFREE_INIT_ALLOC ? ~0ULL : 0;
 		word |= row_outside(llf, row);
@@ -265,7 +265,7 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 		memset(locals, 0, nr_slots * sizeof(*locals));
 	for (slot = 0; slot < nr_slots; slot++) {
 		for (class = 0; class < LLFREE_MAX_CLASSES; class++)
-			locals[slot].spare[class] = HINT_NONE;
+			locals[slot].partial[class] = HINT_NONE;
 	}
 	WRITE_ONCE(llf->locals, locals);
 	/* The slots are there before their number: LLF(set_slots:A) */

@@ -209,17 +209,17 @@ static void ref_give(struct kunit *test, struct instance *inst,
 	bitmap_clear(inst->taken, bit, nr);
 }
 
-static long inst_get_req(struct kunit *test, struct instance *inst,
-			 const struct llfree_request *req)
+static long inst_alloc_req(struct kunit *test, struct instance *inst,
+			   const struct llfree_request *req)
 {
 	unsigned long nr = 1UL << req->order;
 	long frame;
 
-	frame = llfree_get(&inst->llf, req, &inst->delta);
+	frame = llfree_alloc(&inst->llf, req, &inst->delta);
 	if (frame >= 0) {
 		KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, nr));
 		ref_take(test, inst, frame, nr, req->view);
-	} else if (!(req->flags & LLFREE_GET_NOFRAGMENT)) {
+	} else if (!(req->flags & LLFREE_ALLOC_NOFRAGMENT)) {
 		KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
 		KUNIT_EXPECT_EQ_MSG(test, 0,
 				    ref_blocks(inst, req->order, req->view),
@@ -229,8 +229,8 @@ static long inst_get_req(struct kunit *test, struct instance *inst,
 	return frame;
 }
 
-static long inst_get(struct kunit *test, struct instance *inst, int slot,
-		     unsigned int order, unsigned int class)
+static long inst_alloc(struct kunit *test, struct instance *inst, int slot,
+		       unsigned int order, unsigned int class)
 {
 	struct llfree_request req = {
 		.slot = slot,
@@ -238,11 +238,11 @@ static long inst_get(struct kunit *test, struct instance *inst, int slot,
 		.class = class,
 	};
 
-	return inst_get_req(test, inst, &req);
+	return inst_alloc_req(test, inst, &req);
 }
 
-static long inst_get_view(struct kunit *test, struct instance *inst,
-			  unsigned int order, unsigned int view)
+static long inst_alloc_view(struct kunit *test, struct instance *inst,
+			    unsigned int order, unsigned int view)
 {
 	struct llfree_request req = {
 		.slot = LLFREE_NO_SLOT,
@@ -251,11 +251,11 @@ static long inst_get_view(struct kunit *test, struct instance *inst,
 		.view = view,
 	};
 
-	return inst_get_req(test, inst, &req);
+	return inst_alloc_req(test, inst, &req);
 }
 
-static void inst_put(struct kunit *test, struct instance *inst, int slot,
-		     unsigned long frame, unsigned int order)
+static void inst_free(struct kunit *test, struct instance *inst, int slot,
+		      unsigned long frame, unsigned int order)
 {
 	unsigned int view;
 	int ret;
@@ -264,29 +264,29 @@ static void inst_put(struct kunit *test, struct instance *inst, int slot,
 	/* Either way, and always the same for a block */
 	if (order > LLFREE_CHILD_ORDER || !(frame >> order & 1)) {
 		KUNIT_ASSERT_EQ_MSG(test, 0,
-				    llfree_put(&inst->llf, slot, frame, order,
-					       &inst->delta),
+				    llfree_free(&inst->llf, slot, frame, order,
+						&inst->delta),
 				    "frame %lu order %u", frame, order);
 		return;
 	}
-	ret = llfree_put_quick(&inst->llf, slot, frame, order);
+	ret = llfree_free_fast(&inst->llf, slot, frame, order);
 	KUNIT_ASSERT_GE_MSG(test, ret, 0, "frame %lu order %u", frame, order);
-	view = ret & LLFREE_PUT_VIEW;
+	view = ret & LLFREE_FREED_VIEW;
 	KUNIT_ASSERT_LT(test, view, LLFREE_NR_VIEWS);
 	inst->delta.frames[view] += 1 << order;
-	inst->delta.huge[view] += !!(ret & LLFREE_PUT_WHOLE);
+	inst->delta.huge[view] += !!(ret & LLFREE_FREED_WHOLE);
 }
 
-static void inst_put_bulk(struct kunit *test, struct instance *inst, int slot,
-			  unsigned long frame, u64 mask)
+static void inst_free_bulk(struct kunit *test, struct instance *inst, int slot,
+			   unsigned long frame, u64 mask)
 {
 	unsigned int i;
 
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
 		if (mask & BIT_ULL(i))
 			ref_give(test, inst, frame + i, 1);
-	KUNIT_ASSERT_EQ(test, 0, llfree_put_bulk(&inst->llf, slot, frame, mask,
-						 &inst->delta));
+	KUNIT_ASSERT_EQ(test, 0, llfree_free_batch(&inst->llf, slot, frame, mask,
+						   &inst->delta));
 }
 
 static void ref_take_mask(struct kunit *test, struct instance *inst,
@@ -358,7 +358,7 @@ static void inst_check(struct kunit *test, struct instance *inst)
 	for (row = 0; row < tree_row(llf, llf->nr_trees); row++) {
 		start = row_frame(llf, row);
 		KUNIT_EXPECT_EQ_MSG(test, (u64)~inst->taken[row],
-				    llfree_free_mask(llf, start),
+				    llfree_row_mask(llf, start),
 				    "row of frame %lu", start);
 	}
 	for (child = 0; child < nr_children(llf); child++) {
@@ -406,8 +406,8 @@ static void inst_check(struct kunit *test, struct instance *inst)
  * Take all blocks of an order that there are, by all slots and classes in
  * turn. @frames has room for all of them, or is NULL.
  */
-static unsigned long inst_get_all(struct kunit *test, struct instance *inst,
-				  unsigned int order, unsigned int view,
+static unsigned long inst_alloc_all(struct kunit *test, struct instance *inst,
+				    unsigned int order, unsigned int view,
 				  unsigned long *frames)
 {
 	struct llfree_request req = { .order = order, .view = view };
@@ -417,7 +417,7 @@ static unsigned long inst_get_all(struct kunit *test, struct instance *inst,
 	for (;;) {
 		req.slot = (int)(nr % (inst->nr_slots + 1)) - 1;
 		req.class = nr / 5 % inst->llf.policy->nr_classes;
-		frame = inst_get_req(test, inst, &req);
+		frame = inst_alloc_req(test, inst, &req);
 		if (frame < 0)
 			return nr;
 		if (frames)
@@ -426,20 +426,20 @@ static unsigned long inst_get_all(struct kunit *test, struct instance *inst,
 	}
 }
 
-static void inst_put_all(struct kunit *test, struct instance *inst,
-			 unsigned int order, unsigned long *frames,
+static void inst_free_all(struct kunit *test, struct instance *inst,
+			  unsigned int order, unsigned long *frames,
 			 unsigned long nr)
 {
 	unsigned long i;
 
 	/* Not in the order in which they came; 61 divides no number here. */
 	for (i = 0; i < nr; i++)
-		inst_put(test, inst, (int)(i % (inst->nr_slots + 1)) - 1,
-			 frames[nr % 61 ? i * 61 % nr : i], order);
+		inst_free(test, inst, (int)(i % (inst->nr_slots + 1)) - 1,
+			  frames[nr % 61 ? i * 61 % nr : i], order);
 }
 
-/* Put every frame that is in use. */
-static void inst_put_rest(struct kunit *test, struct instance *inst)
+/* Free every frame that is in use. */
+static void inst_free_rest(struct kunit *test, struct instance *inst)
 {
 	unsigned long frame;
 	u64 mask;
@@ -453,7 +453,7 @@ static void inst_put_rest(struct kunit *test, struct instance *inst)
 		if (inst->llf.end - frame < LLFREE_ROW_FRAMES)
 			mask &= (1ULL << (inst->llf.end - frame)) - 1;
 		if (mask)
-			inst_put_bulk(test, inst, LLFREE_NO_SLOT, frame, mask);
+			inst_free_bulk(test, inst, LLFREE_NO_SLOT, frame, mask);
 	}
 }
 
@@ -621,12 +621,12 @@ static void range_orders(struct kunit *test)
 	for (order = 0; order < LLFREE_NR_ORDERS; order++) {
 		start = ALIGN(range->first, 1UL << order);
 		end = ALIGN_DOWN(range->first + range->nr, 1UL << order);
-		nr = inst_get_all(test, inst, order, LLFREE_VIEW_NORMAL,
-				  frames);
+		nr = inst_alloc_all(test, inst, order, LLFREE_VIEW_NORMAL,
+				    frames);
 		KUNIT_EXPECT_EQ(test, nr,
 				end > start ? (end - start) >> order : 0);
 		inst_check(test, inst);
-		inst_put_all(test, inst, order, frames, nr);
+		inst_free_all(test, inst, order, frames, nr);
 		inst_check(test, inst);
 	}
 }
@@ -641,10 +641,10 @@ static void range_alloc_mode(struct kunit *test)
 	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_ALLOC, 1);
 	KUNIT_EXPECT_EQ(test, inst->start.frames[LLFREE_VIEW_NORMAL], 0);
 	for (order = 0; order < LLFREE_NR_ORDERS; order++)
-		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 0, order, 0));
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, order, 0));
 	inst_check(test, inst);
 
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.frames[LLFREE_VIEW_NORMAL], range->nr);
@@ -663,8 +663,8 @@ static void range_keep_mode(struct kunit *test)
 	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 3);
 	inst_scatter(test, inst, &rnd);
 	/* Reservations die with the slots. */
-	inst_get(test, inst, 0, 0, 0);
-	inst_get(test, inst, 1, 0, 1);
+	inst_alloc(test, inst, 0, 0, 0);
+	inst_alloc(test, inst, 1, 0, 1);
 	inst_set_view(test, inst, last, LLFREE_VIEW_CMA);
 	inst_set_view(test, inst, range->first, LLFREE_VIEW_ISOLATED);
 
@@ -676,7 +676,7 @@ static void range_keep_mode(struct kunit *test)
 	KUNIT_EXPECT_MEMEQ(test, children, inst->mem.children,
 			   inst->mem.children_size);
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
@@ -695,7 +695,7 @@ static void range_recover_mode(struct kunit *test)
 	prandom_seed_state(&rnd, range->nr);
 	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 3);
 	inst_scatter(test, inst, &rnd);
-	inst_get(test, inst, 2, 0, 0);
+	inst_alloc(test, inst, 2, 0, 0);
 	inst_set_view(test, inst, range->first, LLFREE_VIEW_HIGHATOMIC);
 	inst_set_view(test, inst, last, LLFREE_VIEW_ISOLATED);
 
@@ -723,7 +723,7 @@ static void range_recover_mode(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0,
 				inst->llf.children[i] & CHILD_REPORTED);
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
@@ -745,20 +745,20 @@ static void range_queries(struct kunit *test)
 	inst_set_view(test, inst, range->first + range->nr / 2,
 		      LLFREE_VIEW_CMA);
 
-	KUNIT_EXPECT_EQ(test, -1, llfree_free_order(&inst->llf, end));
-	KUNIT_EXPECT_EQ(test, -1, llfree_free_order(&inst->llf, ULONG_MAX));
+	KUNIT_EXPECT_EQ(test, -1, llfree_block_order(&inst->llf, end));
+	KUNIT_EXPECT_EQ(test, -1, llfree_block_order(&inst->llf, ULONG_MAX));
 	if (range->first)
-		KUNIT_EXPECT_EQ(test, -1, llfree_free_order(&inst->llf,
-							    range->first - 1));
-	KUNIT_EXPECT_EQ(test, 0, llfree_free_mask(&inst->llf, end));
-	KUNIT_EXPECT_EQ(test, 0, llfree_free_mask(&inst->llf, ULONG_MAX));
+		KUNIT_EXPECT_EQ(test, -1, llfree_block_order(&inst->llf,
+							     range->first - 1));
+	KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&inst->llf, end));
+	KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&inst->llf, ULONG_MAX));
 	if (inst->llf.base)
-		KUNIT_EXPECT_EQ(test, 0, llfree_free_mask(&inst->llf,
-							  inst->llf.base - 1));
+		KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&inst->llf,
+							 inst->llf.base - 1));
 
 	for (frame = range->first; frame < end; frame++)
 		KUNIT_ASSERT_EQ_MSG(test, ref_order(inst, frame),
-				    llfree_free_order(&inst->llf, frame),
+				    llfree_block_order(&inst->llf, frame),
 				    "frame %lu", frame);
 
 	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
@@ -886,23 +886,23 @@ static void slots(struct kunit *test)
 			llfree_set_slots(llf, inst->locals, UINT_MAX));
 
 	/* Slots start apart from each other. */
-	KUNIT_EXPECT_NE(test, inst_get(test, inst, 0, 0, 0) / TREE,
-			inst_get(test, inst, 1, 0, 0) / TREE);
+	KUNIT_EXPECT_NE(test, inst_alloc(test, inst, 0, 0, 0) / TREE,
+			inst_alloc(test, inst, 1, 0, 0) / TREE);
 	inst_check(test, inst);
 
 	/* Fewer, none, and more again */
 	llfree_drain(llf, -1);
 	KUNIT_EXPECT_EQ(test, 0, llfree_set_slots(llf, inst->locals, 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, 1));
-	KUNIT_EXPECT_GE(test, inst_get(test, inst, 0, 1, 3), 0);
+	KUNIT_EXPECT_GE(test, inst_alloc(test, inst, 0, 1, 3), 0);
 	KUNIT_EXPECT_EQ(test, 0, llfree_drain(llf, -1));
 	KUNIT_EXPECT_EQ(test, 0, llfree_set_slots(llf, NULL, 0));
 	inst->nr_slots = 0;
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, 0));
 	inst_check(test, inst);
 	inst_set_slots(test, inst, 2);
-	KUNIT_EXPECT_GE(test, inst_get(test, inst, 1, 3, 2), 0);
-	inst_put_rest(test, inst);
+	KUNIT_EXPECT_GE(test, inst_alloc(test, inst, 1, 3, 2), 0);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 
 	inst = inst_new(test, 0, (3 * LLFREE_NR_CLASSES - 1) * TREE,
@@ -922,7 +922,7 @@ static void order_desc(const unsigned int *order, char *desc)
 KUNIT_ARRAY_PARAM(order, orders, order_desc);
 
 /* One block: what changes, and that everything changes back */
-static void order_get_put(struct kunit *test)
+static void order_alloc_free(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	const long nr = 1L << order, children = DIV_ROUND_UP(nr, CHILD);
@@ -932,35 +932,35 @@ static void order_get_put(struct kunit *test)
 
 	for (slots = 0; slots < 2; slots++) {
 		inst = inst_new(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, slots);
-		frame = inst_get(test, inst, (int)slots - 1, order, 0);
+		frame = inst_alloc(test, inst, (int)slots - 1, order, 0);
 		KUNIT_ASSERT_GE(test, frame, 0);
 		KUNIT_EXPECT_EQ(test, inst->delta.frames[view], -nr);
 		KUNIT_EXPECT_EQ(test, inst->delta.huge[view], -children);
 		for (i = 0; i < nr; i++)
 			KUNIT_EXPECT_EQ(test, -1,
-					llfree_free_order(&inst->llf,
-							  frame + i));
+					llfree_block_order(&inst->llf,
+							   frame + i));
 		inst_check(test, inst);
 
-		inst_put(test, inst, (int)slots - 1, frame, order);
+		inst_free(test, inst, (int)slots - 1, frame, order);
 		KUNIT_EXPECT_EQ(test, inst->delta.frames[view], 0);
 		KUNIT_EXPECT_EQ(test, inst->delta.huge[view], 0);
 		KUNIT_EXPECT_EQ(test, LLFREE_MAX_ORDER,
-				llfree_free_order(&inst->llf, frame));
+				llfree_block_order(&inst->llf, frame));
 		inst_check(test, inst);
 
 		/* The caller need not want to know. */
-		frame = llfree_get(&inst->llf, &(struct llfree_request){
+		frame = llfree_alloc(&inst->llf, &(struct llfree_request){
 				   .slot = LLFREE_NO_SLOT, .order = order },
 				   NULL);
 		KUNIT_ASSERT_GE(test, frame, 0);
-		KUNIT_EXPECT_EQ(test, 0, llfree_put(&inst->llf, LLFREE_NO_SLOT,
-						    frame, order, NULL));
+		KUNIT_EXPECT_EQ(test, 0, llfree_free(&inst->llf, LLFREE_NO_SLOT,
+						     frame, order, NULL));
 		inst_check(test, inst);
 	}
 }
 
-/* A get fails only if there is no block, wherever the permits may be. */
+/* An allocation fails only if there is no block, wherever the permits may be. */
 static void order_exhaustive(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
@@ -974,16 +974,16 @@ static void order_exhaustive(struct kunit *test)
 	frames = area_new(test, 4 * TREE * sizeof(*frames));
 	/* Permits in many hands */
 	for (i = 0; i < 40; i++)
-		inst_get(test, inst, i % 5, i % 4, i % 3);
+		inst_alloc(test, inst, i % 5, i % 4, i % 3);
 	inst_scatter(test, inst, &rnd);
 	inst_set_view(test, inst, FIRST + TREE, LLFREE_VIEW_ISOLATED);
 	inst_set_view(test, inst, FIRST + TREE + CHILD, LLFREE_VIEW_CMA);
 
 	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
-	nr = inst_get_all(test, inst, order, LLFREE_VIEW_NORMAL, frames);
+	nr = inst_alloc_all(test, inst, order, LLFREE_VIEW_NORMAL, frames);
 	KUNIT_EXPECT_EQ(test, expected, nr);
 	inst_check(test, inst);
-	inst_put_all(test, inst, order, frames, nr);
+	inst_free_all(test, inst, order, frames, nr);
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, expected,
 			ref_blocks(inst, order, LLFREE_VIEW_NORMAL));
@@ -1000,9 +1000,9 @@ static void order_claim(struct kunit *test)
 	struct snapshot *snap;
 
 	/* The tree that holds it is somebody's; the claim does not care. */
-	inst_get(test, inst, 0, 0, 0);
+	inst_alloc(test, inst, 0, 0, 0);
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, order, 0));
-	KUNIT_EXPECT_EQ(test, -1, llfree_free_order(&inst->llf, frame));
+	KUNIT_EXPECT_EQ(test, -1, llfree_block_order(&inst->llf, frame));
 	inst_check(test, inst);
 
 	/* All of it is allocated, then only its last frame. */
@@ -1010,14 +1010,14 @@ static void order_claim(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EBUSY, inst_claim(test, inst, frame, order, 0));
 	snapshot_check(test, inst, snap);
 	if (order)
-		inst_put(test, inst, 1, frame, order - 1);
+		inst_free(test, inst, 1, frame, order - 1);
 	if (order > 1)
-		inst_put_bulk(test, inst, 1, ALIGN_DOWN(last - 1,
-							LLFREE_ROW_FRAMES),
+		inst_free_bulk(test, inst, 1, ALIGN_DOWN(last - 1,
+							 LLFREE_ROW_FRAMES),
 			      BIT_ULL((last - 1) % LLFREE_ROW_FRAMES));
 	KUNIT_EXPECT_EQ(test, -EBUSY, inst_claim(test, inst, frame, order, 0));
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 
 	/* Hidden */
 	inst_set_view(test, inst, last, LLFREE_VIEW_ISOLATED);
@@ -1027,14 +1027,14 @@ static void order_claim(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, inst_claim(test, inst, frame, order,
 					    LLFREE_CLAIM_HIDDEN));
 	inst_check(test, inst);
-	inst_put(test, inst, LLFREE_NO_SLOT, frame, order);
+	inst_free(test, inst, LLFREE_NO_SLOT, frame, order);
 
 	/* Any other view */
 	inst_set_view(test, inst, frame, LLFREE_VIEW_CMA);
 	inst_set_view(test, inst, last, LLFREE_VIEW_CMA);
 	KUNIT_EXPECT_EQ(test, 0, inst_claim(test, inst, frame, order, 0));
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
@@ -1046,7 +1046,7 @@ static void claim_debt_is_paid(struct kunit *test)
 	unsigned long child;
 	s32 debt;
 
-	inst_get(test, inst, 0, 0, 0);
+	inst_alloc(test, inst, 0, 0, 0);
 	for (child = 1; child < (LLFREE_MIN_TREE_FRAMES / LLFREE_CHILD_FRAMES); child++)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
 						    FIRST + child * CHILD,
@@ -1055,11 +1055,11 @@ static void claim_debt_is_paid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, debt, -7 * (s32)CHILD);
 	inst_check(test, inst);
 	/* The slot believes in permits that are not there. */
-	KUNIT_EXPECT_EQ(test, 511, inst_get_all(test, inst, 0, 0, NULL));
+	KUNIT_EXPECT_EQ(test, 511, inst_alloc_all(test, inst, 0, 0, NULL));
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, 0, llfree_drain(llf, -1));
 	KUNIT_EXPECT_EQ(test, 0, tree_free(llf->trees[LLFREE_VIEW_NORMAL][0]));
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
@@ -1092,14 +1092,14 @@ static void claim_row(struct kunit *test)
 				       LLFREE_CLAIM_HIDDEN));
 	inst_check(test, inst);
 	inst_set_view(test, inst, row, LLFREE_VIEW_NORMAL);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
 /* ---- Whatever shape it was got in, it may be put in another one. ---- */
 
 struct shape {
-	unsigned int get, put;
+	unsigned int alloc, free;
 };
 
 static const struct shape shapes[] = {
@@ -1112,31 +1112,31 @@ static const struct shape shapes[] = {
 
 static void shape_desc(const struct shape *shape, char *desc)
 {
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "got %u put %u", shape->get,
-		 shape->put);
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "alloc %u free %u", shape->alloc,
+		 shape->free);
 }
 
 KUNIT_ARRAY_PARAM(shape, shapes, shape_desc);
 
-static void put_shape(struct kunit *test)
+static void free_shape(struct kunit *test)
 {
 	const struct shape *shape = test->param_value;
-	unsigned long nr = 2 * TREE >> shape->put, i;
+	unsigned long nr = 2 * TREE >> shape->free, i;
 	const unsigned long first = 6 * TREE;
 	struct instance *inst;
 
 	inst = inst_new(test, first, 2 * TREE, LLFREE_INIT_FREE, 2);
-	KUNIT_ASSERT_EQ(test, 2 * TREE >> shape->get,
-			inst_get_all(test, inst, shape->get, 0, NULL));
+	KUNIT_ASSERT_EQ(test, 2 * TREE >> shape->alloc,
+			inst_alloc_all(test, inst, shape->alloc, 0, NULL));
 	for (i = 0; i < nr; i++) {
-		inst_put(test, inst, (int)(i % 3) - 1,
-			 first + ((i * 37 % nr) << shape->put), shape->put);
+		inst_free(test, inst, (int)(i % 3) - 1,
+			  first + ((i * 37 % nr) << shape->free), shape->free);
 		if (i == nr / 2)
 			inst_check(test, inst);
 	}
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, 2 * TREE >> LLFREE_MAX_ORDER,
-			inst_get_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
+			inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
 }
 
 /* ---- Bulk ---- */
@@ -1151,7 +1151,7 @@ static bool bulk_shape_ok(u64 mask, unsigned int order)
 	return runs_mask(row_runs(~mask, order), order) == mask;
 }
 
-static void bulk_get(struct kunit *test)
+static void bulk_alloc(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	unsigned int nr, max, blocks;
@@ -1172,8 +1172,8 @@ static void bulk_get(struct kunit *test)
 		max = min(nr, 64U >> order);
 		req.slot = (int)(nr % 3) - 1;
 		mask = 0;
-		frame = llfree_get_bulk(&inst->llf, &req, nr, &mask,
-					&inst->delta);
+		frame = llfree_alloc_row(&inst->llf, &req, nr, &mask,
+					 &inst->delta);
 		if (frame < 0)
 			break;
 		blocks = hweight64(mask) >> order;
@@ -1186,12 +1186,12 @@ static void bulk_get(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
 	KUNIT_EXPECT_EQ(test, total, expected);
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
 /* Where the slot is, else by a search: all of it in the end, and well counted */
-static void quick_get(struct kunit *test)
+static void fast_alloc(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct llfree_request req = { .order = order };
@@ -1213,8 +1213,8 @@ static void quick_get(struct kunit *test)
 		/* It has to be initialised there. */
 		memset(&delta, 0xa5, sizeof(delta));
 		req.slot = total % 2;
-		frame = llfree_get_quick(&inst->llf, req.slot, order, req.class,
-					 &whole, &delta);
+		frame = llfree_alloc_fast(&inst->llf, req.slot, order, req.class,
+					  &whole, &delta);
 		if (frame >= 0) {
 			inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
 			inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
@@ -1225,7 +1225,7 @@ static void quick_get(struct kunit *test)
 				KUNIT_EXPECT_EQ(test, delta.frames[view], 0);
 				KUNIT_EXPECT_EQ(test, delta.huge[view], 0);
 			}
-			frame = llfree_get_search(&inst->llf, &req, &inst->delta);
+			frame = llfree_alloc_slow(&inst->llf, &req, &inst->delta);
 		}
 		if (frame < 0)
 			break;
@@ -1236,12 +1236,12 @@ static void quick_get(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, total, expected);
 	KUNIT_EXPECT_GT(test, quick, 0);
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
 /* What the slot has at hand by child, else by row: all of it in the end */
-static void rows_get(struct kunit *test)
+static void rows_alloc(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct llfree_request req = { .order = order };
@@ -1261,16 +1261,16 @@ static void rows_get(struct kunit *test)
 		nr = 1 + prandom_u32_state(&rnd) % 600;
 		req.slot = (int)(nr % 3) - 1;
 		rows = LLFREE_CHILD_ROWS;
-		frame = llfree_get_rows(&inst->llf, &req, nr, mask,
-					&inst->delta);
+		frame = llfree_alloc_rows(&inst->llf, &req, nr, mask,
+					  &inst->delta);
 		if (frame >= 0) {
 			KUNIT_EXPECT_GE(test, req.slot, 0);
 			KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, LLFREE_CHILD_FRAMES));
 		} else {
 			KUNIT_ASSERT_EQ(test, frame, -ENOMEM);
 			rows = 1;
-			frame = llfree_get_bulk(&inst->llf, &req, nr, mask,
-						&inst->delta);
+			frame = llfree_alloc_row(&inst->llf, &req, nr, mask,
+						 &inst->delta);
 		}
 		if (frame < 0)
 			break;
@@ -1290,12 +1290,12 @@ static void rows_get(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, total, expected);
 	KUNIT_EXPECT_GT(test, by_child, 0);
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
 /* From memory that is all free, as many as were asked for */
-static void bulk_get_full(struct kunit *test)
+static void bulk_alloc_full(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
@@ -1304,13 +1304,13 @@ static void bulk_get_full(struct kunit *test)
 	u64 mask = 0;
 	long frame;
 
-	frame = llfree_get_bulk(&inst->llf, &req, 64 >> order, &mask,
-				&inst->delta);
+	frame = llfree_alloc_row(&inst->llf, &req, 64 >> order, &mask,
+				 &inst->delta);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	KUNIT_EXPECT_EQ(test, mask, ~0ULL);
 	ref_take_mask(test, inst, frame, mask, 0);
 	KUNIT_EXPECT_EQ(test, inst->delta.frames[0], -64);
-	frame = llfree_get_bulk(&inst->llf, &req, 1, &mask, &inst->delta);
+	frame = llfree_alloc_row(&inst->llf, &req, 1, &mask, &inst->delta);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	blocks = hweight64(mask) >> order;
 	KUNIT_EXPECT_EQ(test, blocks, 1);
@@ -1318,7 +1318,7 @@ static void bulk_get_full(struct kunit *test)
 	inst_check(test, inst);
 }
 
-/* A bulk get gives as many frames as its mask says, and none of them twice. */
+/* A bulk allocation gives as many frames as its mask says, and none of them twice. */
 static void fault_bulk_overwrites(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
@@ -1331,8 +1331,8 @@ static void fault_bulk_overwrites(struct kunit *test)
 	/* Fill an array as a per-CPU list would, in uneven portions. */
 	frames = area_new(test, TREE * sizeof(*frames));
 	for (want = 1; nr < TREE; want = want % 63 + 1) {
-		row = llfree_get_bulk(&inst->llf, &req, want, &mask,
-				      &inst->delta);
+		row = llfree_alloc_row(&inst->llf, &req, want, &mask,
+				       &inst->delta);
 		KUNIT_ASSERT_GE(test, row, 0);
 		ref_take_mask(test, inst, row, mask, 0);
 		for (got = 0; mask; mask &= mask - 1, got++)
@@ -1341,29 +1341,29 @@ static void fault_bulk_overwrites(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, nr, -inst->delta.frames[0]);
 	}
 	inst_check(test, inst);
-	inst_put_all(test, inst, 0, frames, nr);
+	inst_free_all(test, inst, 0, frames, nr);
 	inst_check(test, inst);
 }
 
-static void put_bulk(struct kunit *test)
+static void free_bulk(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
 	struct snapshot *snap;
 	unsigned int i;
 
-	KUNIT_ASSERT_EQ(test, TREE, inst_get_all(test, inst, 0, 0, NULL));
+	KUNIT_ASSERT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
-		inst_put_bulk(test, inst, (int)(i % 2) - 1,
-			      FIRST + i * LLFREE_ROW_FRAMES,
+		inst_free_bulk(test, inst, (int)(i % 2) - 1,
+			       FIRST + i * LLFREE_ROW_FRAMES,
 			      0x8000000180000001ULL << (i / 2) | BIT_ULL(i));
 	inst_check(test, inst);
 
 	/* One frame of these is free already. */
 	snap = snapshot_new(test, inst);
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_bulk(&inst->llf, 0, FIRST, 3,
-						       &inst->delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_batch(&inst->llf, 0, FIRST, 3,
+							 &inst->delta));
 	snapshot_check(test, inst, snap);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
 
@@ -1391,30 +1391,30 @@ static void bad_request(struct kunit *test)
 	unsigned int i;
 	u64 mask;
 
-	inst_get(test, inst, 0, 3, 0);
+	inst_alloc(test, inst, 0, 3, 0);
 	snap = snapshot_new(test, inst);
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_get(&inst->llf, &bad[i],
-					       &inst->delta), "%u", i);
+				    llfree_alloc(&inst->llf, &bad[i],
+						 &inst->delta), "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_get_bulk(&inst->llf, &bad[i], 1,
-						    &mask, &inst->delta),
+				    llfree_alloc_row(&inst->llf, &bad[i], 1,
+						     &mask, &inst->delta),
 				    "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_get_search(&inst->llf, &bad[i],
+				    llfree_alloc_slow(&inst->llf, &bad[i],
 						      &inst->delta),
 				    "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_get_rows(&inst->llf, &bad[i], 1,
-						    &mask, &inst->delta),
+				    llfree_alloc_rows(&inst->llf, &bad[i], 1,
+						      &mask, &inst->delta),
 				    "%u", i);
 	}
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_get_bulk(&inst->llf, &req, 0,
-						       &mask, &inst->delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_row(&inst->llf, &req, 0,
+							&mask, &inst->delta));
 	req.order = LLFREE_ROW_ORDER + 1;
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_get_bulk(&inst->llf, &req, 1,
-						       &mask, &inst->delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_row(&inst->llf, &req, 1,
+							&mask, &inst->delta));
 	snapshot_check(test, inst, snap);
 	inst_check(test, inst);
 }
@@ -1432,24 +1432,24 @@ static void fault_error_not_crash(struct kunit *test)
 	unsigned int order;
 	u64 claimed;
 
-	inst_put(test, inst, 0, hole, LLFREE_CHILD_ORDER);
+	inst_free(test, inst, 0, hole, LLFREE_CHILD_ORDER);
 	snap = snapshot_new(test, inst);
 
 	for (order = 0; order < 70; order++) {
 		/* Out of the range, in whole and in part */
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, 0, order, delta));
+				llfree_free(llf, 0, 0, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, FIRST, order, delta));
+				llfree_free(llf, 0, FIRST, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, first - 1, order, delta));
+				llfree_free(llf, 0, first - 1, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, end, order, delta));
+				llfree_free(llf, 0, end, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, ULONG_MAX, order, delta));
+				llfree_free(llf, 0, ULONG_MAX, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put_quick(llf, 0, first - 1, order));
-		KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_quick(llf, 0, end, order));
+				llfree_free_fast(llf, 0, first - 1, order));
+		KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_fast(llf, 0, end, order));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_claim(llf, FIRST, order, 0, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -1460,38 +1460,38 @@ static void fault_error_not_crash(struct kunit *test)
 			continue;
 		/* Not aligned */
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, FIRST + 2 * CHILD + 1, order,
-					   delta));
+				llfree_free(llf, 0, FIRST + 2 * CHILD + 1, order,
+					    delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put_quick(llf, 0, FIRST + 2 * CHILD + 1,
+				llfree_free_fast(llf, 0, FIRST + 2 * CHILD + 1,
 						 order));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
 				llfree_claim(llf, hole + 1, order, 0,
 					     delta));
 	}
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 0, ALIGN_DOWN(end, 64),
-						  6, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, 0, ALIGN_DOWN(end, 64),
+						   6, delta));
 
 	/* Free already, in whole and in part */
 	for (order = 0; order <= LLFREE_CHILD_ORDER; order++) {
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put(llf, 0, hole, order, delta));
+				llfree_free(llf, 0, hole, order, delta));
 		KUNIT_EXPECT_EQ(test, -EINVAL,
-				llfree_put_quick(llf, 0, hole, order));
+				llfree_free_fast(llf, 0, hole, order));
 	}
 	/* Allocated, but more than a child */
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_quick(llf, 0, FIRST + 2 * CHILD,
+			llfree_free_fast(llf, 0, FIRST + 2 * CHILD,
 					 LLFREE_CHILD_ORDER + 1));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 0, FIRST + TREE,
-						  LLFREE_MIN_TREE_ORDER, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, 0, FIRST + TREE,
+						   LLFREE_MIN_TREE_ORDER, delta));
 
 	/* Slots and flags */
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, 2, first, 0, delta));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, -2, first, 0, delta));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(llf, INT_MAX, first, 0, delta));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_quick(llf, 2, first, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_quick(llf, -2, first, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, 2, first, 0, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, -2, first, 0, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, INT_MAX, first, 0, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_fast(llf, 2, first, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_fast(llf, -2, first, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, 2));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, INT_MAX));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -1499,19 +1499,19 @@ static void fault_error_not_crash(struct kunit *test)
 
 	/* Rows */
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_bulk(llf, 0, FIRST + 192, 0, delta));
+			llfree_free_batch(llf, 0, FIRST + 192, 0, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_bulk(llf, 0, FIRST + 193, 1, delta));
+			llfree_free_batch(llf, 0, FIRST + 193, 1, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_bulk(llf, 2, FIRST + 192, 1, delta));
+			llfree_free_batch(llf, 2, FIRST + 192, 1, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_bulk(llf, 0, FIRST + 64, ~0ULL, delta));
+			llfree_free_batch(llf, 0, FIRST + 64, ~0ULL, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_bulk(llf, 0, ALIGN_DOWN(end, 64), ~0ULL,
-					delta));
+			llfree_free_batch(llf, 0, ALIGN_DOWN(end, 64), ~0ULL,
+					  delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_put_bulk(llf, 0, ALIGN(end, 64), 1, delta));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put_bulk(llf, 0, 0, 1, delta));
+			llfree_free_batch(llf, 0, ALIGN(end, 64), 1, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_batch(llf, 0, 0, 1, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			llfree_claim_row(llf, 0, 1, 0, &claimed, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -1554,15 +1554,15 @@ static void double_free(struct kunit *test)
 	struct snapshot *snap;
 	long frame;
 
-	frame = inst_get(test, inst, 0, order, 0);
+	frame = inst_alloc(test, inst, 0, order, 0);
 	KUNIT_ASSERT_GE(test, frame, 0);
-	inst_put(test, inst, 0, frame, order);
+	inst_free(test, inst, 0, frame, order);
 	snap = snapshot_new(test, inst);
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(&inst->llf, 0, frame, order,
-						  &inst->delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(&inst->llf, 0, frame, order,
+						   &inst->delta));
 	/* Never allocated */
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_put(&inst->llf, 0,
-						  FIRST + TREE / 2, order,
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(&inst->llf, 0,
+						   FIRST + TREE / 2, order,
 						  &inst->delta));
 	snapshot_check(test, inst, snap);
 	inst_check(test, inst);
@@ -1580,17 +1580,17 @@ static void fault_tail_unchecked(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, order, 0));
 	/* Last, first, and some between */
 	for (hole = nr; hole; hole /= 3) {
-		inst_put(test, inst, 0, frame + hole - 1, 0);
+		inst_free(test, inst, 0, frame + hole - 1, 0);
 		snap = snapshot_new(test, inst);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_put(&inst->llf, 0, frame, order,
-					       &inst->delta),
+				    llfree_free(&inst->llf, 0, frame, order,
+						&inst->delta),
 				    "frame %lu of the block is free", hole - 1);
 		snapshot_check(test, inst, snap);
 		KUNIT_EXPECT_EQ(test, 0, inst_claim(test, inst,
 						    frame + hole - 1, 0, 0));
 	}
-	inst_put(test, inst, 0, frame, order);
+	inst_free(test, inst, 0, frame, order);
 	inst_check(test, inst);
 }
 
@@ -1605,7 +1605,7 @@ static unsigned long visible(struct instance *inst, unsigned int view)
 }
 
 /* Each allocatable view sees its own children and no others. */
-static void view_gets(struct kunit *test)
+static void view_allocs(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, 2 * TREE,
 					 LLFREE_INIT_FREE, 2);
@@ -1620,25 +1620,25 @@ static void view_gets(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, visible(inst, view), 4 * CHILD);
 		/* Neighbours are in other views. */
 		KUNIT_EXPECT_EQ(test, -ENOMEM,
-				inst_get_view(test, inst, LLFREE_MAX_ORDER,
-					      view));
-		nr = inst_get_all(test, inst, 3, view, frames);
+				inst_alloc_view(test, inst, LLFREE_MAX_ORDER,
+						view));
+		nr = inst_alloc_all(test, inst, 3, view, frames);
 		KUNIT_EXPECT_EQ(test, nr, 4 * CHILD / 8);
 		KUNIT_EXPECT_EQ(test, visible(inst, view), 0);
 		inst_check(test, inst);
-		inst_put_all(test, inst, 3, frames, nr);
+		inst_free_all(test, inst, 3, frames, nr);
 		KUNIT_EXPECT_EQ(test, visible(inst, view), 4 * CHILD);
 		inst_check(test, inst);
 	}
 	KUNIT_EXPECT_EQ(test, visible(inst, LLFREE_VIEW_ISOLATED), 4 * CHILD);
 	for (i = 0; i < 16; i++)
 		inst_set_view(test, inst, FIRST + i * CHILD, LLFREE_VIEW_CMA);
-	KUNIT_EXPECT_EQ(test, 8, inst_get_all(test, inst, LLFREE_MAX_ORDER,
-					      LLFREE_VIEW_CMA, NULL));
+	KUNIT_EXPECT_EQ(test, 8, inst_alloc_all(test, inst, LLFREE_MAX_ORDER,
+						LLFREE_VIEW_CMA, NULL));
 	inst_check(test, inst);
 }
 
-/* Put what was got under one view while the child has another. */
+/* Put what was allocated under one view while the child has another. */
 static void view_change_in_use(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
@@ -1653,7 +1653,7 @@ static void view_change_in_use(struct kunit *test)
 							    5, 0));
 			inst_set_view(test, inst, FIRST + 77, to);
 			before = visible(inst, to);
-			inst_put(test, inst, 0, frame, 5);
+			inst_free(test, inst, 0, frame, 5);
 			KUNIT_EXPECT_EQ(test, visible(inst, to), before + 32);
 			inst_check(test, inst);
 		}
@@ -1666,7 +1666,7 @@ static void stable(struct kunit *test)
 	struct llfree *llf = &inst->llf;
 
 	KUNIT_EXPECT_EQ(test, CHILD, llfree_child_stable(llf, FIRST + 9));
-	/* A get between its two steps, and a put */
+	/* An allocation between its two steps, and a free */
 	llf->children[0] -= 3;
 	KUNIT_EXPECT_EQ(test, -EAGAIN, llfree_child_stable(llf, FIRST));
 	llf->rows[2] |= 7;
@@ -1693,13 +1693,13 @@ static void reported(struct kunit *test)
 
 		switch (how) {
 		case 0:
-			inst_get_view(test, inst, 0, LLFREE_VIEW_CMA);
+			inst_alloc_view(test, inst, 0, LLFREE_VIEW_CMA);
 			break;
 		case 1:
-			inst_get_view(test, inst, 9, LLFREE_VIEW_CMA);
+			inst_alloc_view(test, inst, 9, LLFREE_VIEW_CMA);
 			break;
 		case 2:
-			inst_get_view(test, inst, 7, LLFREE_VIEW_CMA);
+			inst_alloc_view(test, inst, 7, LLFREE_VIEW_CMA);
 			break;
 		case 3:
 			inst_claim(test, inst, FIRST + 8, 2, 0);
@@ -1715,7 +1715,7 @@ static void reported(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, -EBUSY, llfree_set_reported(llf, FIRST));
 
 		/* Free again is not reported again. */
-		inst_put_rest(test, inst);
+		inst_free_rest(test, inst);
 		KUNIT_ASSERT_EQ(test, 0, llfree_child(llf, FIRST, &child));
 		KUNIT_EXPECT_FALSE(test, child.reported);
 		inst_set_view(test, inst, FIRST, LLFREE_VIEW_NORMAL);
@@ -1753,7 +1753,7 @@ static void class_of_tree(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_NONE,
 			tree_class_at(test, inst, FIRST));
-	frame = inst_get(test, inst, 0, 0, LLFREE_CLASS_RECLAIMABLE);
+	frame = inst_alloc(test, inst, 0, 0, LLFREE_CLASS_RECLAIMABLE);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	KUNIT_EXPECT_TRUE(test, inst->delta.did & LLFREE_DID_RESERVE);
 	KUNIT_EXPECT_FALSE(test, inst->delta.did & (LLFREE_DID_DEMOTE |
@@ -1784,7 +1784,7 @@ static void class_of_tree(struct kunit *test)
 	inst_check(test, inst);
 
 	/* Nothing is left in it, so nobody has it. */
-	inst_put(test, inst, LLFREE_NO_SLOT, frame, 0);
+	inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_NONE,
 			tree_class_at(test, inst, frame));
 	inst_check(test, inst);
@@ -1799,7 +1799,7 @@ static void policy_default(struct kunit *test)
 	unsigned int class, i;
 
 	for (class = 0; class < LLFREE_NR_CLASSES; class++) {
-		frame[class] = inst_get(test, inst, 0, 0, class);
+		frame[class] = inst_alloc(test, inst, 0, 0, class);
 		KUNIT_ASSERT_GE(test, frame[class], 0);
 		for (i = 0; i < class; i++)
 			KUNIT_EXPECT_NE(test, frame[i] / TREE,
@@ -1810,7 +1810,7 @@ static void policy_default(struct kunit *test)
 	/* A partly used tree of the class is better than any other. */
 	llfree_drain(&inst->llf, -1);
 	for (class = 0; class < LLFREE_NR_CLASSES; class++) {
-		again = inst_get(test, inst, (int)(class % 2) - 1, 0, class);
+		again = inst_alloc(test, inst, (int)(class % 2) - 1, 0, class);
 		KUNIT_ASSERT_GE(test, again, 0);
 		KUNIT_EXPECT_EQ(test, again / TREE, frame[class] / TREE);
 	}
@@ -1823,7 +1823,7 @@ static void policy_fallback(struct kunit *test)
 					 LLFREE_INIT_FREE, 1);
 	struct llfree_request req = {
 		.class = LLFREE_CLASS_UNMOVABLE,
-		.flags = LLFREE_GET_NOFRAGMENT,
+		.flags = LLFREE_ALLOC_NOFRAGMENT,
 	};
 	long frame;
 
@@ -1832,13 +1832,13 @@ static void policy_fallback(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_MOVABLE,
 			tree_class_at(test, inst, FIRST));
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get_req(test, inst, &req));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_req(test, inst, &req));
 	KUNIT_EXPECT_EQ(test, 0, inst->delta.did);
 	inst_check(test, inst);
 
 	/* Most of a tree is free: take it over. */
 	req.flags = 0;
-	frame = inst_get_req(test, inst, &req);
+	frame = inst_alloc_req(test, inst, &req);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	KUNIT_EXPECT_EQ(test, inst->delta.did, LLFREE_DID_DEMOTE |
 			LLFREE_DID_RESERVE);
@@ -1846,15 +1846,15 @@ static void policy_fallback(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_UNMOVABLE,
 			tree_class_at(test, inst, frame));
 	/* From now on there is a tree of the class. */
-	req.flags = LLFREE_GET_NOFRAGMENT;
-	KUNIT_EXPECT_GE(test, inst_get_req(test, inst, &req), 0);
+	req.flags = LLFREE_ALLOC_NOFRAGMENT;
+	KUNIT_EXPECT_GE(test, inst_alloc_req(test, inst, &req), 0);
 	inst_check(test, inst);
 
 	/* An entirely free child mixes with nothing. */
 	frame = FIRST + 2 * TREE - CHILD;
-	inst_put(test, inst, LLFREE_NO_SLOT, frame, 0);
+	inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
 	req.class = LLFREE_CLASS_RECLAIMABLE;
-	frame = inst_get_req(test, inst, &req);
+	frame = inst_alloc_req(test, inst, &req);
 	KUNIT_ASSERT_GE(test, frame, FIRST + 2 * TREE - CHILD);
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_RECLAIMABLE,
 			tree_class_at(test, inst, frame));
@@ -1874,9 +1874,9 @@ static void policy_fallback(struct kunit *test)
 					    0));
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + 4 * CHILD, 10,
 					    0));
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get_req(test, inst, &req));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_req(test, inst, &req));
 	req.flags = 0;
-	frame = inst_get_req(test, inst, &req);
+	frame = inst_alloc_req(test, inst, &req);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	KUNIT_EXPECT_EQ(test, inst->delta.did, LLFREE_DID_STEAL);
 	KUNIT_EXPECT_EQ(test, inst->delta.old_class, LLFREE_CLASS_MOVABLE);
@@ -1922,37 +1922,37 @@ static void policy_custom(struct kunit *test)
 	struct llfree_stats stats;
 	long frame;
 
-	/* Even a policy that wants no tree cannot make a get fail. */
+	/* Even a policy that wants no tree cannot make an allocation fail. */
 	rate_calls = 0;
 	rate_bad = 0;
 	inst = inst_new_policy(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, 2,
 			       &reject);
-	KUNIT_EXPECT_EQ(test, 2 * TREE / 2, inst_get_all(test, inst, 1, 0,
-							 NULL));
+	KUNIT_EXPECT_EQ(test, 2 * TREE / 2, inst_alloc_all(test, inst, 1, 0,
+							   NULL));
 	KUNIT_EXPECT_EQ(test, 1, tree_class_at(test, inst, FIRST));
 	llfree_stats_fast(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.reserved, 0);
 	KUNIT_EXPECT_GT(test, rate_calls, 0);
 	KUNIT_EXPECT_EQ(test, rate_bad, 0);
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_get(&inst->llf,
-						  &(struct llfree_request){
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc(&inst->llf,
+						    &(struct llfree_request){
 						  .class = 2 }, NULL));
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 
 	inst = inst_new_policy(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, 1,
 			       &steal);
-	KUNIT_EXPECT_EQ(test, 2 * TREE, inst_get_all(test, inst, 0, 0, NULL));
+	KUNIT_EXPECT_EQ(test, 2 * TREE, inst_alloc_all(test, inst, 0, 0, NULL));
 	KUNIT_EXPECT_FALSE(test, inst->delta.did & LLFREE_DID_RESERVE);
 	inst_check(test, inst);
 
 	rate_calls = 0;
 	inst = inst_new_policy(test, FIRST, TREE, LLFREE_INIT_FREE, 1, &demote);
-	frame = inst_get(test, inst, LLFREE_NO_SLOT, 0, 5);
+	frame = inst_alloc(test, inst, LLFREE_NO_SLOT, 0, 5);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	KUNIT_EXPECT_EQ(test, 5, tree_class_at(test, inst, frame));
 	inst->delta.did = 0;
-	frame = inst_get(test, inst, LLFREE_NO_SLOT, 0, 4);
+	frame = inst_alloc(test, inst, LLFREE_NO_SLOT, 0, 4);
 	KUNIT_ASSERT_GE(test, frame, 0);
 	KUNIT_EXPECT_EQ(test, 4, tree_class_at(test, inst, frame));
 	KUNIT_EXPECT_EQ(test, inst->delta.did, LLFREE_DID_DEMOTE);
@@ -1962,7 +1962,7 @@ static void policy_custom(struct kunit *test)
 }
 
 /* Who frees four times in a row to a tree owns it then. */
-static void put_reserves(struct kunit *test)
+static void free_reserves(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, 4 * TREE,
 					 LLFREE_INIT_ALLOC, 2);
@@ -1970,7 +1970,7 @@ static void put_reserves(struct kunit *test)
 
 	for (i = 0; i < 4; i++) {
 		KUNIT_EXPECT_FALSE(test, tree_reserved_at(test, inst, FIRST));
-		inst_put(test, inst, 1, FIRST + 16 * i, 3);
+		inst_free(test, inst, 1, FIRST + 16 * i, 3);
 	}
 	KUNIT_EXPECT_TRUE(test, tree_reserved_at(test, inst, FIRST));
 	/* All of it is with the slot. */
@@ -1979,13 +1979,13 @@ static void put_reserves(struct kunit *test)
 
 	/* In turns between trees: nobody owns them. */
 	for (i = 0; i < 16; i++)
-		inst_put(test, inst, 0, FIRST + (1 + i % 2) * TREE + i, 0);
+		inst_free(test, inst, 0, FIRST + (1 + i % 2) * TREE + i, 0);
 	KUNIT_EXPECT_FALSE(test, tree_reserved_at(test, inst, FIRST + TREE));
 	KUNIT_EXPECT_FALSE(test, tree_reserved_at(test, inst,
 						  FIRST + 2 * TREE));
 	/* Without a slot: nobody either */
 	for (i = 0; i < 16; i++)
-		inst_put(test, inst, LLFREE_NO_SLOT, FIRST + 3 * TREE + i, 0);
+		inst_free(test, inst, LLFREE_NO_SLOT, FIRST + 3 * TREE + i, 0);
 	KUNIT_EXPECT_FALSE(test, tree_reserved_at(test, inst,
 						  FIRST + 3 * TREE));
 	inst_check(test, inst);
@@ -2004,8 +2004,8 @@ static void fault_drain_ignores_slot(struct kunit *test)
 	int slot;
 
 	for (slot = 0; slot < 3; slot++) {
-		frame[slot][0] = inst_get(test, inst, slot, 0, 0);
-		frame[slot][1] = inst_get(test, inst, slot, 0, 1);
+		frame[slot][0] = inst_alloc(test, inst, slot, 0, 0);
+		frame[slot][1] = inst_alloc(test, inst, slot, 0, 1);
 		KUNIT_ASSERT_GE(test, frame[slot][0], 0);
 		KUNIT_ASSERT_GE(test, frame[slot][1], 0);
 	}
@@ -2045,11 +2045,11 @@ static void fault_order_always_yes(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, order, 0));
 
 	/* Every second frame is free. */
-	KUNIT_ASSERT_EQ(test, TREE, inst_get_all(test, inst, 0, 0, NULL));
+	KUNIT_ASSERT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
 	for (i = 0; i < TREE; i += 64)
-		inst_put_bulk(test, inst, 0, FIRST + i, 0x5555555555555555ULL);
+		inst_free_bulk(test, inst, 0, FIRST + i, 0x5555555555555555ULL);
 	for (order = LLFREE_MAX_ORDER; order; order--) {
-		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 0, order, 0));
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, order, 0));
 		for (i = 0; i < LLFREE_NR_ORDERS; i++)
 			KUNIT_EXPECT_EQ(test, (int)i < order,
 					llfree_may_have_order(llf, i, 0));
@@ -2060,7 +2060,7 @@ static void fault_order_always_yes(struct kunit *test)
 
 	/* Frames that make no block of two are no news. */
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + 64, 0, 0));
-	inst_put(test, inst, 0, FIRST + 64, 0);
+	inst_free(test, inst, 0, FIRST + 64, 0);
 	KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, 1, 0));
 
 	/* Free the rest of ever larger blocks. */
@@ -2068,9 +2068,9 @@ static void fault_order_always_yes(struct kunit *test)
 		for (i = 1UL << (order - 1); i < 1UL << order; i++) {
 			if (ref_free(inst, FIRST + i, 1, 0))
 				continue;
-			inst_put(test, inst, 0, FIRST + i, 0);
+			inst_free(test, inst, 0, FIRST + i, 0);
 		}
-		KUNIT_EXPECT_EQ(test, order, llfree_free_order(llf, FIRST));
+		KUNIT_EXPECT_EQ(test, order, llfree_block_order(llf, FIRST));
 		KUNIT_EXPECT_TRUE_MSG(test, llfree_may_have_order(llf, order, 0),
 				      "order %d", order);
 		if (order < LLFREE_MAX_ORDER)
@@ -2078,7 +2078,7 @@ static void fault_order_always_yes(struct kunit *test)
 					       llfree_may_have_order(llf, order + 1, 0),
 					       "order %d", order + 1);
 	}
-	KUNIT_EXPECT_GE(test, inst_get(test, inst, 0, LLFREE_MAX_ORDER, 0), 0);
+	KUNIT_EXPECT_GE(test, inst_alloc(test, inst, 0, LLFREE_MAX_ORDER, 0), 0);
 	inst_check(test, inst);
 }
 
@@ -2089,16 +2089,16 @@ static void hint_view_change(struct kunit *test)
 	struct llfree *llf = &inst->llf;
 	const unsigned int view = LLFREE_VIEW_HIGHATOMIC;
 
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get_view(test, inst, 4, view));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_view(test, inst, 4, view));
 	KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, 4, view));
 	KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, 4, 0));
 	inst_set_view(test, inst, FIRST, view);
 	KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, 9, view));
-	KUNIT_EXPECT_EQ(test, 2, inst_get_all(test, inst, 8, view, NULL));
+	KUNIT_EXPECT_EQ(test, 2, inst_alloc_all(test, inst, 8, view, NULL));
 	KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, 8, view));
 	/* Freed while hidden: no news until it is shown */
 	inst_set_view(test, inst, FIRST, LLFREE_VIEW_ISOLATED);
-	inst_put(test, inst, LLFREE_NO_SLOT, FIRST, 9);
+	inst_free(test, inst, LLFREE_NO_SLOT, FIRST, 9);
 	KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, 8, view));
 	inst_set_view(test, inst, FIRST, view);
 	KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, 8, view));
@@ -2112,7 +2112,7 @@ static struct instance *inst_full_tree(struct kunit *test, unsigned int order)
 {
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 4);
 
-	while (inst_get(test, inst, 0, order, LLFREE_CLASS_MOVABLE) >= 0)
+	while (inst_alloc(test, inst, 0, order, LLFREE_CLASS_MOVABLE) >= 0)
 		;
 	KUNIT_ASSERT_TRUE(test, tree_reserved_at(test, inst, FIRST));
 	KUNIT_ASSERT_EQ(test, 0, tree_free(inst->llf.trees[0][0]));
@@ -2131,15 +2131,15 @@ static void expect_own_class_only(struct kunit *test, struct instance *inst)
 	struct llfree_request req = {
 		.slot = 2,
 		.class = LLFREE_CLASS_UNMOVABLE,
-		.flags = LLFREE_GET_NOFRAGMENT,
+		.flags = LLFREE_ALLOC_NOFRAGMENT,
 	};
 	long frame;
 
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get_req(test, inst, &req));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_req(test, inst, &req));
 	req.class = LLFREE_CLASS_MOVABLE;
-	frame = inst_get_req(test, inst, &req);
+	frame = inst_alloc_req(test, inst, &req);
 	KUNIT_ASSERT_GE(test, frame, 0);
-	inst_put(test, inst, LLFREE_NO_SLOT, frame, 0);
+	inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
 }
 
 /*
@@ -2152,15 +2152,15 @@ static void fault_oom_reserved_tree(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 400; i++)
-		inst_put(test, inst, LLFREE_NO_SLOT, FIRST + 10 * i, 0);
+		inst_free(test, inst, LLFREE_NO_SLOT, FIRST + 10 * i, 0);
 	KUNIT_ASSERT_EQ(test, 400, tree_free(inst->llf.trees[0][0]));
 	inst_check(test, inst);
 	expect_own_class_only(test, inst);
 	for (i = 0; i < 400; i++)
-		KUNIT_ASSERT_GE_MSG(test, inst_get(test, inst, 1 + i % 3, 0,
-						   i % 4), 0,
+		KUNIT_ASSERT_GE_MSG(test, inst_alloc(test, inst, 1 + i % 3, 0,
+						     i % 4), 0,
 				    "%u frames are left", 400 - i);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 1, 0, 0));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 1, 0, 0));
 	inst_check(test, inst);
 }
 
@@ -2171,14 +2171,14 @@ static void fault_oom_local(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 400; i++)
-		inst_put(test, inst, 0, FIRST + 10 * i, 0);
+		inst_free(test, inst, 0, FIRST + 10 * i, 0);
 	KUNIT_ASSERT_EQ(test, 400, local_free(*movable_local(inst, 0)));
 	expect_own_class_only(test, inst);
 	for (i = 0; i < 400; i++)
-		KUNIT_ASSERT_GE_MSG(test, inst_get(test, inst, (int)(i % 4) - 1,
-						   0, i % 3), 0,
+		KUNIT_ASSERT_GE_MSG(test, inst_alloc(test, inst, (int)(i % 4) - 1,
+						     0, i % 3), 0,
 				    "%u frames are left", 400 - i);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 3, 0, 0));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 3, 0, 0));
 	inst_check(test, inst);
 }
 
@@ -2192,14 +2192,14 @@ static void fault_oom_sync(struct kunit *test)
 		inst = inst_full_tree(test, req.order);
 		/* In two halves, of which each side has one, or all remote */
 		if (req.order % 2) {
-			inst_put(test, inst, 0, FIRST, req.order - 1);
-			inst_put(test, inst, LLFREE_NO_SLOT,
-				 FIRST + (1UL << (req.order - 1)),
+			inst_free(test, inst, 0, FIRST, req.order - 1);
+			inst_free(test, inst, LLFREE_NO_SLOT,
+				  FIRST + (1UL << (req.order - 1)),
 				 req.order - 1);
 		} else {
-			inst_put(test, inst, LLFREE_NO_SLOT, FIRST, req.order);
+			inst_free(test, inst, LLFREE_NO_SLOT, FIRST, req.order);
 		}
-		KUNIT_EXPECT_EQ(test, FIRST, inst_get_req(test, inst, &req));
+		KUNIT_EXPECT_EQ(test, FIRST, inst_alloc_req(test, inst, &req));
 		/* It did not need another way than its own tree. */
 		KUNIT_EXPECT_TRUE(test, tree_reserved_at(test, inst, FIRST));
 		KUNIT_EXPECT_EQ(test, 0, tree_free(inst->llf.trees[0][0]));
@@ -2216,22 +2216,22 @@ static void fault_oom_split_permits(struct kunit *test)
 
 	for (order = 1; order < LLFREE_NR_ORDERS; order++) {
 		inst = inst_full_tree(test, LLFREE_MAX_ORDER);
-		inst_put(test, inst, 0, FIRST, order - 1);
-		inst_put(test, inst, LLFREE_NO_SLOT,
-			 FIRST + (1UL << (order - 1)), order - 1);
+		inst_free(test, inst, 0, FIRST, order - 1);
+		inst_free(test, inst, LLFREE_NO_SLOT,
+			  FIRST + (1UL << (order - 1)), order - 1);
 		KUNIT_ASSERT_EQ(test, 1 << (order - 1),
 				local_free(*movable_local(inst, 0)));
 		KUNIT_EXPECT_EQ(test, FIRST,
-				inst_get(test, inst, 1, order, 0));
+				inst_alloc(test, inst, 1, order, 0));
 		KUNIT_EXPECT_EQ(test, -(1 << (order - 1)),
 				tree_free(inst->llf.trees[0][0]));
 		inst_check(test, inst);
 		/* Nobody finds anything where there is nothing. */
-		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 0, 0, 0));
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 0, 0));
 		KUNIT_EXPECT_EQ(test, -ENOMEM,
-				inst_get(test, inst, 0, 0,
-					 LLFREE_CLASS_MOVABLE));
-		inst_put(test, inst, 1, FIRST, order);
+				inst_alloc(test, inst, 0, 0,
+					   LLFREE_CLASS_MOVABLE));
+		inst_free(test, inst, 1, FIRST, order);
 		llfree_drain(&inst->llf, -1);
 		inst_check(test, inst);
 	}
@@ -2250,7 +2250,7 @@ static void fault_undo_pair(struct kunit *test)
 	for (how = 0; how < 4; how++) {
 		inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
 		/* The slot has the tree, with permits enough. */
-		inst_get(test, inst, 0, 0, 0);
+		inst_alloc(test, inst, 0, 0, 0);
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
 						    FIRST + 3 * CHILD + 100, 0,
 						    0));
@@ -2264,14 +2264,14 @@ static void fault_undo_pair(struct kunit *test)
 				      LLFREE_VIEW_CMA);
 		if (how)
 			KUNIT_EXPECT_EQ(test, -ENOMEM,
-					inst_get(test, inst, 0, 10, 0));
+					inst_alloc(test, inst, 0, 10, 0));
 		else
 			KUNIT_EXPECT_EQ(test, FIRST + 6 * CHILD,
-					inst_get(test, inst, 0, 10, 0));
+					inst_alloc(test, inst, 0, 10, 0));
 		inst_check(test, inst);
 
 		llfree_stats_exact(&inst->llf, &before);
-		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 1, 10, 0));
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 1, 10, 0));
 		KUNIT_EXPECT_EQ(test, -EBUSY, inst_claim(test, inst,
 							 FIRST + 2 * CHILD, 10,
 							 0));
@@ -2295,7 +2295,7 @@ static void fault_offline_handout(struct kunit *test)
 
 	/* Both slots hold permits of what is going offline. */
 	for (i = 0; i < 1000; i++)
-		frames[nr++] = inst_get(test, inst, i % 2, 0, 0);
+		frames[nr++] = inst_alloc(test, inst, i % 2, 0, 0);
 	for (i = 0; i < 16; i++)
 		inst_set_view(test, inst, FIRST + i * CHILD,
 			      LLFREE_VIEW_ISOLATED);
@@ -2304,32 +2304,32 @@ static void fault_offline_handout(struct kunit *test)
 	inst_check(test, inst);
 
 	for (i = 0; i < nr; i++) {
-		inst_put(test, inst, (int)(i % 3) - 1, frames[i], 0);
+		inst_free(test, inst, (int)(i % 3) - 1, frames[i], 0);
 		if (i % 100)
 			continue;
 		for (order = 0; order < LLFREE_NR_ORDERS; order++) {
 			KUNIT_EXPECT_EQ(test, -ENOMEM,
-					inst_get(test, inst, i % 2, order, 0));
+					inst_alloc(test, inst, i % 2, order, 0));
 			KUNIT_EXPECT_EQ(test, -ENOMEM,
-					inst_get(test, inst, LLFREE_NO_SLOT,
-						 order, 1));
+					inst_alloc(test, inst, LLFREE_NO_SLOT,
+						   order, 1));
 			KUNIT_EXPECT_EQ(test, -ENOMEM,
-					inst_get_view(test, inst, order,
-						      LLFREE_VIEW_CMA));
+					inst_alloc_view(test, inst, order,
+							LLFREE_VIEW_CMA));
 		}
 	}
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, CHILD, llfree_child_stable(&inst->llf, FIRST));
 	llfree_drain(&inst->llf, -1);
-	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_get(test, inst, 0, 0, 0));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 0, 0));
 	inst_check(test, inst);
 
 	/* Online again, half of it */
 	for (i = 0; i < 8; i++)
 		inst_set_view(test, inst, FIRST + i * CHILD,
 			      LLFREE_VIEW_NORMAL);
-	KUNIT_EXPECT_EQ(test, 4, inst_get_all(test, inst, LLFREE_MAX_ORDER, 0,
-					      NULL));
+	KUNIT_EXPECT_EQ(test, 4, inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0,
+						NULL));
 	inst_check(test, inst);
 }
 
@@ -2343,14 +2343,14 @@ static void fault_start_moves(struct kunit *test)
 	unsigned int i;
 
 	for (i = 0; i < 8; i++)
-		frames[i] = inst_get(test, inst, LLFREE_NO_SLOT, i, 0);
+		frames[i] = inst_alloc(test, inst, LLFREE_NO_SLOT, i, 0);
 	inst_start(test, inst, FIRST, TREE, LLFREE_INIT_KEEP, NULL);
 	/* What is new is in use; so is what was. */
 	inst_check(test, inst);
 	for (i = 0; i < 8; i++)
-		inst_put(test, inst, LLFREE_NO_SLOT, frames[i], i);
+		inst_free(test, inst, LLFREE_NO_SLOT, frames[i], i);
 	KUNIT_EXPECT_EQ(test, end - first, visible(inst, 0));
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	KUNIT_EXPECT_EQ(test, TREE, visible(inst, 0));
 	inst_check(test, inst);
 }
@@ -2381,30 +2381,30 @@ static void random_step(struct kunit *test, struct instance *inst,
 
 	switch (what) {
 	case 0 ... 4:
-		inst_get_req(test, inst, &req);
+		inst_alloc_req(test, inst, &req);
 		break;
 	case 5 ... 8:
 		/* In use as a whole, or refused */
 		if (in_range && find_next_zero_bit(inst->taken, bit +
 						   (1UL << order), bit) >=
 				bit + (1UL << order))
-			inst_put(test, inst, slot, start, order);
+			inst_free(test, inst, slot, start, order);
 		else
 			KUNIT_EXPECT_EQ(test, -EINVAL,
-					llfree_put(&inst->llf, slot, start,
-						   order, &inst->delta));
+					llfree_free(&inst->llf, slot, start,
+						    order, &inst->delta));
 		break;
 	case 9:
 		mask = random_u64(rnd);
 		taken = inst->taken[frame_row(&inst->llf, frame)];
 		if (ref_in_range(inst, row, LLFREE_ROW_FRAMES) && (taken & mask))
-			inst_put_bulk(test, inst, slot, row, taken & mask);
+			inst_free_bulk(test, inst, slot, row, taken & mask);
 		break;
 	case 10:
 		req.order %= LLFREE_ROW_ORDER + 1;
 		ret = 1 + prandom_u32_state(rnd) % 64;
-		frame = llfree_get_bulk(&inst->llf, &req, ret, &mask,
-					&inst->delta);
+		frame = llfree_alloc_row(&inst->llf, &req, ret, &mask,
+					 &inst->delta);
 		if ((long)frame >= 0)
 			ref_take_mask(test, inst, frame, mask, req.view);
 		else
@@ -2461,7 +2461,7 @@ static void random_walk(struct kunit *test)
 			inst_check(test, inst);
 	}
 	inst_check(test, inst);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	llfree_drain(&inst->llf, -1);
 	inst_check(test, inst);
 }
@@ -2612,7 +2612,7 @@ static void validate_finds(struct kunit *test)
 	/* A tree that slot 0 has, one that nobody has, neither all free */
 	inst = inst_new(test, FIRST + 1, 2 * TREE - 2, LLFREE_INIT_FREE, 2);
 	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST + CHILD, 5, 0));
-	KUNIT_ASSERT_EQ(test, FIRST, ALIGN_DOWN(inst_get(test, inst, 0, 0, 0),
+	KUNIT_ASSERT_EQ(test, FIRST, ALIGN_DOWN(inst_alloc(test, inst, 0, 0, 0),
 						TREE));
 	inst_check(test, inst);
 
@@ -2651,7 +2651,7 @@ struct actor {
 	unsigned int nr_held;
 	struct held held[MAX_HELD];
 	unsigned long pos;
-	unsigned long steps, gets, fails;
+	unsigned long steps, allocs, fails;
 	const char *error;
 	unsigned long where;
 };
@@ -2723,34 +2723,34 @@ static void actor_unmark(struct actor *actor, unsigned long frame,
 			actor_error(actor, "has a frame that is not in use", i);
 }
 
-static void actor_put(struct actor *actor, unsigned long frame,
-		      unsigned int order)
+static void actor_free(struct actor *actor, unsigned long frame,
+		       unsigned int order)
 {
 	actor_unmark(actor, frame, 1UL << order);
-	if (llfree_put(&actor->crowd->inst->llf, actor_slot(actor), frame,
-		       order, &actor->delta))
+	if (llfree_free(&actor->crowd->inst->llf, actor_slot(actor), frame,
+			order, &actor->delta))
 		actor_error(actor, "could not free", frame);
 }
 
-static void actor_put_held(struct actor *actor, const struct held *held)
+static void actor_free_held(struct actor *actor, const struct held *held)
 {
 	u64 mask = held->mask;
 
 	if (!mask) {
-		actor_put(actor, held->frame, held->order);
+		actor_free(actor, held->frame, held->order);
 		return;
 	}
 	for (; mask; mask &= mask - 1)
 		actor_unmark(actor, held->frame + __ffs64(mask), 1);
-	if (llfree_put_bulk(&actor->crowd->inst->llf, actor_slot(actor),
-			    held->frame, held->mask, &actor->delta))
+	if (llfree_free_batch(&actor->crowd->inst->llf, actor_slot(actor),
+			      held->frame, held->mask, &actor->delta))
 		actor_error(actor, "could not free row", held->frame);
 }
 
 static void actor_hold(struct actor *actor, const struct held *held)
 {
 	if (actor->nr_held == MAX_HELD)
-		actor_put_held(actor, held);
+		actor_free_held(actor, held);
 	else
 		actor->held[actor->nr_held++] = *held;
 }
@@ -2764,8 +2764,8 @@ static struct held actor_pick(struct actor *actor)
 	return held;
 }
 
-static bool actor_get(struct actor *actor, unsigned int order,
-		      unsigned int view)
+static bool actor_alloc(struct actor *actor, unsigned int order,
+			unsigned int view)
 {
 	struct llfree_request req = {
 		.slot = actor_slot(actor),
@@ -2776,14 +2776,14 @@ static bool actor_get(struct actor *actor, unsigned int order,
 	struct held held = { .order = order };
 	long frame;
 
-	frame = llfree_get(&actor->crowd->inst->llf, &req, &actor->delta);
+	frame = llfree_alloc(&actor->crowd->inst->llf, &req, &actor->delta);
 	if (frame < 0) {
 		actor->fails++;
 		if (frame != -ENOMEM)
-			actor_error(actor, "get failed strangely", -frame);
+			actor_error(actor, "allocation failed strangely", -frame);
 		return false;
 	}
-	actor->gets++;
+	actor->allocs++;
 	if (!IS_ALIGNED(frame, 1UL << order))
 		actor_error(actor, "got a block that is not aligned", frame);
 	held.frame = frame;
@@ -2805,18 +2805,18 @@ static void actor_hold_mask(struct actor *actor, unsigned long frame, u64 mask)
 	actor_hold(actor, &held);
 }
 
-static void actor_get_rows(struct actor *actor, const struct llfree_request *req,
-			   unsigned int nr)
+static void actor_alloc_rows(struct actor *actor, const struct llfree_request *req,
+			     unsigned int nr)
 {
 	u64 mask[LLFREE_CHILD_ROWS];
 	unsigned int i, blocks = 0;
 	long frame;
 
-	frame = llfree_get_rows(&actor->crowd->inst->llf, req, nr, mask,
-				&actor->delta);
+	frame = llfree_alloc_rows(&actor->crowd->inst->llf, req, nr, mask,
+				  &actor->delta);
 	if (frame < 0)
 		return;
-	actor->gets++;
+	actor->allocs++;
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++, frame += LLFREE_ROW_FRAMES) {
 		if (!bulk_shape_ok(mask[i], req->order))
 			actor_error(actor, "got rows of wrong shape", frame);
@@ -2828,7 +2828,7 @@ static void actor_get_rows(struct actor *actor, const struct llfree_request *req
 		actor_error(actor, "got a wrong number of blocks", frame);
 }
 
-static void actor_get_bulk(struct actor *actor, unsigned int view)
+static void actor_alloc_bulk(struct actor *actor, unsigned int view)
 {
 	struct llfree_request req = {
 		.slot = actor_slot(actor),
@@ -2841,16 +2841,16 @@ static void actor_get_bulk(struct actor *actor, unsigned int view)
 	long frame;
 
 	if (actor_random(actor, 2)) {
-		actor_get_rows(actor, &req, nr * 8);
+		actor_alloc_rows(actor, &req, nr * 8);
 		return;
 	}
-	frame = llfree_get_bulk(&actor->crowd->inst->llf, &req, nr, &mask,
-				&actor->delta);
+	frame = llfree_alloc_row(&actor->crowd->inst->llf, &req, nr, &mask,
+				 &actor->delta);
 	if (frame < 0) {
 		actor->fails++;
 		return;
 	}
-	actor->gets++;
+	actor->allocs++;
 	if (!bulk_shape_ok(mask, req.order) || !mask ||
 	    hweight64(mask) >> req.order > nr)
 		actor_error(actor, "got a bulk of wrong shape", frame);
@@ -2888,17 +2888,17 @@ static void actor_mail(struct actor *actor, unsigned long frame,
 	unsigned long mail = xchg(box, frame << 4 | (order + 1));
 
 	if (mail)
-		actor_put(actor, mail >> 4, (mail & 0xf) - 1);
+		actor_free(actor, mail >> 4, (mail & 0xf) - 1);
 }
 
 /* Put a block in pieces of several sizes, some of them by others. */
-static void actor_put_pieces(struct actor *actor, const struct held *held)
+static void actor_free_pieces(struct actor *actor, const struct held *held)
 {
 	unsigned long frame = held->frame, end = frame + (1UL << held->order);
 	unsigned int order;
 
 	if (held->mask || held->order > 9) {
-		actor_put_held(actor, held);
+		actor_free_held(actor, held);
 		return;
 	}
 	for (; frame < end; frame += 1UL << order) {
@@ -2906,7 +2906,7 @@ static void actor_put_pieces(struct actor *actor, const struct held *held)
 		while (!IS_ALIGNED(frame, 1UL << order))
 			order--;
 		if (actor_random(actor, 4))
-			actor_put(actor, frame, order);
+			actor_free(actor, frame, order);
 		else
 			actor_mail(actor, frame, order);
 	}
@@ -2921,10 +2921,10 @@ static void actor_mixed(struct actor *actor, unsigned int view)
 
 	switch (actor_random(actor, 16)) {
 	case 0 ... 5:
-		actor_get(actor, order[actor_random(actor, 16)], view);
+		actor_alloc(actor, order[actor_random(actor, 16)], view);
 		break;
 	case 6:
-		actor_get_bulk(actor, view);
+		actor_alloc_bulk(actor, view);
 		break;
 	case 7:
 		actor_claim(actor);
@@ -2938,13 +2938,13 @@ static void actor_mixed(struct actor *actor, unsigned int view)
 	case 9 ... 12:
 		if (actor->nr_held) {
 			held = actor_pick(actor);
-			actor_put_held(actor, &held);
+			actor_free_held(actor, &held);
 		}
 		break;
 	case 13 ... 15:
 		if (actor->nr_held) {
 			held = actor_pick(actor);
-			actor_put_pieces(actor, &held);
+			actor_free_pieces(actor, &held);
 		}
 		break;
 	}
@@ -2963,7 +2963,7 @@ static int free_of_child(const struct llfree *llf, unsigned long frame)
 
 	frame = ALIGN_DOWN(frame, CHILD);
 	for (end = frame + CHILD; frame < end; frame += LLFREE_ROW_FRAMES)
-		nr += hweight64(llfree_free_mask(llf, frame));
+		nr += hweight64(llfree_row_mask(llf, frame));
 	return nr;
 }
 
@@ -2991,7 +2991,7 @@ static void actor_isolate(struct actor *actor)
 		cond_resched();
 	}
 	for (i = 0; stable >= 0 && i < 4; i++) {
-		/* Only puts from here on */
+		/* Only frees from here on */
 		ret = free_of_child(llf, frame);
 		if (ret < stable)
 			actor_error(actor, "isolated child lost a frame",
@@ -3075,19 +3075,19 @@ static bool step_undo(struct actor *actor)
 		break;
 	case 1 ... 4:
 		for (i = 0; i < 4; i++)
-			if (llfree_get(llf, &req, &actor->delta) != -ENOMEM)
+			if (llfree_alloc(llf, &req, &actor->delta) != -ENOMEM)
 				actor_error(actor, "got what is in use", 0);
 		break;
 	case 5 ... 7:
 		/* All want the same rows; few keep them to the next time. */
 		if (actor->nr_held) {
 			held = actor_pick(actor);
-			actor_put_held(actor, &held);
+			actor_free_held(actor, &held);
 		}
-		if (actor_get(actor, order[actor_random(actor, 4)],
-			      LLFREE_VIEW_NORMAL) && actor != &crowd->irq) {
+		if (actor_alloc(actor, order[actor_random(actor, 4)],
+				LLFREE_VIEW_NORMAL) && actor != &crowd->irq) {
 			held = actor_pick(actor);
-			actor_put_held(actor, &held);
+			actor_free_held(actor, &held);
 		}
 		break;
 	}
@@ -3105,15 +3105,15 @@ static bool step_pieces(struct actor *actor)
 	if (frame >= inst->llf.end)
 		return false;
 	actor->pos++;
-	actor_put(actor, frame, actor->crowd->arg);
+	actor_free(actor, frame, actor->crowd->arg);
 	return true;
 }
 
 /*
  * There are as many frames as all together may have at a time, so there is one
- * for each get. It can still miss it: while a get looks at all children in
+ * for each allocation. It can still miss it: while an allocation looks at all children in
  * turn, frames may move to where it has been, and somebody may stand between
- * the two steps of a put. But not for ever.
+ * the two steps of a free. But not for ever.
  */
 static bool step_scarce(struct actor *actor)
 {
@@ -3121,7 +3121,7 @@ static bool step_scarce(struct actor *actor)
 	unsigned int i;
 
 	if (actor->nr_held < actor->crowd->arg && actor_random(actor, 3)) {
-		for (i = 0; !actor_get(actor, 0, LLFREE_VIEW_NORMAL); i++) {
+		for (i = 0; !actor_alloc(actor, 0, LLFREE_VIEW_NORMAL); i++) {
 			if (i == 500) {
 				actor_error(actor, "got no frame of those left",
 					    0);
@@ -3134,7 +3134,7 @@ static bool step_scarce(struct actor *actor)
 		}
 	} else if (actor->nr_held) {
 		held = actor_pick(actor);
-		actor_put_held(actor, &held);
+		actor_free_held(actor, &held);
 	}
 	return true;
 }
@@ -3261,22 +3261,22 @@ static void actor_check(struct kunit *test, struct actor *actor)
 static void crowd_check(struct kunit *test, struct crowd *crowd)
 {
 	struct instance *inst = crowd->inst;
-	unsigned long i, steps = 0, gets = 0, fails = 0;
+	unsigned long i, steps = 0, allocs = 0, fails = 0;
 
 	for (i = 0; i < crowd->nr; i++) {
 		actor_check(test, &crowd->actor[i]);
 		KUNIT_EXPECT_GT_MSG(test, crowd->actor[i].steps, 0,
 				    "actor %lu did nothing", i);
 		steps += crowd->actor[i].steps;
-		gets += crowd->actor[i].gets;
+		allocs += crowd->actor[i].allocs;
 		fails += crowd->actor[i].fails;
 	}
 	actor_check(test, &crowd->irq);
 	if (crowd->with_irq)
 		KUNIT_EXPECT_GT(test, crowd->irq.steps, 0);
-	kunit_info(test, "%u threads: %lu steps, %lu gets, %lu failed; interrupts: %lu steps, %lu gets\n",
-		   crowd->nr, steps, gets, fails, crowd->irq.steps,
-		   crowd->irq.gets);
+	kunit_info(test, "%u threads: %lu steps, %lu allocations, %lu failed; interrupts: %lu steps, %lu allocations\n",
+		   crowd->nr, steps, allocs, fails, crowd->irq.steps,
+		   crowd->irq.allocs);
 
 	for (i = 0; i < inst->llf.nr_trees * TREE; i++)
 		__assign_bit(i, inst->taken, crowd->owner[i]);
@@ -3285,14 +3285,14 @@ static void crowd_check(struct kunit *test, struct crowd *crowd)
 	/* Nothing was lost. */
 	for (i = inst->llf.first; i < inst->llf.end; i = llfree_next_child(i))
 		inst_set_view(test, inst, i, LLFREE_VIEW_NORMAL);
-	inst_put_rest(test, inst);
+	inst_free_rest(test, inst);
 	inst_check(test, inst);
 	llfree_drain(&inst->llf, -1);
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, visible(inst, LLFREE_VIEW_NORMAL),
 			inst_nr(inst));
 	KUNIT_EXPECT_EQ(test, ref_blocks(inst, LLFREE_MAX_ORDER, 0),
-			inst_get_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
+			inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
 }
 
 static void crowd_mixed(struct kunit *test)
@@ -3324,7 +3324,7 @@ static void fault_irq_context(struct kunit *test)
 
 	crowd->with_irq = true;
 	crowd_run(test, crowd, CROWD_MSECS);
-	KUNIT_EXPECT_GT(test, crowd->irq.gets, 0);
+	KUNIT_EXPECT_GT(test, crowd->irq.allocs, 0);
 	crowd_check(test, crowd);
 }
 
@@ -3339,7 +3339,7 @@ static void fault_undo_view_change(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
 						    FIRST + i * CHILD, 0, 0));
 	/* Only an owner of permits goes where there may be no pair. */
-	inst_put(test, inst, 0, inst_get(test, inst, 0, 0, 0), 0);
+	inst_free(test, inst, 0, inst_alloc(test, inst, 0, 0, 0), 0);
 	KUNIT_ASSERT_TRUE(test, tree_reserved_at(test, inst, FIRST));
 
 	crowd = crowd_new(test, inst, step_undo);
@@ -3358,7 +3358,7 @@ static void fault_lost_frees(struct kunit *test)
 
 	for (i = 0; i < ARRAY_SIZE(pieces); i++) {
 		inst = inst_new(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, 3);
-		inst_get_all(test, inst, i % 2 ? 9 : 10, 0, NULL);
+		inst_alloc_all(test, inst, i % 2 ? 9 : 10, 0, NULL);
 		KUNIT_ASSERT_EQ(test, 0, visible(inst, 0));
 		crowd = crowd_new(test, inst, step_pieces);
 		crowd->arg = pieces[i];
@@ -3378,7 +3378,7 @@ static void fault_oom_scarce(struct kunit *test)
 
 	crowd->arg = 5;
 	for (i = 0; i < crowd->nr * crowd->arg; i++) {
-		inst_put(test, inst, LLFREE_NO_SLOT, FIRST + i * 201, 0);
+		inst_free(test, inst, LLFREE_NO_SLOT, FIRST + i * 201, 0);
 		crowd->owner[i * 201] = 0;
 	}
 	crowd_run(test, crowd, CROWD_MSECS);
@@ -3396,20 +3396,20 @@ static struct kunit_case llfree_cases[] = {
 	KUNIT_CASE_PARAM(random_walk, range_gen_params),
 	KUNIT_CASE(init_bad_input),
 	KUNIT_CASE(slots),
-	KUNIT_CASE_PARAM(order_get_put, order_gen_params),
+	KUNIT_CASE_PARAM(order_alloc_free, order_gen_params),
 	KUNIT_CASE_PARAM(order_exhaustive, order_gen_params),
 	KUNIT_CASE_PARAM(order_claim, order_gen_params),
 	KUNIT_CASE(claim_debt_is_paid),
 	KUNIT_CASE(claim_row),
-	KUNIT_CASE_PARAM(put_shape, shape_gen_params),
-	KUNIT_CASE_PARAM(bulk_get, bulk_order_gen_params),
-	KUNIT_CASE_PARAM(quick_get, order_gen_params),
-	KUNIT_CASE_PARAM(rows_get, bulk_order_gen_params),
-	KUNIT_CASE_PARAM(bulk_get_full, bulk_order_gen_params),
-	KUNIT_CASE(put_bulk),
+	KUNIT_CASE_PARAM(free_shape, shape_gen_params),
+	KUNIT_CASE_PARAM(bulk_alloc, bulk_order_gen_params),
+	KUNIT_CASE_PARAM(fast_alloc, order_gen_params),
+	KUNIT_CASE_PARAM(rows_alloc, bulk_order_gen_params),
+	KUNIT_CASE_PARAM(bulk_alloc_full, bulk_order_gen_params),
+	KUNIT_CASE(free_bulk),
 	KUNIT_CASE(bad_request),
 	KUNIT_CASE_PARAM(double_free, order_gen_params),
-	KUNIT_CASE(view_gets),
+	KUNIT_CASE(view_allocs),
 	KUNIT_CASE(view_change_in_use),
 	KUNIT_CASE(stable),
 	KUNIT_CASE(reported),
@@ -3417,7 +3417,7 @@ static struct kunit_case llfree_cases[] = {
 	KUNIT_CASE(policy_default),
 	KUNIT_CASE(policy_fallback),
 	KUNIT_CASE(policy_custom),
-	KUNIT_CASE(put_reserves),
+	KUNIT_CASE(free_reserves),
 	KUNIT_CASE(hint_view_change),
 	KUNIT_CASE_PARAM(validate_finds, corruption_gen_params),
 	KUNIT_CASE(fault_oom_reserved_tree),

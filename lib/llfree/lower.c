@@ -49,11 +49,11 @@ static unsigned int child_largest(const struct llfree *llf, unsigned long child)
 static void child_shown(struct llfree *llf, unsigned long child, unsigned int order,
 			unsigned int given)
 {
-	unsigned int view = given & LLFREE_PUT_VIEW;
+	unsigned int view = given & LLFREE_FREED_VIEW;
 
 	if (view >= LLFREE_ALLOC_VIEWS)
 		return;
-	llf_tree_put(llf, view, child_tree(llf, child), 0);
+	llf_tree_give(llf, view, child_tree(llf, child), 0);
 	if (!hint_idle(READ_ONCE(llf->hint[view])))
 		llf_hint_raise(llf, order, view);
 }
@@ -108,7 +108,7 @@ unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 	if (likely(now == view))
 		return 0;
 	if (now < LLFREE_ALLOC_VIEWS)
-		llf_tree_put(llf, now, child_tree(llf, child), frames);
+		llf_tree_give(llf, now, child_tree(llf, child), frames);
 	return frames;
 }
 
@@ -129,7 +129,7 @@ bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 	for (i = 0; i < nr; i++) {
 		old = ~free;
 		if (!try_cmpxchg_release(&llf->rows[row + i], &old, free))
-			goto undo; /* LLF(put_row:A) */
+			goto undo; /* LLF(row_clear:A) */
 	}
 	return true;
 undo:

@@ -137,10 +137,10 @@ static __always_inline bool child_take_whole(u16 *child, unsigned int views,
 }
 
 /* What child_give() and child_give_whole() return for the new child word */
-static __always_inline unsigned int child_put_state(u16 new)
+static __always_inline unsigned int child_freed_state(u16 new)
 {
 	return child_view(new) |
-	       (child_free(new) == LLFREE_CHILD_FRAMES ? LLFREE_PUT_WHOLE : 0);
+	       (child_free(new) == LLFREE_CHILD_FRAMES ? LLFREE_FREED_WHOLE : 0);
 }
 
 /*
@@ -150,7 +150,7 @@ static __always_inline unsigned int child_put_state(u16 new)
  * Turn cannot have changed since then, unless the frames were not the caller's to
  * give.
  *
- * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if turn has changed, or the child
+ * Return: as llfree_free_fast(); LLFREE_NR_VIEWS if turn has changed, or the child
  *	counted as many free frames already that something must be wrong. Then the
  *	frames have not been given.
  */
@@ -166,7 +166,7 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 bef
 		new = old + frames;
 		/* LLF(child_give:A) */
 		if (likely(try_cmpxchg_release(word, &old, new)))
-			return child_put_state(new);
+			return child_freed_state(new);
 		if (unlikely((old ^ before) & CHILD_TURN_MASK))
 			return LLFREE_NR_VIEWS;
 	}
@@ -177,7 +177,7 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 bef
  * @before: the child word, with which its rows were seen to be allocated
  * @mark: bits to set in the child word at the same time
  *
- * Return: as llfree_put_quick(); LLFREE_NR_VIEWS if a frame of it was freed, or
+ * Return: as llfree_free_fast(); LLFREE_NR_VIEWS if a frame of it was freed, or
  *	turn has changed, and so nothing is done
  */
 static __always_inline unsigned int
@@ -192,7 +192,7 @@ child_give_whole(struct llfree *llf, unsigned long child, u16 before, u16 mark)
 		new = (u16)(old + LLFREE_CHILD_FRAMES + CHILD_TURN) | mark;
 	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(child_give:A) */
 
-	return child_put_state(new);
+	return child_freed_state(new);
 }
 
 /*
@@ -203,11 +203,11 @@ child_give_whole(struct llfree *llf, unsigned long child, u16 before, u16 mark)
 static __always_inline unsigned int
 child_given(unsigned int given, unsigned int frames, struct llfree_delta *delta)
 {
-	unsigned int view = given & LLFREE_PUT_VIEW;
+	unsigned int view = given & LLFREE_FREED_VIEW;
 
 	if (likely(view < LLFREE_NR_VIEWS)) {
 		delta->frames[view] += frames;
-		if (given & LLFREE_PUT_WHOLE)
+		if (given & LLFREE_FREED_WHOLE)
 			delta->huge[view]++;
 	}
 	return view;
@@ -238,7 +238,7 @@ static __always_inline u64 row_read(const struct llfree *llf, unsigned long row,
 }
 
 /* A row, as row_read() */
-static __always_inline u64 row_get(const struct llfree *llf, unsigned long row)
+static __always_inline u64 row_now(const struct llfree *llf, unsigned long row)
 {
 	return row_read(llf, row, READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
 }
@@ -255,7 +255,7 @@ static __always_inline bool row_set(struct llfree *llf, unsigned long row,
 {
 	u64 stored = *old ^ free_bits(child);
 
-	/* LLF(get_row:A) */
+	/* LLF(row_set:A) */
 	if (likely(try_cmpxchg_acquire(&llf->rows[row], &stored, stored ^ mask)))
 		return true;
 	*old = stored ^ free_bits(child);
@@ -273,13 +273,13 @@ static inline bool rows_fill(struct llfree *llf, unsigned long row,
 	for (i = 0; i < nr; i++) {
 		old = free;
 		if (!try_cmpxchg_acquire(&llf->rows[row + i], &old, ~free))
-			goto undo; /* LLF(get_row:A) */
+			goto undo; /* LLF(row_set:A) */
 	}
 	return true;
 undo:
 	/* The caller owns the frames, so no other CPU changes these rows. */
 	while (i--)
-		/* LLF(put_row:A) */
+		/* LLF(row_clear:A) */
 		smp_store_release(&llf->rows[row + i], free);
 	return false;
 }
@@ -349,7 +349,7 @@ static __always_inline bool row_clear(struct llfree *llf, unsigned long row,
 		if (((old ^ free) & mask) != mask)
 			return false;
 	} while (!try_cmpxchg_release(&llf->rows[row], &old, old ^ mask));
-	/* LLF(put_row:A) */
+	/* LLF(row_clear:A) */
 	return true;
 }
 
@@ -467,7 +467,7 @@ static __always_inline unsigned int rows_set_blocks(struct llfree *llf,
  *	these it found none
  *
  * Preemption is off from the child step until each permit has its bit or has gone
- * back. In between other CPUs see a block that they cannot get. child_settle() has
+ * back. In between other CPUs see a block that they cannot allocate. child_settle() has
  * to follow if @p->taken is not 0.
  *
  * Return: number of frames whose bits are set
@@ -509,15 +509,15 @@ child_settle(struct llfree *llf, const struct piece *p, unsigned int used,
 }
 
 /*
- * child_get_huge() - get one or two whole children
+ * child_alloc_whole() - allocate one or two whole children
  * @view: the view that each of them had
  * @lost: permits that the caller no longer has are added here, for each of them
  *
  * child_alloc() and child_settle() for whole children
  */
 static __always_inline bool
-child_get_huge(struct llfree *llf, unsigned long child, unsigned int nr,
-	       unsigned int views, unsigned int view[2], unsigned int lost[2],
+child_alloc_whole(struct llfree *llf, unsigned long child, unsigned int nr,
+		  unsigned int views, unsigned int view[2], unsigned int lost[2],
 	       struct llfree_delta *delta)
 {
 	unsigned int given, i;

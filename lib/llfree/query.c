@@ -18,7 +18,7 @@ static bool child_all_free(const struct llfree *llf, unsigned long child)
 }
 
 /**
- * llfree_free_order() - size of the free block around a frame
+ * llfree_block_order() - size of the free block around a frame
  * @llf: the instance
  * @frame: any frame number
  *
@@ -28,7 +28,7 @@ static bool child_all_free(const struct llfree *llf, unsigned long child)
  *	@frame, at most LLFREE_MAX_ORDER; -1 if it is allocated or not in the
  *	range
  */
-int llfree_free_order(const struct llfree *llf, unsigned long frame)
+int llfree_block_order(const struct llfree *llf, unsigned long frame)
 {
 	unsigned long child, row, buddy;
 	unsigned int order;
@@ -38,7 +38,7 @@ int llfree_free_order(const struct llfree *llf, unsigned long frame)
 		return -1;
 
 	row = frame_row(llf, frame);
-	word = row_get(llf, row);
+	word = row_now(llf, row);
 	bit = 1ULL << (frame & (LLFREE_ROW_FRAMES - 1));
 	if (word & bit)
 		return -1;
@@ -52,7 +52,7 @@ int llfree_free_order(const struct llfree *llf, unsigned long frame)
 
 		buddy = ALIGN_DOWN(row, nr) ^ nr;
 		while (nr--)
-			if (row_get(llf, buddy + nr))
+			if (row_now(llf, buddy + nr))
 				return order;
 	}
 
@@ -63,10 +63,10 @@ int llfree_free_order(const struct llfree *llf, unsigned long frame)
 		order++;
 	return order;
 }
-EXPORT_SYMBOL_GPL(llfree_free_order);
+EXPORT_SYMBOL_GPL(llfree_block_order);
 
 /**
- * llfree_free_mask() - which frames of a row are free
+ * llfree_row_mask() - which frames of a row are free
  * @llf: the instance
  * @frame: any frame of the row
  *
@@ -74,13 +74,13 @@ EXPORT_SYMBOL_GPL(llfree_free_order);
  *
  * Return: a bit for each frame of the row, 1 = free; 0 outside the range
  */
-u64 llfree_free_mask(const struct llfree *llf, unsigned long frame)
+u64 llfree_row_mask(const struct llfree *llf, unsigned long frame)
 {
 	if (frame < llf->base || frame >= llf->end)
 		return 0;
-	return ~row_get(llf, frame_row(llf, frame));
+	return ~row_now(llf, frame_row(llf, frame));
 }
-EXPORT_SYMBOL_GPL(llfree_free_mask);
+EXPORT_SYMBOL_GPL(llfree_row_mask);
 
 /**
  * llfree_child() - state of a child
@@ -121,7 +121,7 @@ EXPORT_SYMBOL_GPL(llfree_child);
  * @llf: the instance
  * @frame: any frame of the child
  *
- * Of use for an isolated child, where only puts and claims can begin. Poll it
+ * Of use for an isolated child, where only frees and claims can begin. Poll it
  * without holding a lock that an allocation or free in interrupt context could
  * want.
  *
@@ -233,7 +233,7 @@ static void count_child(const struct llfree *llf, unsigned long child,
 	u64 word, starts;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
-		word = row_get(llf, first + i);
+		word = row_now(llf, first + i);
 		if (!word) {
 			empty |= 1U << i;
 			continue;

@@ -2,28 +2,28 @@
 /* LLFree core: how to look for blocks in one tree, see scan.h. */
 #include "scan.h"
 
-/* child_get_row() for orders of more than a row and less than a child */
-long llf_child_get_rows(struct llfree *llf, struct get *g,
-			unsigned long child, unsigned int max)
+/* child_alloc_row() for orders of more than a row and less than a child */
+long llf_child_alloc_rows(struct llfree *llf, struct search *s,
+			  unsigned long child, unsigned int max)
 {
-	const unsigned int frames = get_frames(g), nr = frames >> LLFREE_ROW_ORDER;
+	const unsigned int frames = search_frames(s), nr = frames >> LLFREE_ROW_ORDER;
 	unsigned long first = child << CHILD_ROW_SHIFT;
 	struct piece p = {
-		.child = &llf->children[child], .order = g->order,
-		.views = BIT(g->view), .max = frames,
+		.child = &llf->children[child], .order = s->order,
+		.views = BIT(s->view), .max = frames,
 	};
 	unsigned int lost;
 
 	for (p.row = first; p.row < first + LLFREE_CHILD_ROWS; p.row += nr) {
 		if (!rows_free(llf, p.row, nr))
 			continue;
-		g->taken = child_alloc(llf, &p, CHILD_TAKE, rows_set_all);
+		s->taken = child_alloc(llf, &p, CHILD_TAKE, rows_set_all);
 		if (!p.taken)
 			return -1;
-		lost = child_settle(llf, &p, g->taken, g->delta);
-		if (g->taken)
+		lost = child_settle(llf, &p, s->taken, s->delta);
+		if (s->taken)
 			return p.row;
-		g->lost += lost;
+		s->lost += lost;
 		max -= lost;
 		if (max < frames)
 			return -1;
@@ -31,19 +31,19 @@ long llf_child_get_rows(struct llfree *llf, struct get *g,
 	return -1;
 }
 
-/* child_get_huge() for a search */
-long llf_child_get_children(struct llfree *llf, struct get *g,
-			    unsigned long child)
+/* child_alloc_whole() for a search */
+long llf_child_alloc_whole(struct llfree *llf, struct search *s,
+			   unsigned long child)
 {
 	unsigned int view[2], lost[2] = { };
 	bool ok;
 
-	ok = child_get_huge(llf, child, get_frames(g) >> LLFREE_CHILD_ORDER,
-			    BIT(g->view), view, lost, g->delta);
-	g->lost += lost[0] + lost[1];
+	ok = child_alloc_whole(llf, child, search_frames(s) >> LLFREE_CHILD_ORDER,
+			       BIT(s->view), view, lost, s->delta);
+	s->lost += lost[0] + lost[1];
 	if (!ok)
 		return -1;
-	g->taken = get_frames(g);
+	s->taken = search_frames(s);
 	return child << CHILD_ROW_SHIFT;
 }
 
@@ -52,23 +52,23 @@ long llf_child_get_children(struct llfree *llf, struct get *g,
  * @stuck: set if the rows have one but the permits are out, so that
  *	another operation is between two steps; may be NULL for less than a child
  */
-long llf_child_peek(const struct llfree *llf, const struct get *g,
+long llf_child_peek(const struct llfree *llf, const struct search *s,
 		    unsigned long child, bool *stuck)
 {
 	unsigned long first = child << CHILD_ROW_SHIFT;
-	unsigned int frames = get_frames(g), nr;
+	unsigned int frames = search_frames(s), nr;
 	long row;
 	u16 word = READ_ONCE(llf->children[child]);
 
-	if (child_view(word) != g->view)
+	if (child_view(word) != s->view)
 		return -1;
-	if (g->order >= LLFREE_CHILD_ORDER) {
+	if (s->order >= LLFREE_CHILD_ORDER) {
 		nr = frames >> LLFREE_CHILD_ORDER;
 		if (child & (nr - 1))
 			return -1;
 		while (nr--) {
 			word = READ_ONCE(llf->children[child + nr]);
-			if (child_view(word) != g->view)
+			if (child_view(word) != s->view)
 				return -1;
 			if (child_free(word) == LLFREE_CHILD_FRAMES)
 				continue;
@@ -82,7 +82,7 @@ long llf_child_peek(const struct llfree *llf, const struct get *g,
 	if (child_free(word) < frames && !stuck)
 		return -1;
 
-	row = llf_child_find(llf, child, g->order, word);
+	row = llf_child_find(llf, child, s->order, word);
 	if (row < 0)
 		return -1;
 	if (child_free(word) < frames)
@@ -91,13 +91,13 @@ long llf_child_peek(const struct llfree *llf, const struct get *g,
 }
 
 /* llf_tree_peek() for one or two whole children */
-static long tree_peek_huge(const struct llfree *llf, const struct get *g,
+static long tree_peek_huge(const struct llfree *llf, const struct search *s,
 			   unsigned long tree)
 {
 	const u16 *child = &llf->children[tree_child(llf, tree)];
-	const u16 whole = child_make(LLFREE_CHILD_FRAMES, g->view);
+	const u16 whole = child_make(LLFREE_CHILD_FRAMES, s->view);
 	const u16 mask = CHILD_FREE_MASK | CHILD_VIEW_MASK;
-	const unsigned int nr = get_frames(g) >> LLFREE_CHILD_ORDER;
+	const unsigned int nr = search_frames(s) >> LLFREE_CHILD_ORDER;
 	unsigned int i;
 
 	for (i = 0; i < tree_children(llf); i += nr) {
@@ -112,26 +112,26 @@ static long tree_peek_huge(const struct llfree *llf, const struct get *g,
 /*
  * llf_tree_peek() - does a tree seem to have a block, and in which row?
  *
- * Prefers children that are not entirely free, and with @g->spare finds no others.
+ * Prefers children that are not entirely free, and with @s->partial finds no others.
  */
-long llf_tree_peek(const struct llfree *llf, const struct get *g,
+long llf_tree_peek(const struct llfree *llf, const struct search *s,
 		   unsigned long tree)
 {
 	unsigned long child = tree_child(llf, tree);
 	unsigned int i;
 	long whole = -1, row;
 
-	if (g->order >= LLFREE_CHILD_ORDER)
-		return tree_peek_huge(llf, g, tree);
+	if (s->order >= LLFREE_CHILD_ORDER)
+		return tree_peek_huge(llf, s, tree);
 
 	for (i = 0; i < tree_children(llf); i++, child++) {
-		row = llf_child_peek(llf, g, child, NULL);
+		row = llf_child_peek(llf, s, child, NULL);
 		if (row < 0)
 			continue;
 		if (child_free(READ_ONCE(llf->children[child])) <
 		    LLFREE_CHILD_FRAMES)
 			return row;
-		if (whole < 0 && !g->spare)
+		if (whole < 0 && !s->partial)
 			whole = row;
 	}
 	return whole;

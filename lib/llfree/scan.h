@@ -11,10 +11,10 @@
 #include "upper.h"
 
 /*
- * A get under way. @nr blocks of 2^@order are wanted, all from one row; for
+ * An allocation under way. @nr blocks of 2^@order are wanted, all from one row; for
  * orders above a row @nr is 1.
  */
-struct get {
+struct search {
 	unsigned int order;
 	unsigned int nr;
 	unsigned int class;
@@ -22,8 +22,8 @@ struct get {
 	unsigned int flags;
 	int slot;
 	/* Leave entirely free children alone; some were */
-	bool spare;
-	bool spared;
+	bool partial;
+	bool skipped_whole;
 	/* Frames taken, and for the orders of a row their bits */
 	unsigned int taken;
 	u64 mask;
@@ -44,37 +44,37 @@ struct get {
 #define BOUNDED_LOOKS		8U
 #define BOUNDED_SLOTS		16U
 
-static inline bool get_bounded(const struct get *g)
+static inline bool search_bounded(const struct search *s)
 {
-	return g->flags & LLFREE_GET_BOUNDED;
+	return s->flags & LLFREE_ALLOC_BOUNDED;
 }
 
 /* The children of a tree were read without success. */
-static inline void get_looked(struct get *g, unsigned long tree)
+static inline void search_looked(struct search *s, unsigned long tree)
 {
-	if (!--g->looks)
-		g->stopped = tree;
+	if (!--s->looks)
+		s->stopped = tree;
 }
 
-static inline unsigned int get_frames(const struct get *g)
+static inline unsigned int search_frames(const struct search *s)
 {
-	return 1U << g->order;
+	return 1U << s->order;
 }
 
-static inline u64 *get_local(const struct llfree *llf, const struct get *g)
+static inline u64 *search_local(const struct llfree *llf, const struct search *s)
 {
-	if (g->slot < 0 || g->view != LLFREE_VIEW_NORMAL)
+	if (s->slot < 0 || s->view != LLFREE_VIEW_NORMAL)
 		return NULL;
-	return &llf->locals[g->slot].reserved[g->class];
+	return &llf->locals[s->slot].reserved[s->class];
 }
 
-long llf_child_get_rows(struct llfree *llf, struct get *g, unsigned long child,
-			unsigned int max);
-long llf_child_get_children(struct llfree *llf, struct get *g,
-			    unsigned long child);
-long llf_child_peek(const struct llfree *llf, const struct get *g,
+long llf_child_alloc_rows(struct llfree *llf, struct search *s, unsigned long child,
+			  unsigned int max);
+long llf_child_alloc_whole(struct llfree *llf, struct search *s,
+			   unsigned long child);
+long llf_child_peek(const struct llfree *llf, const struct search *s,
 		    unsigned long child, bool *stuck);
-long llf_tree_peek(const struct llfree *llf, const struct get *g,
+long llf_tree_peek(const struct llfree *llf, const struct search *s,
 		   unsigned long tree);
 unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree);
 long llf_tree_free_child(const struct llfree *llf, unsigned long tree);
@@ -82,56 +82,56 @@ unsigned long llf_shuffled_child(const struct llfree *llf, unsigned long tree,
 				 unsigned int order);
 
 /*
- * Where to look after a search took what @g says from @row. If blocks are shuffled,
- * that is no first row of a child, and so quick_huge() leaves the next to a search.
+ * Where to look after a search took what @s says from @row. If blocks are shuffled,
+ * that is no first row of a child, and so fast_whole() leaves the next to a search.
  */
 static inline unsigned long row_next(const struct llfree *llf,
-				     const struct get *g, unsigned long row)
+				     const struct search *s, unsigned long row)
 {
-	row = row_after(llf, row, g->taken);
-	if (g->order >= LLFREE_CHILD_ORDER && unlikely(READ_ONCE(llf->shuffle_step)))
+	row = row_after(llf, row, s->taken);
+	if (s->order >= LLFREE_CHILD_ORDER && unlikely(READ_ONCE(llf->shuffle_step)))
 		row |= 1;
 	return row;
 }
 
 /*
- * child_get_row() - get blocks of up to a row from a child
+ * child_alloc_row() - allocate blocks of up to a row from a child
  * @row: where to start
  * @max: most frames to take; at least one block
  *
  * Only takes permits once it has seen a block, so that a search for a large
  * block does not hide small ones from others.
  *
- * Return: row in which @g->mask was taken, or negative
+ * Return: row in which @s->mask was taken, or negative
  */
-static __always_inline long child_get_row(struct llfree *llf, struct get *g,
-					  unsigned long row, unsigned int max)
+static __always_inline long child_alloc_row(struct llfree *llf, struct search *s,
+					    unsigned long row, unsigned int max)
 {
 	struct piece p = {
 		.child = &llf->children[row >> CHILD_ROW_SHIFT],
-		.order = g->order, .views = BIT(g->view),
+		.order = s->order, .views = BIT(s->view),
 	};
-	const unsigned int order = g->order;
+	const unsigned int order = s->order;
 	unsigned int i, lost;
 	u64 runs;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
 		p.row = row;
-		p.word = row_get(llf, row);
+		p.word = row_now(llf, row);
 		runs = row_runs(p.word, order);
 		if (!runs)
 			goto next;
 
-		p.mask = runs_lowest(runs, order, min(g->nr, max >> order));
+		p.mask = runs_lowest(runs, order, min(s->nr, max >> order));
 		p.max = hweight64(p.mask);
-		g->taken = child_alloc(llf, &p, CHILD_TAKE, row_set_blocks);
+		s->taken = child_alloc(llf, &p, CHILD_TAKE, row_set_blocks);
 		if (!p.taken)
 			return -1;
-		lost = child_settle(llf, &p, g->taken, g->delta);
-		g->lost += lost;
+		lost = child_settle(llf, &p, s->taken, s->delta);
+		s->lost += lost;
 		max -= lost;
-		if (likely(g->taken)) {
-			g->mask = p.mask;
+		if (likely(s->taken)) {
+			s->mask = p.mask;
 			return row;
 		}
 		if (max < (1U << order))
@@ -144,66 +144,66 @@ next:
 }
 
 /*
- * tree_get() - get blocks from a tree
+ * tree_alloc() - allocate blocks from a tree
  * @row: where to start
  * @max: permits that the caller has
  *
  * Small blocks come from entirely free children only if there are no others, or
- * if it starts there; with @g->spare not even then.
+ * if it starts there; with @s->partial not even then.
  *
  * Return: first row of what was taken, or negative
  */
-static __always_inline long tree_get(struct llfree *llf, struct get *g,
-				     unsigned long row, unsigned int max)
+static __always_inline long tree_alloc(struct llfree *llf, struct search *s,
+				       unsigned long row, unsigned int max)
 {
 	unsigned long tree = row_tree(llf, row);
 	unsigned long child = row >> CHILD_ROW_SHIFT;
-	unsigned int frames = get_frames(g);
+	unsigned int frames = search_frames(s);
 	unsigned int held, end, i;
 	long ret = -1;
 	u16 word;
 
-	if (g->order >= LLFREE_CHILD_ORDER) {
+	if (s->order >= LLFREE_CHILD_ORDER) {
 		if (unlikely(READ_ONCE(llf->shuffle_step)))
-			child = llf_shuffled_child(llf, tree, g->order);
+			child = llf_shuffled_child(llf, tree, s->order);
 		child = ALIGN_DOWN(child, frames >> LLFREE_CHILD_ORDER);
 	}
 
 	end = tree_children(llf);
 	for (i = 0; i < end; i++) {
 		word = READ_ONCE(llf->children[child]);
-		if (child_view(word) != g->view ||
+		if (child_view(word) != s->view ||
 		    child_free(word) < min_t(u32, frames, LLFREE_CHILD_FRAMES))
 			goto next;
 		if (child_free(word) == LLFREE_CHILD_FRAMES &&
-		    g->order < LLFREE_CHILD_ORDER && i < tree_children(llf) &&
-		    (i || g->spare)) {
+		    s->order < LLFREE_CHILD_ORDER && i < tree_children(llf) &&
+		    (i || s->partial)) {
 			/* Later, when all have been seen */
-			if (g->spare)
-				g->spared = true;
+			if (s->partial)
+				s->skipped_whole = true;
 			else
 				end = 2 * tree_children(llf);
 			goto next;
 		}
 
-		held = max - g->lost;
-		if (g->order <= LLFREE_ROW_ORDER)
-			ret = child_get_row(llf, g, row, held);
-		else if (g->order < LLFREE_CHILD_ORDER)
-			ret = llf_child_get_rows(llf, g, child, held);
+		held = max - s->lost;
+		if (s->order <= LLFREE_ROW_ORDER)
+			ret = child_alloc_row(llf, s, row, held);
+		else if (s->order < LLFREE_CHILD_ORDER)
+			ret = llf_child_alloc_rows(llf, s, child, held);
 		else
-			ret = llf_child_get_children(llf, g, child);
+			ret = llf_child_alloc_whole(llf, s, child);
 		if (ret >= 0)
 			return ret;
-		if (unlikely(max < g->lost + frames))
+		if (unlikely(max < s->lost + frames))
 			return -1;
 next:
-		if (g->order > LLFREE_CHILD_ORDER)
+		if (s->order > LLFREE_CHILD_ORDER)
 			child += (frames >> LLFREE_CHILD_ORDER) - 1;
 		child = tree_child(llf, tree) |
 			((child + 1) & (tree_children(llf) - 1));
 		row = child << CHILD_ROW_SHIFT;
-		if (g->order > LLFREE_CHILD_ORDER)
+		if (s->order > LLFREE_CHILD_ORDER)
 			i += (frames >> LLFREE_CHILD_ORDER) - 1;
 	}
 	return -1;

@@ -17,42 +17,42 @@
  * Where to look for small blocks before a huge one is broken up: trees, and as
  * many of them whose free frames may turn out to be scattered.
  */
-#define SPARE_TREES		64U
-#define SPARE_TRIES		2U
+#define PARTIAL_TREES		64U
+#define PARTIAL_TRIES		2U
 
 /* Passes of the exhaustive search while others get in the way. */
 #define MAX_PASSES		64U
 /* Passes while an operation is in the way that may be the one interrupted */
 #define MAX_STUCK_PASSES	4U
 /* Passes that find nothing, while blocks become free behind them. */
-#define MAX_VAIN_PASSES		4U
+#define MAX_EMPTY_PASSES		4U
 
 /* ---- One tree ---- */
 
 /*
- * get_settle() - after tree_get() with @held permits, how many are left over
+ * search_settle() - after tree_alloc() with @held permits, how many are left over
  *
- * Resets what @g counts for the next attempt.
+ * Resets what @s counts for the next attempt.
  */
-static inline unsigned int get_settle(struct get *g, unsigned int held,
-				      bool success)
+static inline unsigned int search_settle(struct search *s, unsigned int held,
+					 bool success)
 {
-	held -= min(held, g->lost + (success ? g->taken : 0));
-	g->lost = 0;
+	held -= min(held, s->lost + (success ? s->taken : 0));
+	s->lost = 0;
 	return held;
 }
 
 /* From the tree that the slot has reserved */
-static __always_inline long get_reserved(struct llfree *llf, struct get *g,
-					 u64 *local)
+static __always_inline long search_reserved(struct llfree *llf, struct search *s,
+					    u64 *local)
 {
-	const unsigned int frames = get_frames(g);
+	const unsigned int frames = search_frames(s);
 	unsigned int held, left;
 	unsigned long row;
 	u64 word;
 	long ret;
 
-	held = local_take(llf, local, frames, g->nr * frames, &word);
+	held = local_take(llf, local, frames, s->nr * frames, &word);
 	while (unlikely(!held)) {
 		word = READ_ONCE(*local);
 		if (!(word & LOCAL_PRESENT))
@@ -60,17 +60,17 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 		if (local_free(word) < frames &&
 		    !llf_local_sync(llf, local, word, frames))
 			return -1;
-		held = local_take(llf, local, frames, g->nr * frames, &word);
+		held = local_take(llf, local, frames, s->nr * frames, &word);
 	}
 
 	row = local_row(word);
-	ret = tree_get(llf, g, row, held);
-	left = get_settle(g, held, ret >= 0);
+	ret = tree_alloc(llf, s, row, held);
+	left = search_settle(s, held, ret >= 0);
 	if (likely(ret >= 0)) {
 		if (unlikely(left))
 			llf_permits_return(llf, local, ret, left);
 		if (ret != row)
-			local_set_row(llf, local, row_next(llf, g, ret));
+			local_set_row(llf, local, row_next(llf, s, ret));
 		return ret;
 	}
 	/* To the tree, so that the next attempt does not take the same ones. */
@@ -79,22 +79,22 @@ static __always_inline long get_reserved(struct llfree *llf, struct get *g,
 	return -1;
 }
 
-/* Does a class keep frames of another lifetime than those we are to get? */
-static bool class_foreign(const struct llfree *llf, const struct get *g,
+/* Does a class keep frames of another lifetime than the search is for? */
+static bool class_foreign(const struct llfree *llf, const struct search *s,
 			  unsigned int class)
 {
-	return class != g->class && class != LLFREE_CLASS_NONE &&
-	       !(llf->policy->mates[g->class] & BIT(class));
+	return class != s->class && class != LLFREE_CLASS_NONE &&
+	       !(llf->policy->mates[s->class] & BIT(class));
 }
 
 /* Note for the caller that frames came from a tree of another class. */
-static void get_note_class(const struct llfree *llf, struct get *g,
-			   unsigned int class, unsigned int did)
+static void search_note_class(const struct llfree *llf, struct search *s,
+			      unsigned int class, unsigned int did)
 {
-	if (g->view != LLFREE_VIEW_NORMAL || !class_foreign(llf, g, class))
+	if (s->view != LLFREE_VIEW_NORMAL || !class_foreign(llf, s, class))
 		return;
-	g->delta->did |= did;
-	g->delta->old_class = class;
+	s->delta->did |= did;
+	s->delta->old_class = class;
 }
 
 /*
@@ -102,34 +102,34 @@ static void get_note_class(const struct llfree *llf, struct get *g,
  * called in a way that needs no indirect call, which is dear on many CPUs.
  */
 static __always_inline enum llfree_level
-tree_rate(const struct llfree *llf, const struct get *g, u32 word)
+tree_rate(const struct llfree *llf, const struct search *s, u32 word)
 {
 	const unsigned int frames = llf->tree_frames;
 	unsigned int free = min_t(u32, tree_free(word), frames);
 
-	if (g->view != LLFREE_VIEW_NORMAL)
+	if (s->view != LLFREE_VIEW_NORMAL)
 		return LLFREE_LEVEL_STEAL;
 	if (likely(llf->policy == &llfree_default_policy))
-		return default_rate(g->class, tree_class(word), free, frames);
-	return llf->policy->rate(g->class, tree_class(word), free, frames);
+		return default_rate(s->class, tree_class(word), free, frames);
+	return llf->policy->rate(s->class, tree_class(word), free, frames);
 }
 
-/* tree_rate(); with @g->spare, without the entirely free children of the tree */
+/* tree_rate(); with @s->partial, without the entirely free children of the tree */
 static __always_inline enum llfree_level
-tree_level(const struct llfree *llf, const struct get *g, unsigned long tree,
+tree_level(const struct llfree *llf, const struct search *s, unsigned long tree,
 	   u32 word)
 {
-	if (g->spare && tree_free(word) >= (s32)LLFREE_CHILD_FRAMES) {
+	if (s->partial && tree_free(word) >= (s32)LLFREE_CHILD_FRAMES) {
 		word -= llf_tree_whole(llf, tree) << TREE_FREE_SHIFT;
-		if (tree_free(word) < (s32)get_frames(g))
+		if (tree_free(word) < (s32)search_frames(s))
 			return LLFREE_LEVEL_REJECT;
 	}
-	return tree_rate(llf, g, word);
+	return tree_rate(llf, s, word);
 }
 
-/* Reserve a tree of @level, get from it, and make it the slot's tree. */
-static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
-			unsigned long tree, unsigned long row,
+/* Reserve a tree of @level, allocate from it, and make it the slot's tree. */
+static long search_reserve(struct llfree *llf, struct search *s, u64 *local,
+			   unsigned long tree, unsigned long row,
 			enum llfree_level level)
 {
 	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
@@ -138,47 +138,47 @@ static long get_reserve(struct llfree *llf, struct get *g, u64 *local,
 	long ret;
 
 	do {
-		if (tree_reserved(old) || tree_free(old) < (s32)get_frames(g) ||
-		    tree_level(llf, g, tree, old) != level)
+		if (tree_reserved(old) || tree_free(old) < (s32)search_frames(s) ||
+		    tree_level(llf, s, tree, old) != level)
 			return -1;
 	} while (!try_cmpxchg_acquire(word, &old,
-				      tree_word(llf, old, 0, g->class, true)));
+				      tree_word(llf, old, 0, s->class, true)));
 	/* LLF(tree_reserve:A) */
 
 	class = tree_class(old);
-	ret = tree_get(llf, g, row, tree_free(old));
-	left = get_settle(g, tree_free(old), ret >= 0);
+	ret = tree_alloc(llf, s, row, tree_free(old));
+	left = search_settle(s, tree_free(old), ret >= 0);
 	if (ret < 0) {
 		llf_tree_unreserve(llf, tree, left, class);
 		return -1;
 	}
 
-	g->delta->did |= LLFREE_DID_RESERVE;
-	get_note_class(llf, g, class, LLFREE_DID_DEMOTE);
-	llf_local_release(llf, xchg(local, local_make(left, row_next(llf, g, ret))));
+	s->delta->did |= LLFREE_DID_RESERVE;
+	search_note_class(llf, s, class, LLFREE_DID_DEMOTE);
+	llf_local_release(llf, xchg(local, local_make(left, row_next(llf, s, ret))));
 	return ret;
 }
 
-/* Get from the tree of @row with @held permits of it, and return those left over. */
-static long get_held(struct llfree *llf, struct get *g, unsigned long row,
-		     unsigned int held)
+/* Allocate from the tree of @row with @held permits of it, and return those left over. */
+static long search_held(struct llfree *llf, struct search *s, unsigned long row,
+			unsigned int held)
 {
-	long ret = tree_get(llf, g, row, held);
+	long ret = tree_alloc(llf, s, row, held);
 
-	held = get_settle(g, held, ret >= 0);
+	held = search_settle(s, held, ret >= 0);
 	if (held)
-		llf_tree_return(llf, g->view, row_tree(llf, row), held);
+		llf_tree_return(llf, s->view, row_tree(llf, row), held);
 	return ret;
 }
 
 /* Take no more than needed from a tree. */
-static long get_direct(struct llfree *llf, struct get *g, unsigned long tree,
-		       unsigned long row, unsigned int class)
+static long search_direct(struct llfree *llf, struct search *s, unsigned long tree,
+			  unsigned long row, unsigned int class)
 {
-	unsigned int frames = get_frames(g), held;
+	unsigned int frames = search_frames(s), held;
 
-	held = llf_tree_take(llf, g->view, tree, frames, g->nr * frames, class);
-	return held ? get_held(llf, g, row, held) : -1;
+	held = llf_tree_take(llf, s->view, tree, frames, s->nr * frames, class);
+	return held ? search_held(llf, s, row, held) : -1;
 }
 
 /* First row to use of an entirely free tree */
@@ -190,58 +190,58 @@ static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree
 }
 
 /* Try one tree, if its level is in the range. */
-long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
+long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 		     enum llfree_level first, enum llfree_level last)
 {
 	/* LLF(tree_look:A) */
-	u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
+	u32 word = smp_load_acquire(&llf->trees[s->view][tree]);
 	unsigned int class = tree_class(word);
-	u64 *local = get_local(llf, g);
+	u64 *local = search_local(llf, s);
 	enum llfree_level level;
 	unsigned long row;
 	bool take_over;
 	long ret;
 
-	if (tree_reserved(word) || tree_free(word) < (s32)get_frames(g) ||
-	    tree_exhausted(word, g->order) || !g->looks)
+	if (tree_reserved(word) || tree_free(word) < (s32)search_frames(s) ||
+	    tree_exhausted(word, s->order) || !s->looks)
 		return -1;
-	level = tree_level(llf, g, tree, word);
+	level = tree_level(llf, s, tree, word);
 	if (level < first || level > last)
 		return -1;
 
 	ret = -1;
 	take_over = level < LLFREE_LEVEL_STEAL;
-	if (level > LLFREE_LEVEL_FREE && g->view == LLFREE_VIEW_NORMAL &&
-	    class_foreign(llf, g, class)) {
+	if (level > LLFREE_LEVEL_FREE && s->view == LLFREE_VIEW_NORMAL &&
+	    class_foreign(llf, s, class)) {
 		/* An entirely free child has frames of no class: start there. */
-		if (g->order < LLFREE_CHILD_ORDER)
+		if (s->order < LLFREE_CHILD_ORDER)
 			ret = llf_tree_free_child(llf, tree);
 		if (ret >= 0) {
 			take_over = true;
-		} else if (g->flags & LLFREE_GET_NOFRAGMENT) {
-			get_looked(g, tree);
+		} else if (s->flags & LLFREE_ALLOC_NOFRAGMENT) {
+			search_looked(s, tree);
 			return -1;
 		}
 	}
 	if (ret < 0 && tree_free(word) == (s32)llf->tree_frames)
 		ret = tree_first_row(llf, tree);
 	else if (ret < 0)
-		ret = llf_tree_peek(llf, g, tree);
+		ret = llf_tree_peek(llf, s, tree);
 	if (ret < 0) {
-		get_looked(g, tree);
-		if (!g->spare)
-			llf_tree_looked(llf, g->view, tree, word, g->order);
+		search_looked(s, tree);
+		if (!s->partial)
+			llf_tree_looked(llf, s->view, tree, word, s->order);
 		return -1;
 	}
 	row = ret;
 
 	if (local && take_over)
-		return get_reserve(llf, g, local, tree, row, level);
+		return search_reserve(llf, s, local, tree, row, level);
 
-	ret = get_direct(llf, g, tree, row,
-			 take_over ? g->class : LLFREE_CLASS_NONE);
+	ret = search_direct(llf, s, tree, row,
+			    take_over ? s->class : LLFREE_CLASS_NONE);
 	if (ret >= 0)
-		get_note_class(llf, g, class, take_over ? LLFREE_DID_DEMOTE :
+		search_note_class(llf, s, class, take_over ? LLFREE_DID_DEMOTE :
 							  LLFREE_DID_STEAL);
 	return ret;
 }
@@ -249,15 +249,15 @@ long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
 /* ---- Many trees ---- */
 
 /* Try @nr trees from @tree on, going round at the ends of [@low, @high). */
-static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
-		      unsigned long low, unsigned long high,
+static long search_trees(struct llfree *llf, struct search *s, unsigned long tree,
+			 unsigned long low, unsigned long high,
 		      enum llfree_level first, enum llfree_level last)
 {
 	unsigned long i;
 	long ret;
 
 	for (i = low; i < high; i++) {
-		ret = llf_search_tree(llf, g, tree, first, last);
+		ret = llf_search_tree(llf, s, tree, first, last);
 		if (ret >= 0)
 			return ret;
 		if (++tree == high)
@@ -267,46 +267,46 @@ static long get_trees(struct llfree *llf, struct get *g, unsigned long tree,
 }
 
 /*
- * What others have put into trees that slots have reserved
+ * What others have freed to trees that slots have reserved
  * @own: trees of the class of the request and its mates, else of the others
  */
-static long get_steal_trees(struct llfree *llf, struct get *g, unsigned long start,
-			    unsigned long low, unsigned long high, bool own)
+static long search_steal_trees(struct llfree *llf, struct search *s, unsigned long start,
+			       unsigned long low, unsigned long high, bool own)
 {
 	unsigned long tree = start, i;
 	u32 word;
 	long ret;
 
-	for (i = low; i < high && g->looks; i++, tree = tree + 1 < high ? tree + 1 : low) {
+	for (i = low; i < high && s->looks; i++, tree = tree + 1 < high ? tree + 1 : low) {
 		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
-		if (!tree_reserved(word) || tree_free(word) < (s32)get_frames(g) ||
-		    own == class_foreign(llf, g, tree_class(word)))
+		if (!tree_reserved(word) || tree_free(word) < (s32)search_frames(s) ||
+		    own == class_foreign(llf, s, tree_class(word)))
 			continue;
-		ret = get_direct(llf, g, tree, tree_row(llf, tree),
-				 LLFREE_CLASS_NONE);
+		ret = search_direct(llf, s, tree, tree_row(llf, tree),
+				    LLFREE_CLASS_NONE);
 		if (ret >= 0) {
-			get_note_class(llf, g, tree_class(word),
-				       LLFREE_DID_STEAL);
+			search_note_class(llf, s, tree_class(word),
+					  LLFREE_DID_STEAL);
 			return ret;
 		}
-		get_looked(g, tree);
+		search_looked(s, tree);
 	}
 	return -1;
 }
 
 /* What is left of the reservation of a slot */
-static long get_steal_slot(struct llfree *llf, struct get *g, u64 *reserved)
+static long search_steal_slot(struct llfree *llf, struct search *s, u64 *reserved)
 {
-	const unsigned int frames = get_frames(g);
+	const unsigned int frames = search_frames(s);
 	unsigned int held;
 	u64 local;
 
-	held = local_take(llf, reserved, frames, g->nr * frames, &local);
-	return held ? get_held(llf, g, local_row(local), held) : -1;
+	held = local_take(llf, reserved, frames, s->nr * frames, &local);
+	return held ? search_held(llf, s, local_row(local), held) : -1;
 }
 
-/* What is left of the reservations of slots; for @own see get_steal_trees() */
-static long get_steal_slots(struct llfree *llf, struct get *g, bool own)
+/* What is left of the reservations of slots; for @own see search_steal_trees() */
+static long search_steal_slots(struct llfree *llf, struct search *s, bool own)
 {
 	const unsigned int nr_slots = llfree_nr_slots(llf);
 	unsigned int slot, class, nr = nr_slots, i;
@@ -315,17 +315,17 @@ static long get_steal_slots(struct llfree *llf, struct get *g, bool own)
 	if (!nr)
 		return -1;
 	slot = 0;
-	if (get_bounded(g)) {
+	if (search_bounded(s)) {
 		nr = min(nr, BOUNDED_SLOTS);
 		slot = READ_ONCE(llf->bounded_slot) % nr_slots;
 	}
 	for (i = 0; i < nr; i++, slot = slot + 1 < nr_slots ? slot + 1 : 0) {
 		for (class = 0; class < llf->policy->nr_classes; class++) {
-			if (own == class_foreign(llf, g, class))
+			if (own == class_foreign(llf, s, class))
 				continue;
-			ret = get_steal_slot(llf, g, &llf->locals[slot].reserved[class]);
+			ret = search_steal_slot(llf, s, &llf->locals[slot].reserved[class]);
 			if (ret >= 0) {
-				get_note_class(llf, g, class, LLFREE_DID_STEAL);
+				search_note_class(llf, s, class, LLFREE_DID_STEAL);
 				return ret;
 			}
 		}
@@ -333,76 +333,76 @@ static long get_steal_slots(struct llfree *llf, struct get *g, bool own)
 	return -1;
 }
 
-/* From what slots have reserved; see get_steal_trees() */
-static long get_steal(struct llfree *llf, struct get *g, unsigned long start,
-		      unsigned long low, unsigned long high, bool own)
+/* From what slots have reserved; see search_steal_trees() */
+static long search_steal(struct llfree *llf, struct search *s, unsigned long start,
+			 unsigned long low, unsigned long high, bool own)
 {
-	long ret = get_steal_trees(llf, g, start, low, high, own);
+	long ret = search_steal_trees(llf, s, start, low, high, own);
 
-	return ret >= 0 ? ret : get_steal_slots(llf, g, own);
+	return ret >= 0 ? ret : search_steal_slots(llf, s, own);
 }
 
 /* Take a block that was seen in @row of a child; its tree is left a deficit. */
-static long get_child(struct llfree *llf, struct get *g, unsigned long child,
-		      unsigned long row)
+static long search_child(struct llfree *llf, struct search *s, unsigned long child,
+			 unsigned long row)
 {
 	unsigned long tree = child_tree(llf, child);
 	unsigned int lost;
 	long ret;
 
-	if (g->order <= LLFREE_ROW_ORDER)
-		ret = child_get_row(llf, g, row, g->nr << g->order);
-	else if (g->order < LLFREE_CHILD_ORDER)
-		ret = llf_child_get_rows(llf, g, child, get_frames(g));
+	if (s->order <= LLFREE_ROW_ORDER)
+		ret = child_alloc_row(llf, s, row, s->nr << s->order);
+	else if (s->order < LLFREE_CHILD_ORDER)
+		ret = llf_child_alloc_rows(llf, s, child, search_frames(s));
 	else
-		ret = llf_child_get_children(llf, g, child);
+		ret = llf_child_alloc_whole(llf, s, child);
 
-	lost = g->lost + (ret >= 0 ? g->taken : 0);
-	g->lost = 0;
+	lost = s->lost + (ret >= 0 ? s->taken : 0);
+	s->lost = 0;
 	if (lost)
-		llf_tree_return(llf, g->view, tree, -(s32)lost);
+		llf_tree_return(llf, s->view, tree, -(s32)lost);
 	if (ret >= 0)
-		get_note_class(llf, g, tree_class(READ_ONCE(llf->trees[g->view][tree])),
-			       LLFREE_DID_STEAL);
+		search_note_class(llf, s, tree_class(READ_ONCE(llf->trees[s->view][tree])),
+				  LLFREE_DID_STEAL);
 	return ret;
 }
 
 /*
- * get_from_children() - look at every child of a tree, whatever the permits say
+ * search_from_children() - look at every child of a tree, whatever the permits say
  * @seen: set if there was a block
  * @stuck: set if an operation had permits for it
  */
-static long get_from_children(struct llfree *llf, struct get *g, unsigned long tree,
-			      bool *seen, bool *stuck)
+static long search_from_children(struct llfree *llf, struct search *s, unsigned long tree,
+				 bool *seen, bool *stuck)
 {
 	/* LLF(tree_look:A) */
-	const u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
+	const u32 word = smp_load_acquire(&llf->trees[s->view][tree]);
 	const unsigned long first = tree_child(llf, tree);
 	unsigned long child;
 	bool found = false;
 	long ret;
 
-	if (tree_exhausted(word, g->order))
+	if (tree_exhausted(word, s->order))
 		return -1;
 	for (child = first; child < first + tree_children(llf); child++) {
-		ret = llf_child_peek(llf, g, child, stuck);
+		ret = llf_child_peek(llf, s, child, stuck);
 		if (ret < 0)
 			continue;
 		found = true;
-		ret = get_child(llf, g, child, ret);
+		ret = search_child(llf, s, child, ret);
 		if (ret >= 0)
 			return ret;
 	}
-	get_looked(g, tree);
+	search_looked(s, tree);
 	if (found)
 		*seen = true;
 	else
-		llf_tree_looked(llf, g->view, tree, word, g->order);
+		llf_tree_looked(llf, s->view, tree, word, s->order);
 	return -1;
 }
 
 /*
- * get_anywhere() - look at every child of trees that are not exhausted
+ * search_anywhere() - look at every child of trees that are not exhausted
  *
  * Starts another pass if a block was seen but could not be taken: another CPU has
  * taken it, or an operation holds permits of it for a moment. The latter may be the
@@ -416,29 +416,29 @@ static long get_from_children(struct llfree *llf, struct get *g, unsigned long t
  * Starts at tree @start. A bounded search that does not get round proves nothing, and
  * does not conclude the hint.
  */
-static long get_anywhere(struct llfree *llf, struct get *g, unsigned long start)
+static long search_anywhere(struct llfree *llf, struct search *s, unsigned long start)
 {
-	unsigned int passes, stuck_passes = 0, vain_passes = 0;
+	unsigned int passes, stuck_passes = 0, empty_passes = 0;
 	unsigned long tree, i;
 	bool seen, stuck;
 	u32 gen;
 	long ret;
 
-	for (passes = 0; passes < MAX_PASSES && g->looks; passes++) {
-		gen = llf_hint_arm(llf, g->order, g->view);
+	for (passes = 0; passes < MAX_PASSES && s->looks; passes++) {
+		gen = llf_hint_arm(llf, s->order, s->view);
 		seen = false;
 		stuck = false;
 		tree = start;
-		for (i = 0; i < llf->nr_trees && g->looks; i++) {
-			ret = get_from_children(llf, g, tree, &seen, &stuck);
+		for (i = 0; i < llf->nr_trees && s->looks; i++) {
+			ret = search_from_children(llf, s, tree, &seen, &stuck);
 			if (ret >= 0)
 				return ret;
 			tree = tree + 1 < llf->nr_trees ? tree + 1 : 0;
 		}
-		if (!g->looks)
+		if (!s->looks)
 			break;
-		if (!seen && (llf_hint_conclude(llf, g->order, g->view, gen) ||
-			      ++vain_passes == MAX_VAIN_PASSES))
+		if (!seen && (llf_hint_conclude(llf, s->order, s->view, gen) ||
+			      ++empty_passes == MAX_EMPTY_PASSES))
 			break;
 		if (stuck && ++stuck_passes == MAX_STUCK_PASSES)
 			break;
@@ -447,20 +447,20 @@ static long get_anywhere(struct llfree *llf, struct get *g, unsigned long start)
 }
 
 /* Has a tree a block, free or about to be? */
-static bool tree_find(struct llfree *llf, const struct get *g, unsigned long tree)
+static bool tree_find(struct llfree *llf, const struct search *s, unsigned long tree)
 {
 	/* LLF(tree_look:A) */
-	const u32 word = smp_load_acquire(&llf->trees[g->view][tree]);
+	const u32 word = smp_load_acquire(&llf->trees[s->view][tree]);
 	unsigned long child = tree_child(llf, tree);
 	unsigned int i;
 	bool stuck;
 
-	if (tree_exhausted(word, g->order))
+	if (tree_exhausted(word, s->order))
 		return false;
 	for (i = 0; i < tree_children(llf); i++)
-		if (llf_child_peek(llf, g, child + i, &stuck) >= 0)
+		if (llf_child_peek(llf, s, child + i, &stuck) >= 0)
 			return true;
-	llf_tree_looked(llf, g->view, tree, word, g->order);
+	llf_tree_looked(llf, s->view, tree, word, s->order);
 	return false;
 }
 
@@ -481,7 +481,7 @@ static bool tree_find(struct llfree *llf, const struct get *g, unsigned long tre
 bool llfree_find_order(struct llfree *llf, unsigned int order,
 		       enum llfree_view view)
 {
-	const struct get g = { .order = order, .nr = 1, .view = view };
+	const struct search s = { .order = order, .nr = 1, .view = view };
 	unsigned long tree;
 	u32 gen = 0;
 
@@ -490,7 +490,7 @@ bool llfree_find_order(struct llfree *llf, unsigned int order,
 	if (order)
 		gen = llf_hint_arm(llf, order, view);
 	for (tree = 0; tree < llf->nr_trees; tree++)
-		if (tree_find(llf, &g, tree))
+		if (tree_find(llf, &s, tree))
 			return true;
 	if (order)
 		llf_hint_conclude(llf, order, view, gen);
@@ -505,13 +505,13 @@ EXPORT_SYMBOL_GPL(llfree_find_order);
  * @good, else tries the worse levels up to @last, as far as it saw them, one
  * after the other.
  */
-long llf_search_range(struct llfree *llf, struct get *g, unsigned long start,
+long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last)
 {
-	const u32 *words = llf->trees[g->view];
+	const u32 *words = llf->trees[s->view];
 	/* Words of trees with too few frames are below that. */
-	const s32 least = get_frames(g) << TREE_FREE_SHIFT;
+	const s32 least = search_frames(s) << TREE_FREE_SHIFT;
 	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
 	unsigned long tree = start, end = high;
 	unsigned int seen = 0, level;
@@ -523,11 +523,11 @@ again:
 	for (; tree < end; tree++) {
 		word = READ_ONCE(words[tree]);
 		if ((s32)word < least || word == worse || tree_reserved(word) ||
-		    tree_exhausted(word, g->order))
+		    tree_exhausted(word, s->order))
 			continue;
-		level = tree_rate(llf, g, word);
+		level = tree_rate(llf, s, word);
 		if (level <= good) {
-			ret = llf_search_tree(llf, g, tree, LLFREE_LEVEL_MATCH, good);
+			ret = llf_search_tree(llf, s, tree, LLFREE_LEVEL_MATCH, good);
 			if (ret >= 0)
 				return ret;
 			continue;
@@ -547,7 +547,7 @@ again:
 	for (level = good + 1; level <= last; level++) {
 		if (!(seen & BIT(level)))
 			continue;
-		ret = get_trees(llf, g, first[level], low, high, level, level);
+		ret = search_trees(llf, s, first[level], low, high, level, level);
 		if (ret >= 0)
 			return ret;
 	}
@@ -559,20 +559,20 @@ again:
  * them takes what it gave back last before what it has never used. Classes that
  * stay where they are all start at the low end.
  */
-static unsigned long slot_home(const struct llfree *llf, const struct get *g)
+static unsigned long slot_home(const struct llfree *llf, const struct search *s)
 {
-	if (g->slot < 0 || (llf->policy->low & BIT(g->class)))
+	if (s->slot < 0 || (llf->policy->low & BIT(s->class)))
 		return 0;
-	return llf->nr_trees * g->slot / llf->nr_slots;
+	return llf->nr_trees * s->slot / llf->nr_slots;
 }
 
 /* From the trees near @start */
-static long get_near(struct llfree *llf, struct get *g, unsigned long start)
+static long search_near(struct llfree *llf, struct search *s, unsigned long start)
 {
 	unsigned long near = llf->policy->near;
 	unsigned long low = ALIGN_DOWN(start, near);
 
-	return llf_search_range(llf, g, start, low, min(low + near, llf->nr_trees),
+	return llf_search_range(llf, s, start, low, min(low + near, llf->nr_trees),
 			 LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_FREE);
 }
 
@@ -581,53 +581,53 @@ static long get_near(struct llfree *llf, struct get *g, unsigned long start)
  * free children
  * @local: the slot's reservation, in whose tree nothing else was found; or NULL
  */
-static long get_spare(struct llfree *llf, struct get *g, const u64 *local,
-		      unsigned long start)
+static long search_partial(struct llfree *llf, struct search *s, const u64 *local,
+			   unsigned long start)
 {
-	unsigned long low = ALIGN_DOWN(start, SPARE_TREES);
-	unsigned long high = min(low + SPARE_TREES, llf->nr_trees);
-	const s32 frames = get_frames(g);
+	unsigned long low = ALIGN_DOWN(start, PARTIAL_TREES);
+	unsigned long high = min(low + PARTIAL_TREES, llf->nr_trees);
+	const s32 frames = search_frames(s);
 	/* Of a tree that does not suit. Most are full, or free like that one. */
 	u32 word, other = 0;
-	u8 freed = READ_ONCE(llf->freed[g->class]);
-	u16 *vain = local ? &llf->locals[g->slot].spare[g->class] : NULL;
+	u8 round = READ_ONCE(llf->round[s->class]);
+	u16 *partial = local ? &llf->locals[s->slot].partial[s->class] : NULL;
 	unsigned int tries = 0;
 	unsigned long tree;
 	long ret = -1;
 
 	/* Only the own tree has changed since the others were looked at. */
-	if (vain && vain_same_round(READ_ONCE(*vain), freed) &&
-	    g->order >= vain_order(READ_ONCE(*vain)))
+	if (partial && partial_same_round(READ_ONCE(*partial), round) &&
+	    s->order >= partial_order(READ_ONCE(*partial)))
 		goto out;
 
-	/* What is put from here on begins another round. */
-	if (!(freed & FREED_SEEN))
-		WRITE_ONCE(llf->freed[g->class], freed | FREED_SEEN);
+	/* What is freed from here on begins another round. */
+	if (!(round & ROUND_SEEN))
+		WRITE_ONCE(llf->round[s->class], round | ROUND_SEEN);
 
 	for (tree = low; tree < high; tree++) {
 		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
 		if (word == other || tree_free(word) < frames ||
 		    tree_reserved(word))
 			continue;
-		if (tree_rate(llf, g, word) > LLFREE_LEVEL_SPARSE) {
+		if (tree_rate(llf, s, word) > LLFREE_LEVEL_SPARSE) {
 			other = word;
 			continue;
 		}
-		if (tree_level(llf, g, tree, word) > LLFREE_LEVEL_SPARSE)
+		if (tree_level(llf, s, tree, word) > LLFREE_LEVEL_SPARSE)
 			continue;
-		ret = llf_search_tree(llf, g, tree, LLFREE_LEVEL_MATCH,
+		ret = llf_search_tree(llf, s, tree, LLFREE_LEVEL_MATCH,
 				      LLFREE_LEVEL_SPARSE);
-		if (ret >= 0 || ++tries == SPARE_TRIES)
+		if (ret >= 0 || ++tries == PARTIAL_TRIES)
 			break;
 	}
 out:
 	/* A frame that was seen and is gone does not mean that there is none. */
-	if (ret < 0 && vain && (g->order || tries < SPARE_TRIES))
-		WRITE_ONCE(*vain, vain_key(freed, READ_ONCE(*local)) |
-				  g->order);
+	if (ret < 0 && partial && (s->order || tries < PARTIAL_TRIES))
+		WRITE_ONCE(*partial, partial_key(round, READ_ONCE(*local)) |
+				  s->order);
 	/* There may be more, and nowhere else to note that. */
-	if (ret >= 0 && !vain)
-		WRITE_ONCE(llf->freed[g->class], freed & ~FREED_SEEN);
+	if (ret >= 0 && !partial)
+		WRITE_ONCE(llf->round[s->class], round & ~ROUND_SEEN);
 	return ret;
 }
 
@@ -636,17 +636,17 @@ out:
  * @start: where to begin; a bounded search goes on at the cursor instead
  * @low, @high: of which trees it reads the words
  */
-static void get_begin(const struct llfree *llf, struct get *g, unsigned long *start,
-		      unsigned long *low, unsigned long *high)
+static void search_begin(const struct llfree *llf, struct search *s, unsigned long *start,
+			 unsigned long *low, unsigned long *high)
 {
 	*low = 0;
 	*high = llf->nr_trees;
-	if (!get_bounded(g))
+	if (!search_bounded(s))
 		return;
-	*start = READ_ONCE(llf->cursor[g->view]);
+	*start = READ_ONCE(llf->cursor[s->view]);
 	*low = ALIGN_DOWN(*start, BOUNDED_TREES);
 	*high = min(*low + BOUNDED_TREES, llf->nr_trees);
-	g->looks = BOUNDED_LOOKS;
+	s->looks = BOUNDED_LOOKS;
 }
 
 /*
@@ -654,15 +654,15 @@ static void get_begin(const struct llfree *llf, struct get *g, unsigned long *st
  * tree that it looked at last, or behind all if it had come round. A search that avoids
  * other classes comes again without doing so: then it is to see the same trees.
  */
-static void get_end(struct llfree *llf, const struct get *g, unsigned long high)
+static void search_end(struct llfree *llf, const struct search *s, unsigned long high)
 {
-	unsigned long next = g->looks ? high : g->stopped + 1;
+	unsigned long next = s->looks ? high : s->stopped + 1;
 
-	if (!get_bounded(g) ||
-	    (g->view == LLFREE_VIEW_NORMAL && (g->flags & LLFREE_GET_NOFRAGMENT)))
+	if (!search_bounded(s) ||
+	    (s->view == LLFREE_VIEW_NORMAL && (s->flags & LLFREE_ALLOC_NOFRAGMENT)))
 		return;
-	WRITE_ONCE(llf->cursor[g->view], next < llf->nr_trees ? next : 0);
-	if (g->view == LLFREE_VIEW_NORMAL)
+	WRITE_ONCE(llf->cursor[s->view], next < llf->nr_trees ? next : 0);
+	if (s->view == LLFREE_VIEW_NORMAL)
 		WRITE_ONCE(llf->bounded_slot,
 			   READ_ONCE(llf->bounded_slot) + BOUNDED_SLOTS);
 }
@@ -671,61 +671,61 @@ static void get_end(struct llfree *llf, const struct get *g, unsigned long high)
  * From the view of a request, which no slot has reservations in. The search
  * starts at the tree that the last one found something in.
  */
-static long get_view(struct llfree *llf, struct get *g)
+static long search_view(struct llfree *llf, struct search *s)
 {
-	unsigned long *cursor = &llf->cursor[g->view];
+	unsigned long *cursor = &llf->cursor[s->view];
 	unsigned long start = READ_ONCE(*cursor), low, high;
 	long ret;
 
-	get_begin(llf, g, &start, &low, &high);
-	ret = get_trees(llf, g, start, low, high, LLFREE_LEVEL_STEAL,
-			LLFREE_LEVEL_STEAL);
+	search_begin(llf, s, &start, &low, &high);
+	ret = search_trees(llf, s, start, low, high, LLFREE_LEVEL_STEAL,
+			   LLFREE_LEVEL_STEAL);
 	if (ret < 0 && high - low == llf->nr_trees)
-		ret = get_anywhere(llf, g, start);
+		ret = search_anywhere(llf, s, start);
 	if (ret < 0)
-		get_end(llf, g, high);
+		search_end(llf, s, high);
 	else if (row_tree(llf, ret) != start)
 		WRITE_ONCE(*cursor, row_tree(llf, ret));
 	return ret;
 }
 
-/* get_slow() for the normal view */
-static long get_normal(struct llfree *llf, struct get *g)
+/* search_slow() for the normal view */
+static long search_normal(struct llfree *llf, struct search *s)
 {
 	unsigned long near = llf->policy->near, start, home, low, high;
 	enum llfree_level good = LLFREE_LEVEL_SPARSE;
-	u64 *local = get_local(llf, g);
+	u64 *local = search_local(llf, s);
 	u64 word;
 	long ret;
 
-	home = slot_home(llf, g);
+	home = slot_home(llf, s);
 	word = local ? READ_ONCE(*local) : 0;
 	start = word & LOCAL_PRESENT ? row_tree(llf, local_row(word)) : home;
 	/* Without a slot, where the last such search ended */
-	if (g->slot < 0 && !(llf->policy->low & BIT(g->class)))
+	if (s->slot < 0 && !(llf->policy->low & BIT(s->class)))
 		start = READ_ONCE(llf->cursor[LLFREE_VIEW_NORMAL]);
 
-	if (g->spare) {
-		ret = get_spare(llf, g, local, start);
-		g->spare = false;
-		if (ret < 0 && local && g->spared)
-			ret = get_reserved(llf, g, local);
+	if (s->partial) {
+		ret = search_partial(llf, s, local, start);
+		s->partial = false;
+		if (ret < 0 && local && s->skipped_whole)
+			ret = search_reserved(llf, s, local);
 		if (ret >= 0)
 			return ret;
 	}
 
-	if (unlikely(READ_ONCE(llf->shuffle_step)) && !get_bounded(g)) {
-		ret = llf_search_shuffled(llf, g, start);
+	if (unlikely(READ_ONCE(llf->shuffle_step)) && !search_bounded(s)) {
+		ret = llf_search_shuffled(llf, s, start);
 		if (ret >= 0)
 			return ret;
 	}
 	if (llf->nr_trees > near) {
-		ret = get_near(llf, g, home);
+		ret = search_near(llf, s, home);
 		if (ret >= 0)
 			return ret;
 		/* Used up; stay where the slot has gone. */
 		if (ALIGN_DOWN(start, near) != ALIGN_DOWN(home, near)) {
-			ret = get_near(llf, g, start);
+			ret = search_near(llf, s, start);
 			if (ret >= 0)
 				return ret;
 		}
@@ -733,47 +733,47 @@ static long get_normal(struct llfree *llf, struct get *g)
 	} else {
 		start = home;
 	}
-	get_begin(llf, g, &start, &low, &high);
-	ret = llf_search_range(llf, g, start, low, high, good, LLFREE_LEVEL_STEAL);
+	search_begin(llf, s, &start, &low, &high);
+	ret = llf_search_range(llf, s, start, low, high, good, LLFREE_LEVEL_STEAL);
 	if (ret >= 0)
 		return ret;
 
-	ret = get_steal(llf, g, start, low, high, true);
-	if (ret < 0 && !(g->flags & LLFREE_GET_NOFRAGMENT)) {
-		ret = get_steal(llf, g, start, low, high, false);
+	ret = search_steal(llf, s, start, low, high, true);
+	if (ret < 0 && !(s->flags & LLFREE_ALLOC_NOFRAGMENT)) {
+		ret = search_steal(llf, s, start, low, high, false);
 		if (ret < 0 && high - low == llf->nr_trees)
-			ret = get_anywhere(llf, g, get_bounded(g) ? start : 0);
+			ret = search_anywhere(llf, s, search_bounded(s) ? start : 0);
 	}
 	if (ret < 0)
-		get_end(llf, g, high);
+		search_end(llf, s, high);
 	return ret;
 }
 
 /* Everything beyond the own reservation */
-static noinline long get_slow(struct llfree *llf, struct get *g)
+static noinline long search_slow(struct llfree *llf, struct search *s)
 {
 	unsigned long *cursor = &llf->cursor[LLFREE_VIEW_NORMAL];
 	long ret;
 
-	if (g->view != LLFREE_VIEW_NORMAL)
-		return get_view(llf, g);
-	ret = get_normal(llf, g);
-	if (ret >= 0 && g->slot < 0 && READ_ONCE(*cursor) != row_tree(llf, ret))
+	if (s->view != LLFREE_VIEW_NORMAL)
+		return search_view(llf, s);
+	ret = search_normal(llf, s);
+	if (ret >= 0 && s->slot < 0 && READ_ONCE(*cursor) != row_tree(llf, ret))
 		WRITE_ONCE(*cursor, row_tree(llf, ret));
 	return ret;
 }
 
-long llf_search(struct llfree *llf, struct get *g)
+long llf_search(struct llfree *llf, struct search *s)
 {
-	u64 *local = get_local(llf, g);
+	u64 *local = search_local(llf, s);
 	long ret;
 
 	if (local) {
-		ret = get_reserved(llf, g, local);
+		ret = search_reserved(llf, s, local);
 		if (likely(ret >= 0))
 			return ret;
 	}
-	if (g->flags & LLFREE_GET_RESERVED)
+	if (s->flags & LLFREE_ALLOC_RESERVED)
 		return -1;
-	return get_slow(llf, g);
+	return search_slow(llf, s);
 }

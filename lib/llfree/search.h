@@ -5,13 +5,13 @@
 
 #include "scan.h"
 
-long llf_search(struct llfree *llf, struct get *g);
-long llf_search_tree(struct llfree *llf, struct get *g, unsigned long tree,
+long llf_search(struct llfree *llf, struct search *s);
+long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 		     enum llfree_level first, enum llfree_level last);
-long llf_search_range(struct llfree *llf, struct get *g, unsigned long start,
+long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last);
-long llf_search_shuffled(struct llfree *llf, struct get *g,
+long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start);
 
 #endif /* _LIB_LLFREE_SEARCH_H */

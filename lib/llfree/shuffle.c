@@ -46,20 +46,20 @@ unsigned long llf_shuffled_child(const struct llfree *llf,
  * the order of the key of llfree_shuffle(): the search goes on where the last one
  * ended, by steps that come to each tree once.
  */
-long llf_search_shuffled(struct llfree *llf, struct get *g,
+long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start)
 {
 	unsigned long step = llf->shuffle_step, tree, i;
 	long ret;
 
-	ret = llf_search_range(llf, g, start, 0, llf->nr_trees, LLFREE_LEVEL_SPARSE,
+	ret = llf_search_range(llf, s, start, 0, llf->nr_trees, LLFREE_LEVEL_SPARSE,
 			       LLFREE_LEVEL_SPARSE);
 	if (ret >= 0)
 		return ret;
 
 	tree = READ_ONCE(llf->shuffle_next);
 	for (i = 0; i < llf->nr_trees; i++) {
-		ret = llf_search_tree(llf, g, tree, LLFREE_LEVEL_FREE, LLFREE_LEVEL_FREE);
+		ret = llf_search_tree(llf, s, tree, LLFREE_LEVEL_FREE, LLFREE_LEVEL_FREE);
 		tree += step;
 		if (tree >= llf->nr_trees)
 			tree -= llf->nr_trees;

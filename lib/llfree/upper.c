@@ -4,12 +4,12 @@
 
 #include "upper.h"
 
-/* Puts in a row to the same tree after which a slot reserves it. */
-#define PUTS_TO_RESERVE		4U
+/* Frees in a row to the same tree after which a slot reserves it. */
+#define FREES_TO_RESERVE		4U
 
 /* tree_give() for slow paths */
-u32 llf_tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
-		 s32 frames)
+u32 llf_tree_give(struct llfree *llf, unsigned int view, unsigned long tree,
+		  s32 frames)
 {
 	return tree_give(llf, view, tree, frames);
 }
@@ -29,7 +29,7 @@ void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 	do {
 		new = tree_word(llf, old, tree_free(old) + frames, tree_class(old),
 				tree_reserved(old));
-	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_give:A) */
 }
 
 /*
@@ -71,7 +71,7 @@ void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 				class == LLFREE_CLASS_NONE ? tree_class(old) :
 							     class, false);
 		new = tree_reopen(new);
-	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_put:A) */
+	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_give:A) */
 }
 
 /*
@@ -104,22 +104,22 @@ unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 }
 
 /*
- * llf_spare_note() - a tree got @frames
+ * llf_partial_note() - @frames were given to a tree
  *
  * If no slot has reserved the tree, and the frames are no huge blocks, searches for
  * small blocks look there again.
  */
-void llf_spare_note(struct llfree *llf, u32 word, s32 frames)
+void llf_partial_note(struct llfree *llf, u32 word, s32 frames)
 {
 	unsigned int class = tree_class(word);
-	u8 freed;
+	u8 round;
 
 	if (tree_reserved(word) || class >= LLFREE_MAX_CLASSES ||
 	    !(frames % (s32)LLFREE_CHILD_FRAMES))
 		return;
-	freed = READ_ONCE(llf->freed[class]);
-	if (freed & FREED_SEEN)
-		WRITE_ONCE(llf->freed[class], freed_next(freed));
+	round = READ_ONCE(llf->round[class]);
+	if (round & ROUND_SEEN)
+		WRITE_ONCE(llf->round[class], round_next(round));
 }
 
 /* Give back whatever reservation @word stands for. */
@@ -132,15 +132,15 @@ void llf_local_release(struct llfree *llf, u64 word)
 		return;
 	llf_tree_unreserve(llf, tree, local_free(word), LLFREE_CLASS_NONE);
 	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
-	llf_spare_note(llf, old, tree_free(old));
+	llf_partial_note(llf, old, tree_free(old));
 }
 
 /*
- * llf_local_sync() - fetch what others put into the tree that a slot has reserved
+ * llf_local_sync() - fetch what others freed to the tree that a slot has reserved
  * @word: the reservation, with fewer permits than needed
  * @need: permits that it should have
  *
- * Fetches no more than local_put() accepts: a change of view that has not reached
+ * Fetches no more than local_give() accepts: a change of view that has not reached
  * the tree yet may leave more permits there.
  *
  * Return: whether the reservation got what it needs
@@ -160,7 +160,7 @@ bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 		new = old - ((u32)frames << TREE_FREE_SHIFT);
 	} while (!try_cmpxchg_acquire(tree, &old, new)); /* LLF(local_sync:A) */
 
-	if (local_put(llf, local, local_row(word), frames))
+	if (local_give(llf, local, local_row(word), frames))
 		return true;
 	/* The reservation has changed meanwhile. */
 	llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, local_row(word)), frames);
@@ -171,8 +171,8 @@ bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
  * Give permits of the normal view to the tree of @row. A slot that gives much to
  * a tree reserves it.
  */
-void llf_permits_put_tree(struct llfree *llf, int slot,
-			  unsigned long row, unsigned int frames)
+void llf_permits_give_tree(struct llfree *llf, int slot,
+			   unsigned long row, unsigned int frames)
 {
 	unsigned long tree = row_tree(llf, row);
 	struct llfree_local *locals;
@@ -183,13 +183,13 @@ void llf_permits_put_tree(struct llfree *llf, int slot,
 		goto out;
 
 	locals = &llf->locals[slot];
-	last = READ_ONCE(locals->last_put);
-	count = put_same_tree(last, tree) ? put_count(last) + 1 : 1;
-	if (count < PUTS_TO_RESERVE) {
-		WRITE_ONCE(locals->last_put, put_make(tree, count));
+	last = READ_ONCE(locals->last_free);
+	count = last_free_same_tree(last, tree) ? last_free_count(last) + 1 : 1;
+	if (count < FREES_TO_RESERVE) {
+		WRITE_ONCE(locals->last_free, last_free_make(tree, count));
 		goto out;
 	}
-	WRITE_ONCE(locals->last_put, put_make(tree, 0));
+	WRITE_ONCE(locals->last_free, last_free_make(tree, 0));
 
 	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
 	do {
@@ -204,7 +204,7 @@ void llf_permits_put_tree(struct llfree *llf, int slot,
 				    local_make(tree_free(old) + frames, row)));
 	return;
 out:
-	llf_spare_note(llf, tree_give(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
+	llf_partial_note(llf, tree_give(llf, LLFREE_VIEW_NORMAL, tree, frames), frames);
 }
 
 /*
@@ -214,7 +214,7 @@ out:
 void llf_permits_return(struct llfree *llf, u64 *local, unsigned long row,
 			unsigned int frames)
 {
-	if (frames && !local_put(llf, local, row, frames))
+	if (frames && !local_give(llf, local, row, frames))
 		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), frames);
 }
 
@@ -246,7 +246,7 @@ int llfree_drain(struct llfree *llf, int slot)
 
 	for (class = 0; class < llf->policy->nr_classes; class++)
 		llf_local_release(llf, xchg(&llf->locals[slot].reserved[class], 0));
-	WRITE_ONCE(llf->locals[slot].last_put, 0);
+	WRITE_ONCE(llf->locals[slot].last_free, 0);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_drain);

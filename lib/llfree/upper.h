@@ -12,8 +12,8 @@
 
 #include "words.h"
 
-u32 llf_tree_put(struct llfree *llf, unsigned int view, unsigned long tree,
-		 s32 frames);
+u32 llf_tree_give(struct llfree *llf, unsigned int view, unsigned long tree,
+		  s32 frames);
 void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 		     s32 frames);
 void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
@@ -25,12 +25,12 @@ unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 			   unsigned int max, unsigned int class);
 void llf_permits_return(struct llfree *llf, u64 *local, unsigned long row,
 			unsigned int frames);
-void llf_spare_note(struct llfree *llf, u32 word, s32 frames);
+void llf_partial_note(struct llfree *llf, u32 word, s32 frames);
 void llf_local_release(struct llfree *llf, u64 word);
 bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 		    unsigned int need);
-void llf_permits_put_tree(struct llfree *llf, int slot, unsigned long row,
-			  unsigned int frames);
+void llf_permits_give_tree(struct llfree *llf, int slot, unsigned long row,
+			   unsigned int frames);
 
 static inline bool slot_valid(const struct llfree *llf, int slot)
 {
@@ -70,7 +70,7 @@ static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
 	do {
 		new = tree_reopen(tree_word(llf, old, tree_free(old) + frames,
 					    tree_class(old), tree_reserved(old)));
-	} while (!try_cmpxchg(word, &old, new)); /* LLF(tree_put:A,B) */
+	} while (!try_cmpxchg(word, &old, new)); /* LLF(tree_give:A,B) */
 	return new;
 }
 
@@ -79,17 +79,17 @@ static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
  * tree, before an entirely free child is begun?
  * @local: the reservation, before the caller took permits from it
  */
-static __always_inline bool spare_hoped(const struct llfree *llf, int slot,
-					unsigned int class, unsigned int order,
+static __always_inline bool partial_hoped(const struct llfree *llf, int slot,
+					  unsigned int class, unsigned int order,
 					u64 local)
 {
-	u8 freed = READ_ONCE(llf->freed[class]);
+	u8 round = READ_ONCE(llf->round[class]);
 
 	if (slot < 0)
-		return !(freed & FREED_SEEN);
+		return !(round & ROUND_SEEN);
 	/* More than any order if the key is another one */
-	return (READ_ONCE(llf->locals[slot].spare[class]) ^
-		vain_key(freed, local)) > order;
+	return (READ_ONCE(llf->locals[slot].partial[class]) ^
+		partial_key(round, local)) > order;
 }
 
 /* The row after @frames from the start of @row, going round in its tree */
@@ -104,11 +104,11 @@ static inline unsigned long row_after(const struct llfree *llf, unsigned long ro
 /*
  * Give permits of frames in @row to the reservation if it is one of their tree.
  * It never holds more than a tree has: the permits of frames that were claimed
- * and put again, whose debt is the tree's, must not pile up here. What could
+ * and freed again, whose debt is the tree's, must not pile up here. What could
  * serve for the next one of its size is where the slot looks next.
  */
-static __always_inline bool local_put(const struct llfree *llf, u64 *local,
-				      unsigned long row, unsigned int frames)
+static __always_inline bool local_give(const struct llfree *llf, u64 *local,
+				       unsigned long row, unsigned int frames)
 {
 	u64 old = READ_ONCE(*local), new;
 
@@ -119,7 +119,7 @@ static __always_inline bool local_put(const struct llfree *llf, u64 *local,
 		new = old + ((u64)frames << LOCAL_FREE_SHIFT);
 		if (frames >= LLFREE_ROW_FRAMES)
 			new = (new & ~LOCAL_ROW_MASK) | row;
-	} while (!try_cmpxchg(local, &old, new)); /* LLF(local_put:A,B) */
+	} while (!try_cmpxchg(local, &old, new)); /* LLF(local_give:A,B) */
 	return true;
 }
 
@@ -169,8 +169,8 @@ static inline void local_set_row(const struct llfree *llf, u64 *local,
  * Give permits of the normal view, of frames in @row and after, to a slot that
  * has the tree, or to the tree.
  */
-static __always_inline void permits_put(struct llfree *llf, int slot,
-					unsigned long row, unsigned int frames)
+static __always_inline void permits_give(struct llfree *llf, int slot,
+					 unsigned long row, unsigned int frames)
 {
 	u64 *local, *end;
 
@@ -182,13 +182,13 @@ static __always_inline void permits_put(struct llfree *llf, int slot,
 		end = local + llf->policy->nr_classes;
 		for (; local < end; local++) {
 			if (local_holds(llf, READ_ONCE(*local), row)) {
-				if (local_put(llf, local, row, frames))
+				if (local_give(llf, local, row, frames))
 					return;
 				break;
 			}
 		}
 	}
-	llf_permits_put_tree(llf, slot, row, frames);
+	llf_permits_give_tree(llf, slot, row, frames);
 }
 
 #endif /* _LIB_LLFREE_UPPER_H */

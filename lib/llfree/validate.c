@@ -35,7 +35,7 @@ static int validate_child(const struct llfree *llf, unsigned long child,
 	for (i = 0; i < LLFREE_CHILD_FRAMES; i++) {
 		frame = start + i;
 		if (!block_in_range(llf, frame, 1) &&
-		    !(row_get(llf, frame_row(llf, frame)) &
+		    !(row_now(llf, frame_row(llf, frame)) &
 		      (1ULL << (frame & (LLFREE_ROW_FRAMES - 1)))))
 			return fault_set(fault, "frame outside the range is free",
 					 frame, 1, 0);
@@ -48,7 +48,7 @@ static int validate_exhausted(const struct llfree *llf, unsigned long tree,
 			      unsigned int view, struct llfree_fault *fault)
 {
 	const u32 word = llf->trees[view][tree];
-	struct get g = { .nr = 1, .view = view };
+	struct search g = { .nr = 1, .view = view };
 
 	for (g.order = 0; g.order <= LLFREE_MAX_ORDER; g.order++) {
 		if (!tree_exhausted(word, g.order))

@@ -54,7 +54,7 @@
  *   claim.c           exact blocks; views, marks and classes
  *   search.c, scan.h  which trees to look at, and how to look at one
  *   shuffle.c         the order of free trees and children by a key
- *   hint.h            which orders were looked for everywhere in vain
+ *   hint.h            which orders an exhaustive search found no block of
  *   policy.h          which trees suit which class
  *   init.c, query.c   layout and life cycle; statistics and validation
  *
@@ -62,27 +62,27 @@
  *
  * The words form a chain. A free releases, and an allocation acquires, on each:
  *
- *   put_row:A     pairs with get_row:A. What the previous owner wrote to the
+ *   row_clear:A   pairs with row_set:A. What the previous owner wrote to the
  *                 frame, and everything before its free, is visible to the next
  *                 owner.
  *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits are
  *                 visible to the CPU that takes the permits, so a permit finds its
  *                 bit, and to the CPU that compares their numbers. For whole
  *                 children, of which no row is written, this is also what
- *                 put_row:A and get_row:A are for others.
+ *                 row_clear:A and row_set:A are for others.
  *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
  *                 sees the bit of a hidden claim sees that its permit is gone.
- *   tree_put:A    pairs with tree_take:A, tree_reserve:A and local_sync:A; and
- *   local_put:A   pairs with local_take:A. The raised child.free is visible to the
+ *   tree_give:A   pairs with tree_take:A, tree_reserve:A and local_sync:A; and
+ *   local_give:A  pairs with local_take:A. The raised child.free is visible to the
  *                 CPU that takes the tree's permits. Nothing breaks without this
  *                 pair, but a search would miss a free block.
- *   tree_look:A   pairs with tree_put:A. A search reads the word of a tree before it
+ *   tree_look:A   pairs with tree_give:A. A search reads the word of a tree before it
  *                 looks at the children. If the tree is watched, the search sees
  *                 what was freed before; a later free changes the word, so that the
  *                 search does not call the tree exhausted. All changes of the word
  *                 are compare-and-swaps, so the pair holds across those between.
- *   hint_arm:A    pairs with tree_put:B, which a change of view has as well, and with
- *                 local_put:B. All are full barriers, as is the xchg() of a free that
+ *   hint_arm:A    pairs with tree_give:B, which a change of view has as well, and with
+ *                 local_give:B. All are full barriers, as is the xchg() of a free that
  *                 reserves its tree: of a search that arms the hint and then looks,
  *                 and a free or change of view that makes a block and then reads the
  *                 hint, at least one sees the other.
@@ -91,13 +91,13 @@
  *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots
  *                 sees where they are and that they are initialised.
  *
- * Racy hints, read and written without order: the row in a local, last_put, spare,
- * freed, and every word that is read to decide where to try.
+ * Racy hints, read and written without order: the row in a local, last_free, partial,
+ * round, and every word that is read to decide where to try.
  *
  * Preemption is off from a child step until its row step or its undo is done, and
  * from the row step of a free until its permits are in a tree or a reservation. Only
- * child_alloc(), child_get_huge() and the functions of free.c do such steps. Nothing
- * depends on it; it bounds how long other CPUs see a block that they cannot get, or
+ * child_alloc(), child_alloc_whole() and the functions of free.c do such steps. Nothing
+ * depends on it; it bounds how long other CPUs see a block that they cannot allocate, or
  * that an exhausted tree hides, and llfree_child_stable() says -EAGAIN.
  */
 #ifndef _LIB_LLFREE_WORDS_H
@@ -145,7 +145,7 @@ static inline u16 child_make(unsigned int free, unsigned int view)
 	return free | (view << CHILD_VIEW_SHIFT);
 }
 
-/* Is all of it free, and for any get? */
+/* Is all of it free, and for any allocation? */
 static inline bool child_whole(u16 word)
 {
 	return (word & (CHILD_FREE_MASK | CHILD_VIEW_MASK)) ==
@@ -279,59 +279,59 @@ static inline bool hint_idle(u32 hint)
 }
 
 /*
- * Byte in llfree.freed: {round:4, seen:1}. Bit seen: a slot has searched in this round,
+ * Byte in llfree.round: {round:4, seen:1}. Bit seen: a slot has searched in this round,
  * so the next free begins another one.
- * Word in llfree_local.spare: {rest:9, round:3, order:4}. The order that was looked
- * for in vain outside of entirely free children, in which round that was, of which
- * the lowest bits do, and how many permits the reservation had, modulo the frames
- * of a child. Allocating all of a child does not change the latter; frames that are
- * put into other children of the tree do. What is not the order is the key.
+ * Word in llfree_local.partial: {rest:9, round:3, order:4}. The order that a search did
+ * not find outside of entirely free children; the lowest bits of the round in which it
+ * ended; and how many permits the reservation had, modulo the frames of a child. An
+ * allocation of a whole child does not change the latter; a free in another child of the
+ * tree does. Rest and round are the key.
  */
-#define FREED_SEEN		0x1U
-#define FREED_ROUND		0x10U
-#define VAIN_ORDER_MASK		0x000fU
-#define VAIN_ROUND_MASK		0x0070U
-#define VAIN_REST_MASK		0xff80U
-#define VAIN_REST_SHIFT		7
+#define ROUND_SEEN		0x1U
+#define ROUND_STEP		0x10U
+#define PARTIAL_ORDER_MASK	0x000fU
+#define PARTIAL_ROUND_MASK	0x0070U
+#define PARTIAL_REST_MASK	0xff80U
+#define PARTIAL_REST_SHIFT	7
 
-static inline u8 freed_next(u8 freed)
+static inline u8 round_next(u8 round)
 {
-	return (freed & ~FREED_SEEN) + FREED_ROUND;
+	return (round & ~ROUND_SEEN) + ROUND_STEP;
 }
 
-static inline bool vain_same_round(u16 vain, u8 freed)
+static inline bool partial_same_round(u16 partial, u8 round)
 {
-	return !((vain ^ freed) & VAIN_ROUND_MASK);
+	return !((partial ^ round) & PARTIAL_ROUND_MASK);
 }
 
-static inline unsigned int vain_order(u16 vain)
+static inline unsigned int partial_order(u16 partial)
 {
-	return vain & VAIN_ORDER_MASK;
+	return partial & PARTIAL_ORDER_MASK;
 }
 
 /* @local is the reservation */
-static inline u32 vain_key(u8 freed, u64 local)
+static inline u32 partial_key(u8 round, u64 local)
 {
-	return (freed & VAIN_ROUND_MASK) |
-	       (local >> (LOCAL_FREE_SHIFT - VAIN_REST_SHIFT) & VAIN_REST_MASK);
+	return (round & PARTIAL_ROUND_MASK) |
+	       (local >> (LOCAL_FREE_SHIFT - PARTIAL_REST_SHIFT) & PARTIAL_REST_MASK);
 }
 
-/* llfree_local.last_put: {tree:29, count:3}; of the tree, the lowest bits */
-#define PUT_TREE_SHIFT		3
+/* llfree_local.last_free: {tree:29, count:3}; of the tree, the lowest bits */
+#define LAST_FREE_TREE_SHIFT	3
 
-static inline u32 put_make(unsigned long tree, unsigned int count)
+static inline u32 last_free_make(unsigned long tree, unsigned int count)
 {
-	return (u32)tree << PUT_TREE_SHIFT | count;
+	return (u32)tree << LAST_FREE_TREE_SHIFT | count;
 }
 
-static inline unsigned int put_count(u32 put)
+static inline unsigned int last_free_count(u32 last)
 {
-	return put & (BIT(PUT_TREE_SHIFT) - 1);
+	return last & (BIT(LAST_FREE_TREE_SHIFT) - 1);
 }
 
-static inline bool put_same_tree(u32 put, unsigned long tree)
+static inline bool last_free_same_tree(u32 last, unsigned long tree)
 {
-	return put - put_count(put) == put_make(tree, 0);
+	return last - last_free_count(last) == last_free_make(tree, 0);
 }
 
 /* Frame, row, child and tree numbers; all but frames count from llf->base. */

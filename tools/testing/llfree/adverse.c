@@ -104,13 +104,13 @@ static unsigned long nr_frames(void)
 
 static long alloc(int slot, unsigned int order, unsigned int flags)
 {
-	return inst_get_class(&in, slot, order, order < LLFREE_CHILD_ORDER ?
+	return inst_alloc_class(&in, slot, order, order < LLFREE_CHILD_ORDER ?
 			      CLASS : LLFREE_CLASS_HUGE, flags);
 }
 
 static void release(unsigned long frame, unsigned int order)
 {
-	if (inst_put(&in, LLFREE_NO_SLOT, frame, order))
+	if (inst_free(&in, LLFREE_NO_SLOT, frame, order))
 		die("a block cannot be freed");
 }
 
@@ -192,7 +192,7 @@ static unsigned int run(enum state state, unsigned long frames)
 {
 	unsigned int order = state == CHILDREN ? LLFREE_CHILD_ORDER :
 			     state == FRAME ? 0 : BLOCK_ORDER;
-	unsigned int flags = state == BOUNDED ? LLFREE_GET_BOUNDED : 0;
+	unsigned int flags = state == BOUNDED ? LLFREE_ALLOC_BOUNDED : 0;
 	int slot = state == NO_SLOT || state == FAR ? LLFREE_NO_SLOT : 0;
 	static unsigned long held[MAX_OPS];
 	unsigned int nr, nr_held = 0, limit;
@@ -228,7 +228,7 @@ static unsigned int run(enum state state, unsigned long frames)
 	}
 	if (*inst_check(&in))
 		die(inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 	return nr;
 }
 

@@ -7,16 +7,16 @@
  *           private cache line (cas), on each of three (floor), and on one that
  *           all threads share (shared). With three levels nothing can be faster
  *           than the floor, so all results are given in multiples of it, too.
- *   bulk    every thread gets blocks, waits for the others, puts all in order
+ *   bulk    every thread allocates blocks, waits for the others, frees all in order
  *   words   the same, 64 frames (or what a row has) with each operation; per
  *           block
- *   repeat  put and get of one block
- *   rand    every thread gets blocks; they are shuffled across all threads, and
- *           put: mostly what others got
- *   remote  what all threads got is put by one; by two of more than four
- *   exit    every thread puts what it got, in random order, all at once
- *   mixed   random gets and puts, orders as a kernel asks for them
- *   fill    gets and puts while part of the memory is in use, scattered
+ *   repeat  alloc and free of one block
+ *   rand    every thread allocates blocks; they are shuffled across all threads, and
+ *           freed: mostly what others allocated
+ *   remote  what all threads allocated is freed by one; by two of more than four
+ *   exit    every thread frees what it allocated, in random order, all at once
+ *   mixed   random allocates and frees, orders as a kernel asks for them
+ *   fill    allocates and frees while part of the memory is in use, scattered
  *
  * The CSV has a row for each round, in the form that the kernel's benchmark
  * module has.
@@ -42,7 +42,7 @@
 #define MAX_THREADS	256
 #define MAX_ROUNDS	101
 #define MAX_ORDERS	LLFREE_NR_ORDERS
-/* Blocks that fill gets and puts at a time, and that mixed holds at most */
+/* Blocks that fill allocates and frees at a time, and that mixed holds at most */
 #define BATCH		256U
 #define MIXED_HELD	1024U
 
@@ -139,16 +139,16 @@ static void count(struct worker *w, enum measure m, double start,
 	w->ops[m] += ops;
 }
 
-static long get(struct worker *w, unsigned int o)
+static long alloc_one(struct worker *w, unsigned int o)
 {
 	struct llfree_request req = { .slot = w->nr, .order = o };
 
-	return llfree_get(&in.llf, &req, &w->delta);
+	return llfree_alloc(&in.llf, &req, &w->delta);
 }
 
-static void put(struct worker *w, unsigned long frame, unsigned int o)
+static void free_one(struct worker *w, unsigned long frame, unsigned int o)
 {
-	if (llfree_put(&in.llf, w->nr, frame, o, &w->delta))
+	if (llfree_free(&in.llf, w->nr, frame, o, &w->delta))
 		die("a free was refused");
 }
 
@@ -181,7 +181,7 @@ static void run_prim(struct worker *w)
 	count(w, SHARED, start, opt.ops / 10);
 }
 
-static void get_blocks(struct worker *w)
+static void alloc_blocks(struct worker *w)
 {
 	double start;
 	long frame;
@@ -189,7 +189,7 @@ static void get_blocks(struct worker *w)
 	meet();
 	start = now();
 	for (w->n = 0; w->n < blocks; w->n++) {
-		frame = get(w, order);
+		frame = alloc_one(w, order);
 		if (frame < 0)
 			die("out of memory");
 		w->frames[w->n] = frame;
@@ -198,20 +198,20 @@ static void get_blocks(struct worker *w)
 	meet();
 }
 
-static void put_blocks(struct worker *w, unsigned long n)
+static void free_blocks(struct worker *w, unsigned long n)
 {
 	double start = now();
 	unsigned long i;
 
 	for (i = 0; i < n; i++)
-		put(w, w->frames[i], order);
+		free_one(w, w->frames[i], order);
 	count(w, FREE, start, n);
 }
 
 static void run_bulk(struct worker *w)
 {
-	get_blocks(w);
-	put_blocks(w, w->n);
+	alloc_blocks(w);
+	free_blocks(w, w->n);
 }
 
 static void run_words(struct worker *w)
@@ -224,8 +224,8 @@ static void run_words(struct worker *w)
 	meet();
 	start = now();
 	for (words = 0; n < blocks; words++) {
-		frame = llfree_get_bulk(&in.llf, &req,
-					LLFREE_ROW_FRAMES >> order,
+		frame = llfree_alloc_row(&in.llf, &req,
+					 LLFREE_ROW_FRAMES >> order,
 					&w->masks[words], &w->delta);
 		if (frame < 0)
 			die("out of memory");
@@ -236,8 +236,8 @@ static void run_words(struct worker *w)
 	meet();
 	start = now();
 	for (i = 0; i < words; i++)
-		if (llfree_put_bulk(&in.llf, w->nr, w->frames[i], w->masks[i],
-				    &w->delta))
+		if (llfree_free_batch(&in.llf, w->nr, w->frames[i], w->masks[i],
+				      &w->delta))
 			die("a free was refused");
 	count(w, FREE, start, n);
 }
@@ -249,16 +249,16 @@ static void run_repeat(struct worker *w)
 	long frame;
 
 	meet();
-	frame = get(w, order);
+	frame = alloc_one(w, order);
 	start = now();
 	for (i = 0; i < opt.ops; i++) {
 		if (frame < 0)
 			die("out of memory");
-		put(w, frame, order);
-		frame = get(w, order);
+		free_one(w, frame, order);
+		frame = alloc_one(w, order);
 	}
 	count(w, PAIR, start, opt.ops);
-	put(w, frame, order);
+	free_one(w, frame, order);
 }
 
 static void swap_frames(unsigned long *a, unsigned long *b)
@@ -273,7 +273,7 @@ static void run_rand(struct worker *w)
 {
 	unsigned long i, j;
 
-	get_blocks(w);
+	alloc_blocks(w);
 	if (!w->nr) {
 		for (i = blocks * nr_threads; i-- > 1; ) {
 			j = rng_below(&w->rng, i + 1);
@@ -282,7 +282,7 @@ static void run_rand(struct worker *w)
 		}
 	}
 	meet();
-	put_blocks(w, w->n);
+	free_blocks(w, w->n);
 }
 
 static void run_remote(struct worker *w)
@@ -291,13 +291,13 @@ static void run_remote(struct worker *w)
 	unsigned long j;
 	double start;
 
-	get_blocks(w);
+	alloc_blocks(w);
 	if (w->nr >= freeing)
 		return;
 	start = now();
 	for (i = w->nr; i < nr_threads; i += freeing)
 		for (j = 0; j < blocks; j++)
-			put(w, workers[i].frames[j], order);
+			free_one(w, workers[i].frames[j], order);
 	count(w, FREE, start, blocks * DIV_ROUND_UP(nr_threads - w->nr, freeing));
 }
 
@@ -305,11 +305,11 @@ static void run_exit(struct worker *w)
 {
 	unsigned long i;
 
-	get_blocks(w);
+	alloc_blocks(w);
 	for (i = w->n; i-- > 1; )
 		swap_frames(&w->frames[i], &w->frames[rng_below(&w->rng, i + 1)]);
 	meet();
-	put_blocks(w, w->n);
+	free_blocks(w, w->n);
 }
 
 /* Mostly single pages, then slabs, stacks and buffers, some huge pages */
@@ -342,21 +342,21 @@ static void run_mixed(struct worker *w)
 	for (i = 0; i < opt.ops; i++) {
 		at = rng_below(&w->rng, held);
 		if (~sizes[at]) {
-			put(w, w->frames[at], sizes[at]);
+			free_one(w, w->frames[at], sizes[at]);
 			sizes[at] = ~0ULL;
 			continue;
 		}
 		sizes[at] = mixed_order(&w->rng);
-		frame = get(w, sizes[at]);
+		frame = alloc_one(w, sizes[at]);
 		if (frame < 0)
 			die("out of memory");
 		w->frames[at] = frame;
 	}
-	/* A get and a put */
+	/* An allocation and a free */
 	count(w, PAIR, start, opt.ops / 2);
 	for (at = 0; at < held; at++)
 		if (~sizes[at])
-			put(w, w->frames[at], sizes[at]);
+			free_one(w, w->frames[at], sizes[at]);
 }
 
 static void run_fill(struct worker *w)
@@ -366,24 +366,24 @@ static void run_fill(struct worker *w)
 	long frame;
 
 	for (w->n = 0; w->n < blocks; w->n++) {
-		frame = get(w, order);
+		frame = alloc_one(w, order);
 		if (frame < 0)
 			break;
 		w->frames[w->n] = frame;
 	}
 	meet();
-	/* What is put is anywhere. */
+	/* What is freed is anywhere. */
 	keep = w->n * level / 100;
 	for (i = w->n; i > keep; i--) {
 		at = rng_below(&w->rng, i);
-		put(w, w->frames[at], order);
+		free_one(w, w->frames[at], order);
 		w->frames[at] = w->frames[i - 1];
 	}
 	for (done = 0; done < opt.ops; done += BATCH) {
 		meet();
 		start = now();
 		for (i = 0; i < BATCH && keep + i < w->n; i++) {
-			frame = get(w, order);
+			frame = alloc_one(w, order);
 			if (frame < 0)
 				break;
 			w->frames[keep + i] = frame;
@@ -393,11 +393,11 @@ static void run_fill(struct worker *w)
 			die("out of memory");
 		start = now();
 		for (at = keep; at < keep + i; at++)
-			put(w, w->frames[at], order);
+			free_one(w, w->frames[at], order);
 		count(w, FREE, start, i);
 	}
 	for (i = 0; i < keep; i++)
-		put(w, w->frames[i], order);
+		free_one(w, w->frames[i], order);
 }
 
 static const struct bench {
@@ -489,7 +489,7 @@ static void run_round(double *ns, unsigned long *ops, unsigned int round)
 	if (llfree_validate(&in.llf, NULL) ||
 	    inst_free_frames(&in) != opt.gib << 18)
 		die("frames were lost");
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 static void run_and_print(void)

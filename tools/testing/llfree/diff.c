@@ -197,13 +197,13 @@ static void check_did(struct diff *d, const struct llfree_request *req,
 	if ((delta->did & LLFREE_DID_RESERVE) &&
 	    (req->slot < 0 || req->view != LLFREE_VIEW_NORMAL))
 		FAIL(d, "reserved a tree without a slot");
-	if ((req->flags & LLFREE_GET_RESERVED) && delta->did)
+	if ((req->flags & LLFREE_ALLOC_RESERVED) && delta->did)
 		FAIL(d, "RESERVED did %#x to a tree", delta->did);
 	if ((delta->did & taken) && delta->old_class == req->class)
 		FAIL(d, "took a tree from its own class");
 	if (!alone(d))
 		return;
-	if ((req->flags & LLFREE_GET_NOFRAGMENT) &&
+	if ((req->flags & LLFREE_ALLOC_NOFRAGMENT) &&
 	    ((delta->did & LLFREE_DID_STEAL) ||
 	     ((delta->did & LLFREE_DID_DEMOTE) &&
 	      delta->huge[LLFREE_VIEW_NORMAL] >= 0)))
@@ -219,15 +219,15 @@ static void check_nothing(struct diff *d, const struct llfree_request *req)
 	if (d->depth || !d->only_takes)
 		return;
 	/* It may have looked elsewhere. */
-	if (req->flags & LLFREE_GET_BOUNDED)
+	if (req->flags & LLFREE_ALLOC_BOUNDED)
 		return;
-	if (req->flags & LLFREE_GET_RESERVED) {
+	if (req->flags & LLFREE_ALLOC_RESERVED) {
 		if (alone(d) && !reserved_may_fail(d, req))
 			FAIL(d, "RESERVED order %d slot %d class %d: a block is there",
 			     req->order, req->slot, req->class);
 		return;
 	}
-	if ((req->flags & LLFREE_GET_NOFRAGMENT) &&
+	if ((req->flags & LLFREE_ALLOC_NOFRAGMENT) &&
 	    req->view == LLFREE_VIEW_NORMAL) {
 		if (alone(d) && !nofragment_may_fail(d, req))
 			FAIL(d, "NOFRAGMENT order %d class %d: a block is there",
@@ -251,11 +251,11 @@ static bool request_valid(const struct diff *d,
 	return req->order <= max_order &&
 	       req->class < d->in.llf.policy->nr_classes &&
 	       req->view < LLFREE_VIEW_ISOLATED &&
-	       !(req->flags & ~LLFREE_GET_FLAGS) &&
+	       !(req->flags & ~LLFREE_ALLOC_FLAGS) &&
 	       slot_exists(d, req->slot);
 }
 
-long diff_get(struct diff *d, const struct llfree_request *req, bool quick)
+long diff_alloc(struct diff *d, const struct llfree_request *req, bool quick)
 {
 	bool valid = request_valid(d, req, LLFREE_MAX_ORDER);
 	unsigned long nr = valid ? 1UL << req->order : 0;
@@ -263,24 +263,24 @@ long diff_get(struct diff *d, const struct llfree_request *req, bool quick)
 	long frame;
 
 	begin(d, nr, "%s slot %d order %d class %d view %d flags %d",
-	      quick ? "quick get" : "get", req->slot, req->order, req->class,
+	      quick ? "fast alloc" : "alloc", req->slot, req->order, req->class,
 	      req->view, req->flags);
 	if (quick)
-		frame = CALL(d, inst_get_quick(&d->in.llf, req, &delta));
+		frame = CALL(d, inst_alloc_fast(&d->in.llf, req, &delta));
 	else
-		frame = CALL(d, llfree_get(&d->in.llf, req, &delta));
+		frame = CALL(d, llfree_alloc(&d->in.llf, req, &delta));
 	note(d, frame < 0 ? "= %ld" : "= %#lx", frame);
 	d->marks_lost |= req->order > LLFREE_CHILD_ORDER;
 	if (!valid) {
 		if (frame != -EINVAL)
-			FAIL(d, "bad get returned %ld", frame);
+			FAIL(d, "bad allocation returned %ld", frame);
 	} else if (frame >= 0) {
 		check_got(d, req, frame, nr);
 		check_did(d, req, &delta);
 	} else if (frame == -ENOMEM) {
 		check_nothing(d, req);
 	} else {
-		FAIL(d, "get returned %ld", frame);
+		FAIL(d, "allocation returned %ld", frame);
 	}
 	compare_delta(d, &delta, frame < 0 ? 0 : -(long)nr);
 	return frame;
@@ -307,8 +307,8 @@ static unsigned int check_got_mask(struct diff *d,
 }
 
 /* It need not find what there is, so a failure is right at any time. */
-long diff_get_rows(struct diff *d, const struct llfree_request *req,
-		   unsigned int nr)
+long diff_alloc_rows(struct diff *d, const struct llfree_request *req,
+		     unsigned int nr)
 {
 	bool valid = nr && request_valid(d, req, LLFREE_ROW_ORDER);
 	u64 mask[LLFREE_CHILD_ROWS];
@@ -317,16 +317,16 @@ long diff_get_rows(struct diff *d, const struct llfree_request *req,
 	long frame, frames = 0;
 
 	begin(d, LLFREE_CHILD_FRAMES,
-	      "get_rows slot %d order %d class %d view %d flags %d nr %u",
+	      "alloc_rows slot %d order %d class %d view %d flags %d nr %u",
 	      req->slot, req->order, req->class, req->view, req->flags, nr);
-	frame = CALL(d, llfree_get_rows(&d->in.llf, req, nr, mask, &delta));
+	frame = CALL(d, llfree_alloc_rows(&d->in.llf, req, nr, mask, &delta));
 	note(d, frame < 0 ? "= %ld" : "= %#lx", frame);
 	if (!valid) {
 		if (frame != -EINVAL)
-			FAIL(d, "bad get_rows returned %ld", frame);
+			FAIL(d, "bad alloc_rows returned %ld", frame);
 	} else if (frame >= 0) {
 		if (!IS_ALIGNED(frame, LLFREE_CHILD_FRAMES))
-			FAIL(d, "get_rows returned %#lx, not the start of a child",
+			FAIL(d, "alloc_rows returned %#lx, not the start of a child",
 			     frame);
 		for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
 			blocks += check_got_mask(d, req,
@@ -338,14 +338,14 @@ long diff_get_rows(struct diff *d, const struct llfree_request *req,
 			FAIL(d, "asked for %u blocks, got %u", nr, blocks);
 		check_did(d, req, &delta);
 	} else if (frame != -ENOMEM) {
-		FAIL(d, "get_rows returned %ld", frame);
+		FAIL(d, "alloc_rows returned %ld", frame);
 	}
 	compare_delta(d, &delta, -frames);
 	return frame;
 }
 
-long diff_get_bulk(struct diff *d, const struct llfree_request *req,
-		   unsigned int nr)
+long diff_alloc_bulk(struct diff *d, const struct llfree_request *req,
+		     unsigned int nr)
 {
 	bool valid = nr && request_valid(d, req, LLFREE_ROW_ORDER);
 	struct llfree_delta delta = {};
@@ -354,22 +354,22 @@ long diff_get_bulk(struct diff *d, const struct llfree_request *req,
 	long frame;
 
 	begin(d, LLFREE_ROW_FRAMES,
-	      "get_bulk slot %d order %d class %d view %d flags %d nr %u",
+	      "alloc_bulk slot %d order %d class %d view %d flags %d nr %u",
 	      req->slot, req->order, req->class, req->view, req->flags, nr);
-	frame = CALL(d, llfree_get_bulk(&d->in.llf, req, nr, &mask, &delta));
+	frame = CALL(d, llfree_alloc_row(&d->in.llf, req, nr, &mask, &delta));
 	if (frame < 0)
 		note(d, "= %ld", frame);
 	else
 		note(d, "= %#lx %#llx", frame, (unsigned long long)mask);
 	if (!valid) {
 		if (frame != -EINVAL)
-			FAIL(d, "bad get_bulk returned %ld", frame);
+			FAIL(d, "bad alloc_bulk returned %ld", frame);
 	} else if (frame == -ENOMEM) {
 		check_nothing(d, req);
 	} else if (frame < 0) {
-		FAIL(d, "get_bulk returned %ld", frame);
+		FAIL(d, "alloc_bulk returned %ld", frame);
 	} else if (!IS_ALIGNED(frame, LLFREE_ROW_FRAMES)) {
-		FAIL(d, "get_bulk returned %#lx, not the start of a row", frame);
+		FAIL(d, "alloc_bulk returned %#lx, not the start of a row", frame);
 	} else {
 		blocks = check_got_mask(d, req, frame, mask);
 		if (!blocks || blocks > nr)
@@ -380,38 +380,38 @@ long diff_get_bulk(struct diff *d, const struct llfree_request *req,
 	return frame;
 }
 
-bool diff_put_hopeless(const struct diff *d, int slot, unsigned long frame,
-		       unsigned int order)
+bool diff_free_hopeless(const struct diff *d, int slot, unsigned long frame,
+			unsigned int order)
 {
 	return !slot_exists(d, slot) || order >= BITS_PER_LONG - 1 ||
 	       !IS_ALIGNED(frame, 1UL << order) ||
 	       !model_inside(&d->m, frame, 1UL << order);
 }
 
-int diff_put(struct diff *d, int slot, unsigned long frame, unsigned int order)
+int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order)
 {
 	unsigned long nr = 0;
 	struct llfree_delta delta = {};
 	int ret, want = -EINVAL;
 
-	if (!diff_put_hopeless(d, slot, frame, order) &&
+	if (!diff_free_hopeless(d, slot, frame, order) &&
 	    model_all_used(&d->m, frame, 1UL << order)) {
 		want = 0;
 		nr = 1UL << order;
 	}
-	begin(d, nr, "put slot %d frame %#lx order %u", slot, frame, order);
-	/* Now, since others may get the frames before the put returns. */
+	begin(d, nr, "free slot %d frame %#lx order %u", slot, frame, order);
+	/* Now, since others may get the frames before the free returns. */
 	if (!want)
 		model_mark(&d->m, frame, nr, false);
 	/* Either way, and always the same for a block */
 	if (order < BITS_PER_LONG && frame >> order & 1)
-		ret = CALL(d, inst_put_quick(&d->in.llf, slot, frame, order,
+		ret = CALL(d, inst_free_fast(&d->in.llf, slot, frame, order,
 					     &delta));
 	else
-		ret = CALL(d, llfree_put(&d->in.llf, slot, frame, order, &delta));
+		ret = CALL(d, llfree_free(&d->in.llf, slot, frame, order, &delta));
 	note(d, "= %d", ret);
 	if (ret != want)
-		FAIL(d, "put slot %d frame %#lx order %u: %d, not %d", slot,
+		FAIL(d, "free slot %d frame %#lx order %u: %d, not %d", slot,
 		     frame, order, ret, want);
 	compare_delta(d, &delta, nr);
 	return ret;
@@ -438,7 +438,7 @@ static void mark_mask(struct diff *d, unsigned long row, u64 mask, bool used)
 			model_mark(&d->m, row + i, 1, used);
 }
 
-int diff_put_bulk(struct diff *d, int slot, unsigned long row, u64 mask)
+int diff_free_bulk(struct diff *d, int slot, unsigned long row, u64 mask)
 {
 	struct llfree_delta delta = {};
 	int ret, want = 0;
@@ -448,14 +448,14 @@ int diff_put_bulk(struct diff *d, int slot, unsigned long row, u64 mask)
 	    (mask & ~diff_row_mask(d, row, true)))
 		want = -EINVAL;
 	begin(d, want ? 0 : hweight64(mask),
-	      "put_bulk slot %d row %#lx mask %#llx", slot, row,
+	      "free_bulk slot %d row %#lx mask %#llx", slot, row,
 	      (unsigned long long)mask);
 	if (!want)
 		mark_mask(d, row, mask, false);
-	ret = CALL(d, llfree_put_bulk(&d->in.llf, slot, row, mask, &delta));
+	ret = CALL(d, llfree_free_batch(&d->in.llf, slot, row, mask, &delta));
 	note(d, "= %d", ret);
 	if (ret != want)
-		FAIL(d, "put_bulk slot %d row %#lx mask %#llx: %d, not %d",
+		FAIL(d, "free_bulk slot %d row %#lx mask %#llx: %d, not %d",
 		     slot, row, (unsigned long long)mask, ret, want);
 	compare_delta(d, &delta, want ? 0 : hweight64(mask));
 	return ret;
@@ -634,7 +634,7 @@ void diff_query_frame(struct diff *d, unsigned long frame)
 	int order;
 
 	begin(d, 0, "query frame %#lx", frame);
-	order = CALL(d, llfree_free_order(&d->in.llf, frame));
+	order = CALL(d, llfree_block_order(&d->in.llf, frame));
 	if (order < -1 || order > LLFREE_MAX_ORDER)
 		FAIL(d, "frame %#lx: free order %d", frame, order);
 	else if (order >= 0 && !model_inside(&d->m, frame, 1))
@@ -643,7 +643,7 @@ void diff_query_frame(struct diff *d, unsigned long frame)
 		FAIL(d, "frame %#lx: free order %d, not %d", frame, order,
 		     model_free_order(&d->m, frame));
 
-	mask = CALL(d, llfree_free_mask(&d->in.llf, frame));
+	mask = CALL(d, llfree_row_mask(&d->in.llf, frame));
 	if (frame < d->m.base || frame >= d->m.end)
 		want = 0;
 	else if (alone(d))
@@ -793,7 +793,7 @@ static void adopt_rows(struct diff *d, unsigned long most)
 	u64 clear, extra;
 
 	for (row = d->m.base; row < d->m.end; row += LLFREE_ROW_FRAMES) {
-		clear = llfree_free_mask(&d->in.llf, row);
+		clear = llfree_row_mask(&d->in.llf, row);
 		if (clear & ~diff_row_mask(d, row, false))
 			FAIL(d, "row %#lx lost frames %#llx", row,
 			     (unsigned long long)(clear &
@@ -911,26 +911,26 @@ void diff_check_all(struct diff *d)
 		unsigned long any = min(f + rng_below(&d->rng, 64), d->m.end - 1);
 
 		mask = diff_row_mask(d, f, false);
-		if (llfree_free_mask(&d->in.llf, any) != mask)
+		if (llfree_row_mask(&d->in.llf, any) != mask)
 			FAIL(d, "row %#lx: %#llx free, not %#llx", f,
-			     (unsigned long long)llfree_free_mask(&d->in.llf, f),
+			     (unsigned long long)llfree_row_mask(&d->in.llf, f),
 			     (unsigned long long)mask);
 	}
 	for (f = d->m.first; f < d->m.end && !d->failed; f++) {
 		if (d->sparse > 1 && rng_below(&d->rng, d->sparse))
 			continue;
-		ret = llfree_free_order(&d->in.llf, f);
+		ret = llfree_block_order(&d->in.llf, f);
 		if (ret != model_free_order(&d->m, f))
 			FAIL(d, "frame %#lx: free order %d, not %d", f, ret,
 			     model_free_order(&d->m, f));
-		if (llfree_frame_free(&d->in.llf, f) ? ret < 0 : ret >= 0)
+		if (llfree_frame_is_free(&d->in.llf, f) ? ret < 0 : ret >= 0)
 			FAIL(d, "frame %#lx: free order %d, but not %s", f, ret,
 			     ret >= 0 ? "free" : "allocated");
 	}
-	if (llfree_free_order(&d->in.llf, d->m.end) != -1 ||
-	    llfree_free_order(&d->in.llf, d->m.first - 1) != -1 ||
-	    llfree_frame_free(&d->in.llf, d->m.end) ||
-	    llfree_frame_free(&d->in.llf, d->m.first - 1))
+	if (llfree_block_order(&d->in.llf, d->m.end) != -1 ||
+	    llfree_block_order(&d->in.llf, d->m.first - 1) != -1 ||
+	    llfree_frame_is_free(&d->in.llf, d->m.end) ||
+	    llfree_frame_is_free(&d->in.llf, d->m.first - 1))
 		FAIL(d, "frame outside is free");
 	for (f = d->m.first; f < d->m.end && !d->failed; f = llfree_next_child(f))
 		check_child(d, f);

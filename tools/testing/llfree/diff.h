@@ -57,13 +57,13 @@ struct diff {
 extern const struct llfree_policy diff_policies[DIFF_POLICIES];
 
 /* Operations, with good and bad arguments. They return what the core does. */
-long diff_get(struct diff *d, const struct llfree_request *req, bool quick);
-long diff_get_rows(struct diff *d, const struct llfree_request *req,
-		   unsigned int nr);
-long diff_get_bulk(struct diff *d, const struct llfree_request *req,
-		   unsigned int nr);
-int diff_put(struct diff *d, int slot, unsigned long frame, unsigned int order);
-int diff_put_bulk(struct diff *d, int slot, unsigned long row, u64 mask);
+long diff_alloc(struct diff *d, const struct llfree_request *req, bool quick);
+long diff_alloc_rows(struct diff *d, const struct llfree_request *req,
+		     unsigned int nr);
+long diff_alloc_bulk(struct diff *d, const struct llfree_request *req,
+		     unsigned int nr);
+int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order);
+int diff_free_bulk(struct diff *d, int slot, unsigned long row, u64 mask);
 int diff_claim(struct diff *d, unsigned long frame, unsigned int order,
 	       unsigned int flags);
 long diff_claim_row(struct diff *d, unsigned long row, u64 mask,
@@ -95,8 +95,8 @@ void diff_check_all(struct diff *d);
 
 /* Bits of a row whose frames are inside and used, or free */
 u64 diff_row_mask(const struct diff *d, unsigned long row, bool used);
-/* Is a put of this bad, whatever state the frames are in? */
-bool diff_put_hopeless(const struct diff *d, int slot, unsigned long frame,
-		       unsigned int order);
+/* Is a free of this bad, whatever state the frames are in? */
+bool diff_free_hopeless(const struct diff *d, int slot, unsigned long frame,
+			unsigned int order);
 
 #endif /* _LLFREE_TEST_DIFF_H */

@@ -20,7 +20,7 @@ struct options {
 	bool verbose;
 };
 
-/* percentage of gets among gets and puts; drifts to fill and to empty */
+/* percentage of allocations among allocates and frees; drifts to fill and to empty */
 static unsigned int fill;
 
 static unsigned int pick(struct diff *d, unsigned int below)
@@ -62,7 +62,7 @@ static int pick_slot(struct diff *d)
 
 static unsigned int pick_view(struct diff *d)
 {
-	/* Other views have few children: most gets go to the normal one. */
+	/* Other views have few children: most allocations go to the normal one. */
 	return chance(d, 80) ? LLFREE_VIEW_NORMAL : pick(d, LLFREE_ALLOC_VIEWS);
 }
 
@@ -78,9 +78,9 @@ static struct llfree_request pick_request(struct diff *d)
 		.order = pick_order(d),
 		.class = pick(d, d->in.llf.policy->nr_classes),
 		.view = pick_view(d),
-		.flags = (chance(d, 10) ? LLFREE_GET_NOFRAGMENT : 0) |
-			 (chance(d, 10) ? LLFREE_GET_RESERVED : 0) |
-			 (chance(d, 10) ? LLFREE_GET_BOUNDED : 0),
+		.flags = (chance(d, 10) ? LLFREE_ALLOC_NOFRAGMENT : 0) |
+			 (chance(d, 10) ? LLFREE_ALLOC_RESERVED : 0) |
+			 (chance(d, 10) ? LLFREE_ALLOC_BOUNDED : 0),
 	};
 }
 
@@ -108,16 +108,16 @@ static void spoil_request(struct diff *d, struct llfree_request *req,
 	}
 }
 
-static void do_get(struct diff *d)
+static void do_alloc(struct diff *d)
 {
 	struct llfree_request req = pick_request(d);
 
 	if (chance(d, 2))
 		spoil_request(d, &req, LLFREE_MAX_ORDER);
-	diff_get(d, &req, pick(d, 2));
+	diff_alloc(d, &req, pick(d, 2));
 }
 
-static void do_get_bulk(struct diff *d)
+static void do_alloc_bulk(struct diff *d)
 {
 	struct llfree_request req = pick_request(d);
 	unsigned int nr = 1 + (chance(d, 50) ? pick(d, 64) : pick(d, 4));
@@ -132,9 +132,9 @@ static void do_get_bulk(struct diff *d)
 			nr = 0;
 	}
 	if (pick(d, 2))
-		diff_get_rows(d, &req, nr);
+		diff_alloc_rows(d, &req, nr);
 	else
-		diff_get_bulk(d, &req, nr);
+		diff_alloc_bulk(d, &req, nr);
 }
 
 /* A used block, found from a random frame; order -1 if none was found. */
@@ -158,7 +158,7 @@ static unsigned long pick_used(struct diff *d, int *order)
 	return 0;
 }
 
-static void do_put(struct diff *d)
+static void do_free(struct diff *d)
 {
 	int order, slot = pick_slot(d);
 	unsigned long frame;
@@ -176,7 +176,7 @@ static void do_put(struct diff *d)
 		if (order < 0)
 			return;
 	}
-	diff_put(d, slot, frame, order);
+	diff_free(d, slot, frame, order);
 }
 
 static u64 pick_mask(struct diff *d)
@@ -195,7 +195,7 @@ static u64 pick_mask(struct diff *d)
 	}
 }
 
-static void do_put_bulk(struct diff *d)
+static void do_free_bulk(struct diff *d)
 {
 	unsigned long row = ALIGN_DOWN(pick_frame(d), LLFREE_ROW_FRAMES);
 	u64 mask = diff_row_mask(d, row, true) & pick_mask(d);
@@ -218,7 +218,7 @@ static void do_put_bulk(struct diff *d)
 	} else if (!mask) {
 		return;
 	}
-	diff_put_bulk(d, slot, row, mask);
+	diff_free_bulk(d, slot, row, mask);
 }
 
 static void do_claim(struct diff *d)
@@ -292,9 +292,9 @@ static void step(struct diff *d)
 		bool get = chance(d, fill);
 
 		if (chance(d, 60))
-			get ? do_get(d) : do_put(d);
+			get ? do_alloc(d) : do_free(d);
 		else
-			get ? do_get_bulk(d) : do_put_bulk(d);
+			get ? do_alloc_bulk(d) : do_free_bulk(d);
 	} else if (what < 900) {
 		do_claim(d);
 	} else if (what < 930) {
@@ -396,7 +396,7 @@ static void run_one(const struct options *opt, u64 seed)
 			 "differential --tests 1 --seed %llu --ops %lu --check %lu (%lu frames from %#lx, %u slots, %u classes)\n",
 			 (unsigned long long)seed, opt->ops, opt->check, nr,
 			 first, nr_slots, d.in.llf.policy->nr_classes);
-	inst_free(&d.in);
+	inst_exit(&d.in);
 	model_destroy(&d.m);
 }
 

@@ -37,7 +37,7 @@ static unsigned long fail_steps(struct __test_metadata *_metadata, struct inst *
 				unsigned int order, int view)
 {
 	nr_steps = 0;
-	EXPECT_EQ(-ENOMEM, inst_get_view(in, LLFREE_NO_SLOT, order, view));
+	EXPECT_EQ(-ENOMEM, inst_alloc_view(in, LLFREE_NO_SLOT, order, view));
 	return nr_steps;
 }
 
@@ -53,13 +53,13 @@ FIXTURE_SETUP(half)
 	ASSERT_EQ(0, inst_init(&self->in, BASE, TREES * TREE, LLFREE_INIT_ALLOC,
 			       NULL, 2));
 	for (frame = BASE; frame < BASE + TREES * TREE - ROW; frame += 2)
-		ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, frame, 0));
+		ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, frame, 0));
 }
 
 FIXTURE_TEARDOWN(half)
 {
 	EXPECT_STREQ("", inst_check(&self->in));
-	inst_free(&self->in);
+	inst_exit(&self->in);
 }
 
 /* Make all trees exhausted of @order and more: by two searches, see words.h. */
@@ -91,7 +91,7 @@ TEST_F(half, exhausted_of_higher_orders_only)
 	exhaust(_metadata, &self->in, 1, 0);
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 0));
 	EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE, 0), LLFREE_MAX_ORDER));
-	EXPECT_LE(0, inst_get(&self->in, 0, 0));
+	EXPECT_LE(0, inst_alloc(&self->in, 0, 0));
 }
 
 TEST_F(half, higher_order_first)
@@ -111,11 +111,11 @@ TEST_F(half, free_reopens_one_tree)
 	int i;
 
 	exhaust(_metadata, &self->in, 1, 0);
-	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE + 2 * TREE + 1, 0));
+	ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, BASE + 2 * TREE + 1, 0));
 	for (i = 0; i < TREES; i++)
 		EXPECT_EQ(i != 2, tree_exhausted(tree_read(&self->in, BASE + i * TREE, 0), 1));
 	nr_steps = 0;
-	EXPECT_EQ(BASE + 2 * TREE, inst_get(&self->in, LLFREE_NO_SLOT, 1));
+	EXPECT_EQ(BASE + 2 * TREE, inst_alloc(&self->in, LLFREE_NO_SLOT, 1));
 	cost = nr_steps;
 	EXPECT_LT(cost, 12 * TREES + 2 * TREE / ROW);
 }
@@ -127,8 +127,8 @@ TEST_F(half, allocation_does_not_reopen)
 	u64 mask;
 
 	exhaust(_metadata, &self->in, 1, 0);
-	ASSERT_LE(0, inst_get(&self->in, LLFREE_NO_SLOT, 0));
-	ASSERT_LE(0, llfree_get_bulk(&self->in.llf, &req, 9, &mask, &self->in.sum));
+	ASSERT_LE(0, inst_alloc(&self->in, LLFREE_NO_SLOT, 0));
+	ASSERT_LE(0, llfree_alloc_row(&self->in.llf, &req, 9, &mask, &self->in.sum));
 	ASSERT_EQ(0, llfree_claim(&self->in.llf, BASE + 3 * TREE, 0, 0, &self->in.sum));
 	for (i = 1; i < TREES; i++)
 		EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE + i * TREE, 0), 1));
@@ -139,18 +139,18 @@ TEST_F(half, frees_of_a_slot_are_seen_when_it_is_drained)
 	unsigned long frame;
 
 	exhaust(_metadata, &self->in, 1, 0);
-	frame = inst_get(&self->in, 0, 0);
+	frame = inst_alloc(&self->in, 0, 0);
 	ASSERT_EQ(BASE, frame);
 	ASSERT_TRUE(tree_reserved(tree_read(&self->in, BASE, 0)));
-	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 5, 0));
+	ASSERT_EQ(0, inst_free(&self->in, 0, BASE + 5, 0));
 	/* Other slots may have it at once, */
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 1));
-	EXPECT_EQ(BASE + 4, inst_get(&self->in, 1, 1));
-	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 4, 1));
+	EXPECT_EQ(BASE + 4, inst_alloc(&self->in, 1, 1));
+	ASSERT_EQ(0, inst_free(&self->in, 0, BASE + 4, 1));
 	/* and when the tree is no longer reserved. */
 	ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 1));
-	EXPECT_EQ(BASE + 4, inst_get(&self->in, LLFREE_NO_SLOT, 1));
+	EXPECT_EQ(BASE + 4, inst_alloc(&self->in, LLFREE_NO_SLOT, 1));
 }
 
 /* Whatever frees frames, the block is found, though the trees were exhausted. */
@@ -161,12 +161,12 @@ TEST_F(half, found_after_each_kind_of_free)
 	struct llfree_delta *sum = &self->in.sum;
 
 	exhaust(_metadata, &self->in, 1, 0);
-	ASSERT_EQ(0, llfree_put_bulk(llf, -1, end - ROW, 0xff, sum));
-	EXPECT_EQ(end - ROW, inst_get(&self->in, LLFREE_NO_SLOT, 3));
+	ASSERT_EQ(0, llfree_free_batch(llf, -1, end - ROW, 0xff, sum));
+	EXPECT_EQ(end - ROW, inst_alloc(&self->in, LLFREE_NO_SLOT, 3));
 	exhaust(_metadata, &self->in, 1, 0);
-	ASSERT_LE(0, llfree_put_quick(llf, -1, end - ROW, 3));
+	ASSERT_LE(0, llfree_free_fast(llf, -1, end - ROW, 3));
 	sum->frames[0] += 8;
-	EXPECT_EQ(end - ROW, inst_get(&self->in, LLFREE_NO_SLOT, 3));
+	EXPECT_EQ(end - ROW, inst_alloc(&self->in, LLFREE_NO_SLOT, 3));
 }
 
 FIXTURE(full) {
@@ -184,7 +184,7 @@ FIXTURE_SETUP(full)
 FIXTURE_TEARDOWN(full)
 {
 	EXPECT_STREQ("", inst_check(&self->in));
-	inst_free(&self->in);
+	inst_exit(&self->in);
 }
 
 TEST_F(full, order_0_costs_no_children)
@@ -197,31 +197,31 @@ TEST_F(full, block_of_each_order_is_found)
 	unsigned int order;
 
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
-		ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE + TREE, order));
-		EXPECT_EQ(BASE + TREE, inst_get(&self->in, LLFREE_NO_SLOT, order));
+		ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, BASE + TREE, order));
+		EXPECT_EQ(BASE + TREE, inst_alloc(&self->in, LLFREE_NO_SLOT, order));
 		exhaust(_metadata, &self->in, 0, 0);
 	}
-	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE, LLFREE_MIN_TREE_ORDER + 1));
-	EXPECT_LE(0, inst_get(&self->in, LLFREE_NO_SLOT, LLFREE_MAX_ORDER));
-	ASSERT_EQ(0, inst_put(&self->in, 0, BASE + 4 * TREE, LLFREE_MAX_ORDER));
-	EXPECT_LE(0, inst_get(&self->in, 0, LLFREE_MAX_ORDER));
+	ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, BASE, LLFREE_MIN_TREE_ORDER + 1));
+	EXPECT_LE(0, inst_alloc(&self->in, LLFREE_NO_SLOT, LLFREE_MAX_ORDER));
+	ASSERT_EQ(0, inst_free(&self->in, 0, BASE + 4 * TREE, LLFREE_MAX_ORDER));
+	EXPECT_LE(0, inst_alloc(&self->in, 0, LLFREE_MAX_ORDER));
 }
 
 TEST_F(full, reported_block_is_found)
 {
-	ASSERT_EQ(0, llfree_put_reported(&self->in.llf, BASE + CHILD, LLFREE_CHILD_ORDER,
-					 &self->in.sum));
-	EXPECT_EQ(BASE + CHILD, inst_get(&self->in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+	ASSERT_EQ(0, llfree_free_reported(&self->in.llf, BASE + CHILD, LLFREE_CHILD_ORDER,
+					  &self->in.sum));
+	EXPECT_EQ(BASE + CHILD, inst_alloc(&self->in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
 }
 
 TEST_F(full, change_of_view_is_found)
 {
 	ASSERT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_ISOLATED));
-	ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, BASE + 3, 0));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+	ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, BASE + 3, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, LLFREE_NO_SLOT, 0));
 	ASSERT_EQ(LLFREE_VIEW_ISOLATED, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
-	EXPECT_EQ(BASE + 3, inst_get_view(&self->in, LLFREE_NO_SLOT, 0, LLFREE_VIEW_CMA));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, LLFREE_NO_SLOT, 0));
+	EXPECT_EQ(BASE + 3, inst_alloc_view(&self->in, LLFREE_NO_SLOT, 0, LLFREE_VIEW_CMA));
 }
 
 /* The order of a tree word's parts is such that a generation ends in no other part. */
@@ -308,7 +308,7 @@ FIXTURE_SETUP(size)
 FIXTURE_TEARDOWN(size)
 {
 	EXPECT_STREQ("", inst_check(&self->in));
-	inst_free(&self->in);
+	inst_exit(&self->in);
 }
 
 /* All of it can be had in blocks of any order, and is as before when it is back. */
@@ -322,14 +322,14 @@ TEST_F(size, all_of_each_order)
 
 	ASSERT_NE(NULL, frames);
 	for (o = 0; o < ARRAY_SIZE(orders); o++) {
-		for (n = 0; (frame = inst_get(&self->in, n % 3 - 1, orders[o])) >= 0; n++)
+		for (n = 0; (frame = inst_alloc(&self->in, n % 3 - 1, orders[o])) >= 0; n++)
 			frames[n] = frame;
 		/* What lies across the ends is in no block. */
 		EXPECT_GE(nr >> orders[o], n);
 		EXPECT_LE((nr >> orders[o]) - 2, n);
 		ASSERT_STREQ("", inst_check(&self->in));
 		for (i = 0; i < n; i++)
-			ASSERT_EQ(0, inst_put(&self->in, i % 3 - 1, frames[i], orders[o]));
+			ASSERT_EQ(0, inst_free(&self->in, i % 3 - 1, frames[i], orders[o]));
 		EXPECT_EQ(nr, inst_free_frames(&self->in));
 		ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
 	}
@@ -343,16 +343,16 @@ TEST_F(size, reservation_of_a_whole_tree)
 	unsigned long frame;
 	u64 local;
 
-	frame = inst_get(&self->in, 0, 0);
+	frame = inst_alloc(&self->in, 0, 0);
 	local = self->in.locals[0].reserved[0];
 	ASSERT_TRUE(local & LOCAL_PRESENT);
 	/* The first tree is cut off; the next ones are not. */
 	while (local_free(local) != tree - 1) {
-		frame = inst_get(&self->in, 0, 0);
+		frame = inst_alloc(&self->in, 0, 0);
 		ASSERT_LE(0, (long)frame);
 		local = self->in.locals[0].reserved[0];
 	}
-	ASSERT_EQ(0, inst_put(&self->in, 0, frame, 0));
+	ASSERT_EQ(0, inst_free(&self->in, 0, frame, 0));
 	EXPECT_EQ(tree, local_free(self->in.locals[0].reserved[0]));
 }
 
@@ -368,14 +368,14 @@ static void init_half(struct __test_metadata *_metadata, struct inst *in,
 	ASSERT_EQ(0, inst_reinit(in, LLFREE_INIT_RECOVER));
 }
 
-static long get_flags(struct inst *in, int slot, unsigned int order, unsigned int view,
-		      unsigned int flags)
+static long alloc_flags(struct inst *in, int slot, unsigned int order, unsigned int view,
+			unsigned int flags)
 {
 	struct llfree_request req = {
 		.slot = slot, .order = order, .view = view, .flags = flags,
 	};
 
-	return llfree_get(&in->llf, &req, &in->sum);
+	return llfree_alloc(&in->llf, &req, &in->sum);
 }
 
 TEST(bounded_whatever_the_size)
@@ -390,12 +390,12 @@ TEST(bounded_whatever_the_size)
 		for (n = 0; n < 40; n++) {
 			for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
 				nr_steps = 0;
-				EXPECT_EQ(-ENOMEM, get_flags(&in, n % 3 - 1, 3, view,
-							     LLFREE_GET_BOUNDED));
+				EXPECT_EQ(-ENOMEM, alloc_flags(&in, n % 3 - 1, 3, view,
+							       LLFREE_ALLOC_BOUNDED));
 				most = max(most, nr_steps);
 			}
 		}
-		inst_free(&in);
+		inst_exit(&in);
 	}
 	TH_LOG("at most %lu steps", most);
 	/* Passes over the words of the trees, and the children of some trees */
@@ -411,15 +411,15 @@ TEST(bounded_comes_round)
 	long frame;
 
 	init_half(_metadata, &in, gib, 1);
-	ASSERT_EQ(0, llfree_put_bulk(&in.llf, -1, tree * TREE, 0x5555, &in.sum));
+	ASSERT_EQ(0, llfree_free_batch(&in.llf, -1, tree * TREE, 0x5555, &in.sum));
 	for (n = 0; n < 3000; n++) {
-		frame = get_flags(&in, -1, 4, 0, LLFREE_GET_BOUNDED);
+		frame = alloc_flags(&in, -1, 4, 0, LLFREE_ALLOC_BOUNDED);
 		if (frame >= 0)
 			break;
 	}
 	EXPECT_EQ(tree * TREE, frame);
 	EXPECT_GT(n, 1);
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* In a small instance it looks at everything, if that is known to have no block. */
@@ -427,7 +427,7 @@ TEST_F(half, bounded_finds_all_that_there_is)
 {
 	unsigned long nr = 0, least = TREES * TREE / 2 - ROW;
 
-	while (get_flags(&self->in, nr % 2, 0, 0, LLFREE_GET_BOUNDED) >= 0)
+	while (alloc_flags(&self->in, nr % 2, 0, 0, LLFREE_ALLOC_BOUNDED) >= 0)
 		nr++;
 	EXPECT_LE(least, nr);
 	EXPECT_EQ(0, inst_free_frames(&self->in));
@@ -447,7 +447,7 @@ TEST(bounded_passes_reserved_trees)
 
 	init_half(_metadata, &in, 2, slots);
 	for (s = 0; s < slots; s++) {
-		frame = inst_get(&in, s, 0);
+		frame = inst_alloc(&in, s, 0);
 		ASSERT_LE(0, frame);
 		tree = ALIGN_DOWN(frame, TREE);
 		ASSERT_TRUE(tree_reserved(tree_read(&in, tree, 0)));
@@ -455,20 +455,20 @@ TEST(bounded_passes_reserved_trees)
 		for (f = 0; f < 32; f++) {
 			if (llfree_claim(&in.llf, tree + 1024 + 2 * f + 1, 0, 0, &in.sum))
 				continue;
-			ASSERT_EQ(0, inst_put(&in, -1, tree + 1024 + 2 * f + 1, 0));
+			ASSERT_EQ(0, inst_free(&in, -1, tree + 1024 + 2 * f + 1, 0));
 		}
 		want = tree;
 	}
 	/* The last of these trees gets the only block, in its reservation. */
-	ASSERT_EQ(0, llfree_put_bulk(&in.llf, slots - 1, want + 2048, 0x5555, &in.sum));
+	ASSERT_EQ(0, llfree_free_batch(&in.llf, slots - 1, want + 2048, 0x5555, &in.sum));
 	for (n = 0; n < 200; n++) {
-		frame = get_flags(&in, -1, 4, 0, LLFREE_GET_BOUNDED);
+		frame = alloc_flags(&in, -1, 4, 0, LLFREE_ALLOC_BOUNDED);
 		if (frame >= 0)
 			break;
 	}
 	EXPECT_EQ(want + 2048, frame);
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST_F(half, bounded_tells_the_hint)
@@ -476,7 +476,7 @@ TEST_F(half, bounded_tells_the_hint)
 	int n;
 
 	for (n = 0; n < 9; n++)
-		ASSERT_EQ(-ENOMEM, get_flags(&self->in, -1, 3, 0, LLFREE_GET_BOUNDED));
+		ASSERT_EQ(-ENOMEM, alloc_flags(&self->in, -1, 3, 0, LLFREE_ALLOC_BOUNDED));
 	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 3, 0));
 }
 

@@ -57,10 +57,10 @@ enum state {
 
 enum kind {
 	GET,
-	GET_BULK,
+	ALLOC_BULK,
 	PUT,		/* something that is allocated */
-	PUT_ANY,
-	PUT_BULK,
+	FREE_ANY,
+	FREE_BULK,
 	CLAIM,
 	CLAIM_ROW,
 	SET_VIEW,
@@ -85,8 +85,8 @@ struct op {
 
 /* What comes often stands here often. */
 static const u8 kinds[] = {
-	GET, GET, GET, GET, GET, GET_BULK, GET_BULK, GET_BULK, PUT, PUT, PUT,
-	PUT, PUT, PUT, PUT_BULK, PUT_BULK, PUT_BULK, PUT_ANY, PUT_ANY, CLAIM,
+	GET, GET, GET, GET, GET, ALLOC_BULK, ALLOC_BULK, ALLOC_BULK, PUT, PUT, PUT,
+	PUT, PUT, PUT, FREE_BULK, FREE_BULK, FREE_BULK, FREE_ANY, FREE_ANY, CLAIM,
 	CLAIM, CLAIM, CLAIM_ROW, CLAIM_ROW, SET_VIEW, SET_VIEW, SET_REPORTED,
 	SET_CLASS, DRAIN, QUERY, RESTART, SET_SLOTS,
 };
@@ -95,7 +95,7 @@ static struct diff d;
 static const struct op *next_op, *last_op;
 static bool trace;
 static bool interrupts;
-/* Isolated and never allocated, so that a put of it is bad all the time */
+/* Isolated and never allocated, so that a free of it is bad all the time */
 static unsigned long free_frame;
 #define NO_FRAME	ULONG_MAX
 /* What runs at each depth, and after how many steps it is interrupted */
@@ -123,7 +123,7 @@ static void cover_end(unsigned int kind, unsigned int order, bool success,
 static void cover_interrupt(const void *pc, unsigned int kind, bool same_slot)
 {
 	static const u8 group[NR_KINDS] = {
-		[PUT] = 1, [PUT_BULK] = 1, [CLAIM] = 2, [CLAIM_ROW] = 2,
+		[PUT] = 1, [FREE_BULK] = 1, [CLAIM] = 2, [CLAIM_ROW] = 2,
 		[SET_VIEW] = 3, [DRAIN] = 4, [RESTART] = 5,
 	};
 	struct rng rng = {
@@ -212,9 +212,9 @@ static struct llfree_request op_request(const struct op *op)
 {
 	static const u8 views[] = { 0, 0, 0, 0, 0, 0, LLFREE_VIEW_CMA,
 				    LLFREE_VIEW_HIGHATOMIC };
-	static const u8 flags[] = { 0, 0, 0, 0, LLFREE_GET_BOUNDED, LLFREE_GET_NOFRAGMENT,
-				    LLFREE_GET_RESERVED, LLFREE_GET_RESERVED |
-				    LLFREE_GET_NOFRAGMENT };
+	static const u8 flags[] = { 0, 0, 0, 0, LLFREE_ALLOC_BOUNDED, LLFREE_ALLOC_NOFRAGMENT,
+				    LLFREE_ALLOC_RESERVED, LLFREE_ALLOC_RESERVED |
+				    LLFREE_ALLOC_NOFRAGMENT };
 	struct llfree_request req = {
 		.slot = op_slot(op),
 		.order = op_order(op),
@@ -255,7 +255,7 @@ static bool find_used(unsigned long *frame)
 	return false;
 }
 
-static bool do_put(const struct op *op)
+static bool do_free(const struct op *op)
 {
 	unsigned int order = op->size & 0xf;
 	unsigned long frame;
@@ -266,16 +266,16 @@ static bool do_put(const struct op *op)
 	while (!model_all_used(&d.m, ALIGN_DOWN(frame, 1UL << order),
 			       1UL << order))
 		order--;
-	return !diff_put(&d, op_slot(op), ALIGN_DOWN(frame, 1UL << order),
+	return !diff_free(&d, op_slot(op), ALIGN_DOWN(frame, 1UL << order),
 			 order);
 }
 
 /*
  * Whatever it is: the model says whether it is right. But what looks used or
- * free to the model may be on its way while operations are under way; a put of
+ * free to the model may be on its way while operations are under way; a free of
  * that would be a fault of the caller that the core need not find out.
  */
-static bool do_put_any(const struct op *op, bool others)
+static bool do_free_any(const struct op *op, bool others)
 {
 	unsigned int order = op->size & 0x1f;
 	unsigned long frame = op_frame(op);
@@ -285,14 +285,14 @@ static bool do_put_any(const struct op *op, bool others)
 		order = 40 + order;
 	if (op->how & 7 && order < BITS_PER_LONG)
 		frame = ALIGN_DOWN(frame, 1UL << order);
-	if (others && !diff_put_hopeless(&d, slot, frame, order) &&
+	if (others && !diff_free_hopeless(&d, slot, frame, order) &&
 	    !touches_free_frame(frame, 1UL << order) &&
 	    !model_all_used(&d.m, frame, 1UL << order))
 		return false;
-	return !diff_put(&d, slot, frame, order);
+	return !diff_free(&d, slot, frame, order);
 }
 
-static bool do_put_bulk(const struct op *op, bool others)
+static bool do_free_bulk(const struct op *op, bool others)
 {
 	unsigned long row = ALIGN_DOWN(op_frame(op), LLFREE_ROW_FRAMES);
 	u64 used = diff_row_mask(&d, row, true), mask = op_mask(op);
@@ -303,7 +303,7 @@ static bool do_put_bulk(const struct op *op, bool others)
 		mask |= BIT_ULL(free_frame - row);
 	else if (others || !op_odd(op, 6))
 		mask &= used;
-	return !diff_put_bulk(&d, op_slot(op), row, mask);
+	return !diff_free_bulk(&d, op_slot(op), row, mask);
 }
 
 static bool do_claim(const struct op *op)
@@ -395,20 +395,20 @@ static bool do_op(const struct op *op, bool others)
 	switch (op_kind(op)) {
 	case GET:
 		req = op_request(op);
-		return diff_get(&d, &req, op->where[0] & 1) >= 0;
-	case GET_BULK:
+		return diff_alloc(&d, &req, op->where[0] & 1) >= 0;
+	case ALLOC_BULK:
 		req = op_request(op);
 		if (!op_odd(op, 5))
 			req.order %= LLFREE_ROW_ORDER + 1;
 		if (op->where[0] % 160 >= 80)
-			return diff_get_rows(&d, &req, op->where[0] % 80 * 8) >= 0;
-		return diff_get_bulk(&d, &req, op->where[0] % 80) >= 0;
+			return diff_alloc_rows(&d, &req, op->where[0] % 80 * 8) >= 0;
+		return diff_alloc_bulk(&d, &req, op->where[0] % 80) >= 0;
 	case PUT:
-		return do_put(op);
-	case PUT_ANY:
-		return do_put_any(op, others);
-	case PUT_BULK:
-		return do_put_bulk(op, others);
+		return do_free(op);
+	case FREE_ANY:
+		return do_free_any(op, others);
+	case FREE_BULK:
+		return do_free_bulk(op, others);
 	case CLAIM:
 		return do_claim(op);
 	case CLAIM_ROW:
@@ -448,7 +448,7 @@ static void run_next(void)
 	unsigned int i, nr = 1;
 	bool success = true;
 
-	if (kind == GET || kind == GET_BULK || kind == PUT || kind == PUT_BULK)
+	if (kind == GET || kind == ALLOC_BULK || kind == PUT || kind == FREE_BULK)
 		nr = repeats[op->how >> 6];
 	for (i = 0; i < nr && success && !d.failed; i++) {
 		unsigned long step = interrupts && !i &&
@@ -466,7 +466,7 @@ static void run_next(void)
 
 static bool takes(enum kind kind)
 {
-	return kind != PUT && kind != PUT_ANY && kind != PUT_BULK &&
+	return kind != PUT && kind != FREE_ANY && kind != FREE_BULK &&
 	       kind != SET_VIEW;
 }
 
@@ -635,7 +635,7 @@ int fuzz_input(const u8 *data, size_t size)
 		diff_check_all(&d);
 	if (d.failed)
 		abort();
-	inst_free(&d.in);
+	inst_exit(&d.in);
 	model_destroy(&d.m);
 	return 0;
 }

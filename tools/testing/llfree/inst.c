@@ -66,7 +66,7 @@ int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 		in->locals = memory_new(nr_slots * sizeof(*in->locals));
 	if (!in->mem.rows || !in->mem.children || !in->mem.trees ||
 	    (nr_slots && !in->locals)) {
-		inst_free(in);
+		inst_exit(in);
 		return -ENOMEM;
 	}
 	in->nr_slots = nr_slots;
@@ -75,7 +75,7 @@ int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 	if (!err)
 		err = inst_start(in);
 	if (err)
-		inst_free(in);
+		inst_exit(in);
 	return err;
 }
 
@@ -92,7 +92,7 @@ int inst_reinit(struct inst *in, enum llfree_mode mode)
 	return err ? err : inst_start(in);
 }
 
-void inst_free(struct inst *in)
+void inst_exit(struct inst *in)
 {
 	memory_free(in->mem.rows, in->mem.rows_size);
 	memory_free(in->mem.children, in->mem.children_size);
@@ -155,33 +155,33 @@ const char *inst_check(struct inst *in)
 	return "";
 }
 
-long inst_get(struct inst *in, int slot, unsigned int order)
+long inst_alloc(struct inst *in, int slot, unsigned int order)
 {
-	return inst_get_class(in, slot, order, 0, 0);
+	return inst_alloc_class(in, slot, order, 0, 0);
 }
 
-long inst_get_view(struct inst *in, int slot, unsigned int order,
-		   unsigned int view)
+long inst_alloc_view(struct inst *in, int slot, unsigned int order,
+		     unsigned int view)
 {
 	struct llfree_request req = {
 		.slot = slot, .order = order, .view = view,
 	};
 
-	return llfree_get(&in->llf, &req, &in->sum);
+	return llfree_alloc(&in->llf, &req, &in->sum);
 }
 
-long inst_get_class(struct inst *in, int slot, unsigned int order,
-		    unsigned int class, unsigned int flags)
+long inst_alloc_class(struct inst *in, int slot, unsigned int order,
+		      unsigned int class, unsigned int flags)
 {
 	struct llfree_request req = {
 		.slot = slot, .order = order, .class = class, .flags = flags,
 	};
 
-	return llfree_get(&in->llf, &req, &in->sum);
+	return llfree_alloc(&in->llf, &req, &in->sum);
 }
 
-long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
-		    struct llfree_delta *delta)
+long inst_alloc_fast(struct llfree *llf, const struct llfree_request *req,
+		     struct llfree_delta *delta)
 {
 	struct llfree_delta some;
 	unsigned int whole;
@@ -191,13 +191,13 @@ long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
 	if (req->slot < 0 || req->slot >= (int)llf->nr_slots ||
 	    req->class >= llf->policy->nr_classes ||
 	    req->view != LLFREE_VIEW_NORMAL || req->order > LLFREE_MAX_ORDER ||
-	    req->flags & ~LLFREE_GET_FLAGS)
-		return llfree_get_search(llf, req, delta);
+	    req->flags & ~LLFREE_ALLOC_FLAGS)
+		return llfree_alloc_slow(llf, req, delta);
 
 	/* It has to be initialised there. */
 	memset(&some, 0xa5, sizeof(some));
-	frame = llfree_get_quick(llf, req->slot, req->order, req->class, &whole,
-				 &some);
+	frame = llfree_alloc_fast(llf, req->slot, req->order, req->class, &whole,
+				  &some);
 	if (frame >= 0) {
 		delta->frames[LLFREE_VIEW_NORMAL] -= 1 << req->order;
 		delta->huge[LLFREE_VIEW_NORMAL] -= whole;
@@ -209,32 +209,32 @@ long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
 	}
 	if (frame != -EAGAIN || some.did)
 		return -EPROTO;
-	return llfree_get_search(llf, req, delta);
+	return llfree_alloc_slow(llf, req, delta);
 }
 
-int inst_put_quick(struct llfree *llf, int slot, unsigned long frame,
+int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		   unsigned int order, struct llfree_delta *delta)
 {
 	unsigned int view;
 	int ret;
 
 	if (order > LLFREE_CHILD_ORDER)
-		return llfree_put(llf, slot, frame, order, delta);
-	ret = llfree_put_quick(llf, slot, frame, order);
+		return llfree_free(llf, slot, frame, order, delta);
+	ret = llfree_free_fast(llf, slot, frame, order);
 	if (ret < 0)
 		return ret;
-	view = ret & LLFREE_PUT_VIEW;
-	if (view >= LLFREE_NR_VIEWS || ret & ~(LLFREE_PUT_VIEW | LLFREE_PUT_WHOLE))
+	view = ret & LLFREE_FREED_VIEW;
+	if (view >= LLFREE_NR_VIEWS || ret & ~(LLFREE_FREED_VIEW | LLFREE_FREED_WHOLE))
 		return -EPROTO;
 	delta->frames[view] += 1 << order;
-	delta->huge[view] += !!(ret & LLFREE_PUT_WHOLE);
+	delta->huge[view] += !!(ret & LLFREE_FREED_WHOLE);
 	return 0;
 }
 
-int inst_put(struct inst *in, int slot, unsigned long frame,
-	     unsigned int order)
+int inst_free(struct inst *in, int slot, unsigned long frame,
+	      unsigned int order)
 {
-	return llfree_put(&in->llf, slot, frame, order, &in->sum);
+	return llfree_free(&in->llf, slot, frame, order, &in->sum);
 }
 
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view)

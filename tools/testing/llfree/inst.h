@@ -34,7 +34,7 @@ int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 	      unsigned int nr_slots);
 /* Again over the same memory, as after a restart; slots start empty. */
 int inst_reinit(struct inst *in, enum llfree_mode mode);
-void inst_free(struct inst *in);
+void inst_exit(struct inst *in);
 
 /*
  * At quiescence: invariants hold, both statistics and the sum of all deltas
@@ -43,19 +43,19 @@ void inst_free(struct inst *in);
 const char *inst_check(struct inst *in);
 
 /* Requests with the fields that most callers need */
-long inst_get(struct inst *in, int slot, unsigned int order);
-long inst_get_view(struct inst *in, int slot, unsigned int order,
-		   unsigned int view);
-long inst_get_class(struct inst *in, int slot, unsigned int order,
-		    unsigned int class, unsigned int flags);
-/* As zones do: llfree_get_quick() where it may be called, then the search */
-long inst_get_quick(struct llfree *llf, const struct llfree_request *req,
-		    struct llfree_delta *delta);
-/* The same for a put: llfree_put_quick() for all but the largest blocks */
-int inst_put_quick(struct llfree *llf, int slot, unsigned long frame,
+long inst_alloc(struct inst *in, int slot, unsigned int order);
+long inst_alloc_view(struct inst *in, int slot, unsigned int order,
+		     unsigned int view);
+long inst_alloc_class(struct inst *in, int slot, unsigned int order,
+		      unsigned int class, unsigned int flags);
+/* As zones do: llfree_alloc_fast() where it may be called, then the search */
+long inst_alloc_fast(struct llfree *llf, const struct llfree_request *req,
+		     struct llfree_delta *delta);
+/* The same for a free: llfree_free_fast() for all but the largest blocks */
+int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		   unsigned int order, struct llfree_delta *delta);
-int inst_put(struct inst *in, int slot, unsigned long frame,
-	     unsigned int order);
+int inst_free(struct inst *in, int slot, unsigned long frame,
+	      unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);
 
 unsigned long inst_free_frames(struct inst *in);

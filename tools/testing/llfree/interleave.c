@@ -6,10 +6,10 @@
  * from states in which they get in each other's way. explore() runs them in all
  * orders; see there. What must hold in each of them:
  *
- *   - no frame is owned twice, and no put of an own frame fails;
- *   - a get does not fail if a block that fits was free all the while, nor if at
+ *   - no frame is owned twice, and no free of an own frame fails;
+ *   - an allocation does not fail if a block that fits was free all the while, nor if at
  *     each moment there was some block that fits, if not always the same;
- *   - a get does not return a frame of a child that had another view all the
+ *   - an allocation does not return a frame of a child that had another view all the
  *     while, so nothing of an isolated child once isolating has returned;
  *   - no thread gets what is free in a child that was isolated and found stable,
  *     and at some moment of that check no operation was between two steps there;
@@ -17,7 +17,7 @@
  *     a block;
  *   - with weak memory, who gets a frame sees what its last owner did;
  *   - while preemption is on in all threads, each child counts exactly the bits
- *     that are clear, so that no block is out of reach of a get;
+ *     that are clear, so that no block is out of reach of an allocation;
  *   - if a thread is stopped between any two of its steps, the others come to
  *     their ends, in a bounded number of steps.
  *
@@ -119,8 +119,8 @@ static struct books {
 
 static struct llfree_stats start_stats;
 
-/* Gets under way, by actor: what was not free or not to be seen since then */
-static struct get_watch {
+/* Allocations under way, by actor: what was not free or not to be seen since then */
+static struct alloc_watch {
 	bool active;
 	/* Was there a moment without any block that fits? */
 	bool none;
@@ -133,11 +133,11 @@ static struct get_watch {
 
 /*
  * What became free counts for searches once the operation that made it free has
- * returned: frames that are being put, and by actor the children in which something
+ * returned: frames that are being freed, and by actor the children in which something
  * else made frames free.
  */
-static u64 being_put[NR_ROWS];
-static bool putting[NR_ACTORS];
+static u64 being_freed[NR_ROWS];
+static bool freeing[NR_ACTORS];
 static unsigned long unsettled[NR_ACTORS];
 /* Rows and children before the last change */
 static u64 last_rows[NR_ROWS];
@@ -238,16 +238,16 @@ static void own_visible(int actor, unsigned long frame, unsigned long nr)
 	own(actor, frame, nr);
 }
 
-/* Before a put, since what is put can be got again before the put returns */
+/* Before a free, since what is freed can be allocated again before the free returns */
 static void disown(int actor, unsigned long frame, unsigned long nr)
 {
 	unsigned long row = (frame - BASE) / ROW, end, f;
 	u64 bits = row_bits(frame, nr);
 
-	putting[actor] = true;
+	freeing[actor] = true;
 	for (end = row + max(nr / ROW, 1UL); row < end; row++) {
 		books.owned[actor][row] &= ~bits;
-		being_put[row] |= bits;
+		being_freed[row] |= bits;
 	}
 	if (!weak)
 		return;
@@ -260,13 +260,13 @@ static void disown(int actor, unsigned long frame, unsigned long nr)
 	}
 }
 
-static void put_done(int actor, unsigned long frame, unsigned long nr)
+static void free_done(int actor, unsigned long frame, unsigned long nr)
 {
 	unsigned long row = (frame - BASE) / ROW, end;
 
-	putting[actor] = false;
+	freeing[actor] = false;
 	for (end = row + max(nr / ROW, 1UL); row < end; row++)
-		being_put[row] &= ~row_bits(frame, nr);
+		being_freed[row] &= ~row_bits(frame, nr);
 }
 
 static bool owns(int actor, unsigned long frame, unsigned long nr)
@@ -280,7 +280,7 @@ static bool owns(int actor, unsigned long frame, unsigned long nr)
 	return true;
 }
 
-/* ---- Gets that fail, or see what they should not ---- */
+/* ---- Allocations that fail, or see what they should not ---- */
 
 /* Children in which operations under way have shown frames */
 static unsigned long unsettled_children(void)
@@ -314,7 +314,7 @@ static bool has_block(unsigned int first, unsigned int nr_rows, unsigned int ord
 		if (c <= (r + nr - 1) / LLFREE_CHILD_ROWS)
 			continue;
 		for (c = r, used = 0; c < r + nr; c++)
-			used |= world_row(c) | (settled ? being_put[c] : 0);
+			used |= world_row(c) | (settled ? being_freed[c] : 0);
 		if (nr > 1 ? !used : !!row_runs(used, order))
 			return true;
 	}
@@ -326,25 +326,25 @@ static bool block_now(unsigned int order, unsigned int view)
 	return has_block(0, NR_ROWS, order, view, true);
 }
 
-/* Free frames of a child that are being put */
-static unsigned int put_bits(unsigned int child)
+/* Free frames of a child that are being freed */
+static unsigned int bits_to_free(unsigned int child)
 {
 	unsigned int r, nr = 0;
 
 	for (r = child * LLFREE_CHILD_ROWS; r < (child + 1) * LLFREE_CHILD_ROWS; r++)
-		nr += hweight64(being_put[r] & ~world_row(r));
+		nr += hweight64(being_freed[r] & ~world_row(r));
 	return nr;
 }
 
 static void watch_start(int actor)
 {
-	struct get_watch *w = &watches[actor];
+	struct alloc_watch *w = &watches[actor];
 	unsigned int c, free;
 
 	w->active = true;
 	w->none = !block_now(w->order, w->view);
 	/*
-	 * With weak memory, nothing makes a get see at once what others did. But
+	 * With weak memory, nothing makes an allocation see at once what others did. But
 	 * what has been free since the start is free in all it can see.
 	 */
 	if (weak) {
@@ -353,16 +353,16 @@ static void watch_start(int actor)
 	}
 	/* A block that an operation under way has made may be seen when that is done. */
 	for (c = 0; c < NR_ROWS; c++)
-		w->used[c] = world_row(c) | being_put[c];
+		w->used[c] = world_row(c) | being_freed[c];
 	for (c = 0; c < NR_CHILDREN; c++) {
 		free = child_free(world.children[c]);
 		w->least[c] = unsettled_children() & BIT(c) ? 0 :
-			      free - min(free, put_bits(c));
+			      free - min(free, bits_to_free(c));
 		w->views[c] = 1U << child_view(world.children[c]);
 	}
 }
 
-static void watch_word(struct get_watch *w, size_t at)
+static void watch_word(struct alloc_watch *w, size_t at)
 {
 	if (at < offsetof(struct world, children)) {
 		w->used[at / 8] |= world_row(at / 8);
@@ -396,7 +396,7 @@ static void stable_moment(struct stable_watch *w)
 		w->may_say[clear / 64] |= BIT_ULL(clear % 64);
 }
 
-/* Did the change of a word show frames, other than those that are being put? */
+/* Did the change of a word show frames, other than those that are being freed? */
 static bool showed_frames(int actor, size_t at, unsigned int child)
 {
 	u16 old = last_children[child], new = world.children[child];
@@ -407,7 +407,7 @@ static bool showed_frames(int actor, size_t at, unsigned int child)
 	if (at < offsetof(struct world, children)) {
 		cleared = last_rows[row] & ~world_row(row);
 		last_rows[row] = world_row(row);
-		return cleared && !putting[actor];
+		return cleared && !freeing[actor];
 	}
 	last_children[child] = new;
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
@@ -415,7 +415,7 @@ static bool showed_frames(int actor, size_t at, unsigned int child)
 		last_rows[row] = world_row(row);
 	}
 	return child_view(new) != child_view(old) ||
-	       (child_free(new) > child_free(old) && !putting[actor]);
+	       (child_free(new) > child_free(old) && !freeing[actor]);
 }
 
 static void world_wrote(const void *p)
@@ -435,7 +435,7 @@ static void world_wrote(const void *p)
 		/* What is given back and was not owned was withheld for a moment. */
 		if (child_free(world.children[child]) >
 		    child_free(last_children[child]) &&
-		    !putting[actor] && !shim_preempt_count)
+		    !freeing[actor] && !shim_preempt_count)
 			fail("undo of a child step, preemption is on", child);
 		if (child_view(world.children[child]) != LLFREE_VIEW_ISOLATED)
 			closed[child] = false;
@@ -495,7 +495,7 @@ static void check_preemptible(void)
 }
 
 /* Was a block free all the while, and in that view? */
-static bool watch_found(const struct get_watch *w, unsigned int order,
+static bool watch_found(const struct alloc_watch *w, unsigned int order,
 			unsigned int view)
 {
 	unsigned int c, r, i, nr;
@@ -529,7 +529,7 @@ static bool watch_found(const struct get_watch *w, unsigned int order,
 	return false;
 }
 
-static void begin_get(int actor, const struct llfree_request *req)
+static void begin_alloc(int actor, const struct llfree_request *req)
 {
 	if (events)
 		explore_event(false);
@@ -538,9 +538,9 @@ static void begin_get(int actor, const struct llfree_request *req)
 	watch_start(actor);
 }
 
-static void end_get(int actor, const struct llfree_request *req, long frame)
+static void end_alloc(int actor, const struct llfree_request *req, long frame)
 {
-	struct get_watch *w = &watches[actor];
+	struct alloc_watch *w = &watches[actor];
 
 	w->active = false;
 	if (frame == -ENOMEM) {
@@ -551,7 +551,7 @@ static void end_get(int actor, const struct llfree_request *req, long frame)
 			fail("no memory, though there was always a block",
 			     req->order);
 	} else if (frame < 0) {
-		fail("get failed in an odd way", -frame);
+		fail("allocation failed in an odd way", -frame);
 	} else if (!(w->views[(frame - BASE) / CHILD] & (1U << req->view))) {
 		fail("got a frame of another view", frame);
 	}
@@ -559,62 +559,62 @@ static void end_get(int actor, const struct llfree_request *req, long frame)
 
 /* ---- Operations ---- */
 
-static void get_by(int actor, struct llfree_request req,
-		   long (*by)(struct llfree *llf, const struct llfree_request *req,
-			      struct llfree_delta *delta))
+static void alloc_by(int actor, struct llfree_request req,
+		     long (*by)(struct llfree *llf, const struct llfree_request *req,
+				struct llfree_delta *delta))
 {
 	long frame;
 
-	begin_get(actor, &req);
+	begin_alloc(actor, &req);
 	frame = by(llf, &req, &books.sum);
-	end_get(actor, &req, frame);
+	end_alloc(actor, &req, frame);
 	if (frame >= 0)
 		own_visible(actor, frame, 1UL << req.order);
 }
 
-static void get(int actor, struct llfree_request req)
+static void alloc_req(int actor, struct llfree_request req)
 {
-	get_by(actor, req, llfree_get);
+	alloc_by(actor, req, llfree_alloc);
 }
 
-static void op_get_quick(int actor, int order)
+static void op_alloc_fast(int actor, int order)
 {
-	get_by(actor, (struct llfree_request){
+	alloc_by(actor, (struct llfree_request){
 		.slot = slot_of[actor], .order = order,
-		.class = LLFREE_CLASS_MOVABLE }, inst_get_quick);
+		.class = LLFREE_CLASS_MOVABLE }, inst_alloc_fast);
 }
 
-static void op_get(int actor, int order)
+static void op_alloc(int actor, int order)
 {
-	get(actor, (struct llfree_request){
+	alloc_req(actor, (struct llfree_request){
 		.slot = slot_of[actor], .order = order,
 		.class = LLFREE_CLASS_MOVABLE });
 }
 
 /* Another class than that of partly used trees, and not mixing with it */
-static void op_get_class(int actor, int order)
+static void op_alloc_class(int actor, int order)
 {
-	get(actor, (struct llfree_request){
+	alloc_req(actor, (struct llfree_request){
 		.slot = slot_of[actor], .order = order,
 		.class = LLFREE_CLASS_UNMOVABLE,
-		.flags = LLFREE_GET_NOFRAGMENT });
+		.flags = LLFREE_ALLOC_NOFRAGMENT });
 }
 
-static void op_get_no_slot(int actor, int order)
+static void op_alloc_no_slot(int actor, int order)
 {
-	get(actor, (struct llfree_request){
+	alloc_req(actor, (struct llfree_request){
 		.slot = LLFREE_NO_SLOT, .order = order,
 		.class = LLFREE_CLASS_MOVABLE });
 }
 
-static void op_get_cma(int actor, int order)
+static void op_alloc_cma(int actor, int order)
 {
-	get(actor, (struct llfree_request){
+	alloc_req(actor, (struct llfree_request){
 		.slot = slot_of[actor], .order = order,
 		.class = LLFREE_CLASS_MOVABLE, .view = LLFREE_VIEW_CMA });
 }
 
-static void op_get_bulk(int actor, int order)
+static void op_alloc_bulk(int actor, int order)
 {
 	struct llfree_request req = {
 		.slot = slot_of[actor], .order = order,
@@ -624,20 +624,20 @@ static void op_get_bulk(int actor, int order)
 	u64 mask = 0;
 	long row;
 
-	begin_get(actor, &req);
-	row = llfree_get_bulk(llf, &req, ROW >> order, &mask, &books.sum);
-	end_get(actor, &req, row);
+	begin_alloc(actor, &req);
+	row = llfree_alloc_row(llf, &req, ROW >> order, &mask, &books.sum);
+	end_alloc(actor, &req, row);
 	if (row < 0)
 		return;
 	if (!mask || !IS_ALIGNED(row, ROW))
-		fail("bulk get of nothing", row);
+		fail("bulk alloc of nothing", row);
 	for (i = 0; i < ROW; i++)
 		if (mask & BIT_ULL(i))
 			own_visible(actor, row + i, 1);
 }
 
 /* All that the slot has at hand; there may be more */
-static void op_get_rows(int actor, int order)
+static void op_alloc_rows(int actor, int order)
 {
 	struct llfree_request req = {
 		.slot = slot_of[actor], .order = order,
@@ -647,20 +647,20 @@ static void op_get_rows(int actor, int order)
 	unsigned int i;
 	long child;
 
-	begin_get(actor, &req);
-	child = llfree_get_rows(llf, &req, CHILD >> order, mask, &books.sum);
+	begin_alloc(actor, &req);
+	child = llfree_alloc_rows(llf, &req, CHILD >> order, mask, &books.sum);
 	if (child == -ENOMEM)
 		return;
-	end_get(actor, &req, child);
+	end_alloc(actor, &req, child);
 	if (child < 0 || !IS_ALIGNED(child, CHILD))
-		fail("get of rows went wrong", child);
+		fail("allocation of rows went wrong", child);
 	for (i = 0; i < CHILD; i++)
 		if (mask[i / ROW] & BIT_ULL(i % ROW))
 			own_visible(actor, child + i, 1);
 }
 
 /* The first own block from the shared frames on, if there is one */
-static void op_put(int actor, int order)
+static void op_free(int actor, int order)
 {
 	unsigned long frame, nr = 1UL << order;
 
@@ -669,15 +669,15 @@ static void op_put(int actor, int order)
 		if (!owns(actor, frame, nr))
 			continue;
 		disown(actor, frame, nr);
-		if (llfree_put(llf, slot_of[actor], frame, order, &books.sum))
-			fail("cannot put own block", frame);
-		put_done(actor, frame, nr);
+		if (llfree_free(llf, slot_of[actor], frame, order, &books.sum))
+			fail("cannot free own block", frame);
+		free_done(actor, frame, nr);
 		return;
 	}
 }
 
 /* What the thread got before; frees what others may be waiting for. */
-static void op_put_got(int actor, int order)
+static void op_free_allocated(int actor, int order)
 {
 	unsigned long frame, nr = 1UL << order;
 
@@ -685,14 +685,14 @@ static void op_put_got(int actor, int order)
 		if (!owns(actor, frame, nr))
 			continue;
 		disown(actor, frame, nr);
-		if (llfree_put(llf, slot_of[actor], frame, order, &books.sum)) {
+		if (llfree_free(llf, slot_of[actor], frame, order, &books.sum)) {
 			/* A stray leaks frames at worst. */
 			if (strayed)
 				own(ACTOR_OTHER, frame, nr);
 			else
-				fail("cannot put what was got", frame);
+				fail("cannot free what was allocated", frame);
 		}
-		put_done(actor, frame, nr);
+		free_done(actor, frame, nr);
 		return;
 	}
 }
@@ -713,14 +713,14 @@ static void op_stray(int actor, int unused)
 		.active = true,
 		.turn = world.children[STRAY_CHILD] & CHILD_TURN_MASK,
 	};
-	llfree_put(llf, slot_of[actor], STRAY_FRAME, 0, &delta);
+	llfree_free(llf, slot_of[actor], STRAY_FRAME, 0, &delta);
 	strays[actor].active = false;
 	for (view = 0; view < LLFREE_NR_VIEWS; view++)
 		if (delta.frames[view])
 			fail("a stray free was not noticed", STRAY_FRAME);
 }
 
-static void op_put_word(int actor, int unused)
+static void op_free_word(int actor, int unused)
 {
 	unsigned long row = (SHARED_FRAMES - BASE) / ROW;
 	u64 mask = books.owned[actor][row];
@@ -731,39 +731,39 @@ static void op_put_word(int actor, int unused)
 	for (i = 0; i < ROW; i++)
 		if (mask & BIT_ULL(i))
 			disown(actor, SHARED_FRAMES + i, 1);
-	if (llfree_put_bulk(llf, slot_of[actor], SHARED_FRAMES, mask, &books.sum))
-		fail("cannot put own frames", SHARED_FRAMES);
-	put_done(actor, SHARED_FRAMES, ROW);
+	if (llfree_free_batch(llf, slot_of[actor], SHARED_FRAMES, mask, &books.sum))
+		fail("cannot free own frames", SHARED_FRAMES);
+	free_done(actor, SHARED_FRAMES, ROW);
 }
 
 /* Blocks with a frame that stays free, since nobody may have it */
-static void op_bad_put(int actor, int order)
+static void op_bad_free(int actor, int order)
 {
 	unsigned long frame = ALIGN_DOWN(FREE_FRAME, 1UL << order);
 
-	if (!llfree_put(llf, slot_of[actor], frame, order, &books.sum))
-		fail("put a block that is partly free", frame);
+	if (!llfree_free(llf, slot_of[actor], frame, order, &books.sum))
+		fail("freed a block that is partly free", frame);
 }
 
 /* The same where others get frames, if they cannot get all there are */
-static void op_bad_put_free(int actor, int order)
+static void op_bad_free_free(int actor, int order)
 {
 	if (child_free(saved_world.children[0]) < 2 * EXPLORE_THREADS)
 		return;
-	if (!llfree_put(llf, slot_of[actor], FREE_PAIR, order, &books.sum))
-		fail("put a block that is partly free", FREE_PAIR);
+	if (!llfree_free(llf, slot_of[actor], FREE_PAIR, order, &books.sum))
+		fail("freed a block that is partly free", FREE_PAIR);
 }
 
 /* The second half of the first child, whose last row is free; its others may not be */
-static void op_bad_put_half(int actor, int order)
+static void op_bad_free_half(int actor, int order)
 {
 	unsigned long frame = FREE_PAIR + CHILD / 2;
 
 	if (saved_world.rows[LLFREE_CHILD_ROWS - 1] !=
 	    free_bits(saved_world.children[0]))
 		return;
-	if (!llfree_put(llf, slot_of[actor], frame, order, &books.sum))
-		fail("put a block that is partly free", frame);
+	if (!llfree_free(llf, slot_of[actor], frame, order, &books.sum))
+		fail("freed a block that is partly free", frame);
 }
 
 static void op_claim(int actor, int order)
@@ -809,7 +809,7 @@ static void set_view(int actor, unsigned long frame, int view)
 		fail("set_view", frame);
 }
 
-/* Of where gets go */
+/* Of where allocations go */
 static void op_view(int actor, int view)
 {
 	set_view(actor, FREE_PAIR, view);
@@ -817,7 +817,7 @@ static void op_view(int actor, int view)
 		explore_event(true);
 }
 
-/* Where gets go, or puts if nothing is free there; then wait for both to end. */
+/* Where allocations go, or frees if nothing is free there; then wait for both to end. */
 static void op_isolate_wait(int actor, int unused)
 {
 	unsigned long frame = child_free(saved_world.children[0]) ?
@@ -843,8 +843,8 @@ static void op_isolate_wait(int actor, int unused)
 		closed_rows[row + i] = world_row(row + i);
 }
 
-/* Of where puts go */
-static void op_view_put(int actor, int view)
+/* Of where frees go */
+static void op_view_free(int actor, int view)
 {
 	set_view(actor, SHARED_FRAMES, view);
 	set_view(actor, SHARED_HALVES, view);
@@ -870,13 +870,13 @@ static void op_set_slots(int actor, int unused)
 		fail("set_slots", NR_SLOTS);
 }
 
-static void op_get_late_slot(int actor, int order)
+static void op_alloc_late_slot(int actor, int order)
 {
 	bool slots = llfree_nr_slots(llf);
 
 	if (slots && weak)
 		explore_take(&slots_stamp, NR_SLOTS);
-	get(actor, (struct llfree_request){
+	alloc_req(actor, (struct llfree_request){
 		.slot = slots ? slot_of[actor] : LLFREE_NO_SLOT,
 		.order = order, .class = LLFREE_CLASS_MOVABLE });
 }
@@ -902,33 +902,33 @@ static const struct op {
 	void (*fn)(int actor, int arg);
 	int arg;
 } ops[] = {
-	{ "get0", op_get, 0 },
-	{ "get3", op_get, 3 },
-	{ "get6", op_get, 6 },
-	{ "get7", op_get, 7 },
-	{ "get8", op_get, 8 },
-	{ "get9", op_get, 9 },
-	{ "get10", op_get, 10 },
-	{ "quick0", op_get_quick, 0 },
-	{ "quick4", op_get_quick, 4 },
-	{ "quick6", op_get_quick, 6 },
-	{ "get0class", op_get_class, 0 },
-	{ "get9class", op_get_class, 9 },
-	{ "get0noslot", op_get_no_slot, 0 },
-	{ "get7noslot", op_get_no_slot, 7 },
-	{ "get2cma", op_get_cma, 2 },
-	{ "get9cma", op_get_cma, 9 },
-	{ "bulk0", op_get_bulk, 0 },
-	{ "bulk2", op_get_bulk, 2 },
-	{ "rows0", op_get_rows, 0 },
-	{ "rows3", op_get_rows, 3 },
-	{ "put0", op_put, 0 },
-	{ "put6", op_put, 6 },
-	{ "put8", op_put, 8 },
-	{ "put9", op_put, 9 },
-	{ "putword", op_put_word, 0 },
-	{ "badput9", op_bad_put, 9 },
-	{ "badput10", op_bad_put, 10 },
+	{ "get0", op_alloc, 0 },
+	{ "get3", op_alloc, 3 },
+	{ "get6", op_alloc, 6 },
+	{ "get7", op_alloc, 7 },
+	{ "get8", op_alloc, 8 },
+	{ "get9", op_alloc, 9 },
+	{ "get10", op_alloc, 10 },
+	{ "quick0", op_alloc_fast, 0 },
+	{ "quick4", op_alloc_fast, 4 },
+	{ "quick6", op_alloc_fast, 6 },
+	{ "get0class", op_alloc_class, 0 },
+	{ "get9class", op_alloc_class, 9 },
+	{ "get0noslot", op_alloc_no_slot, 0 },
+	{ "get7noslot", op_alloc_no_slot, 7 },
+	{ "get2cma", op_alloc_cma, 2 },
+	{ "get9cma", op_alloc_cma, 9 },
+	{ "bulk0", op_alloc_bulk, 0 },
+	{ "bulk2", op_alloc_bulk, 2 },
+	{ "rows0", op_alloc_rows, 0 },
+	{ "rows3", op_alloc_rows, 3 },
+	{ "put0", op_free, 0 },
+	{ "put6", op_free, 6 },
+	{ "put8", op_free, 8 },
+	{ "put9", op_free, 9 },
+	{ "putword", op_free_word, 0 },
+	{ "badput9", op_bad_free, 9 },
+	{ "badput10", op_bad_free, 10 },
 	{ "claim0", op_claim, 0 },
 	{ "claim6", op_claim, 6 },
 	{ "claim7", op_claim, 7 },
@@ -939,24 +939,24 @@ static const struct op {
 	{ "isolate", op_view, LLFREE_VIEW_ISOLATED },
 	{ "tocma", op_view, LLFREE_VIEW_CMA },
 	{ "tonormal", op_view, LLFREE_VIEW_NORMAL },
-	{ "isolateput", op_view_put, LLFREE_VIEW_ISOLATED },
-	{ "tocmaput", op_view_put, LLFREE_VIEW_CMA },
+	{ "isolateput", op_view_free, LLFREE_VIEW_ISOLATED },
+	{ "tocmaput", op_view_free, LLFREE_VIEW_CMA },
 	{ "isolatewait", op_isolate_wait },
 	{ "drain0", op_drain, 0 },
 	{ "drainall", op_drain, -1 },
 	{ "setclass", op_set_class, LLFREE_CLASS_HUGE },
 	{ "setreported", op_set_reported, 0 },
-	{ "put6got", op_put_got, 6 },
+	{ "put6got", op_free_allocated, 6 },
 	/* From here on not in pairs of their own */
-	{ "put0got", op_put_got, 0 },
+	{ "put0got", op_free_allocated, 0 },
 	{ "claim0row1", op_claim_second_row, 0 },
-	{ "put9got", op_put_got, 9 },
-	{ "badputfree9", op_bad_put_free, 9 },
-	{ "badputhalf8", op_bad_put_half, 8 },
+	{ "put9got", op_free_allocated, 9 },
+	{ "badputfree9", op_bad_free_free, 9 },
+	{ "badputhalf8", op_bad_free_half, 8 },
 	{ "claimhidden", op_claim_hidden },
 	{ "setslots", op_set_slots },
 	{ "stray", op_stray },
-	{ "get0late", op_get_late_slot, 0 },
+	{ "get0late", op_alloc_late_slot, 0 },
 	{ "isolatesecond", op_view_second, LLFREE_VIEW_ISOLATED },
 	{ "tonormalsecond", op_view_second, LLFREE_VIEW_NORMAL },
 };
@@ -1010,7 +1010,7 @@ static void state_row(void)
 	leave_only(ROW);
 }
 
-/* The last row of a child, so that searches and bad puts pass the others. */
+/* The last row of a child, so that searches and bad frees pass the others. */
 static void state_tail(void)
 {
 	take_second_tree();
@@ -1023,14 +1023,14 @@ static void state_two(void)
 	leave_only(2);
 }
 
-/* Only next to what threads own, so that permits are there before it is put */
+/* Only next to what threads own, so that permits are there before it is freed */
 static void state_crowded(void)
 {
 	leave_only(0);
 	disown(ACTOR_OTHER, SHARED_FRAMES + 61, 1);
-	llfree_put(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 61, 0, &books.sum);
+	llfree_free(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 61, 0, &books.sum);
 	disown(ACTOR_OTHER, SHARED_FRAMES + 63, 1);
-	llfree_put(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 63, 0, &books.sum);
+	llfree_free(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 63, 0, &books.sum);
 }
 
 /* The same with rows: 0 and 2 belong to threads, 1, 3, 4 and 5 are free. */
@@ -1074,22 +1074,22 @@ static void state_views(void)
 	set_view(ACTOR_OTHER, SHARED_FRAMES, LLFREE_VIEW_HIGHATOMIC);
 }
 
-static void get_put_once(int slot, unsigned int order)
+static void alloc_free_once(int slot, unsigned int order)
 {
 	struct llfree_request req = {
 		.slot = slot, .order = order, .class = LLFREE_CLASS_MOVABLE,
 	};
-	long frame = llfree_get(llf, &req, &books.sum);
+	long frame = llfree_alloc(llf, &req, &books.sum);
 
 	if (frame >= 0)
-		llfree_put(llf, slot, frame, order, &books.sum);
+		llfree_free(llf, slot, frame, order, &books.sum);
 }
 
 /* The first slot holds the tree that everybody wants to get from. */
 static void state_reserved(void)
 {
 	take_second_tree();
-	get_put_once(0, 0);
+	alloc_free_once(0, 0);
 	claim_frames(ACTOR_OTHER, FREE_PAIR + 64, 2 * CHILD - 64);
 }
 
@@ -1099,8 +1099,8 @@ static void state_whole_owned(void)
 {
 	leave_only(0);
 	disown(ACTOR_OTHER, FREE_PAIR, CHILD);
-	llfree_put(llf, LLFREE_NO_SLOT, FREE_PAIR, LLFREE_CHILD_ORDER, &books.sum);
-	put_done(ACTOR_OTHER, FREE_PAIR, CHILD);
+	llfree_free(llf, LLFREE_NO_SLOT, FREE_PAIR, LLFREE_CHILD_ORDER, &books.sum);
+	free_done(ACTOR_OTHER, FREE_PAIR, CHILD);
 	claim_for(0, FREE_PAIR, LLFREE_CHILD_ORDER);
 }
 
@@ -1113,12 +1113,12 @@ static void state_lent(void)
 	take_second_tree();
 	claim_frames(ACTOR_OTHER, FREE_PAIR + 24, 2 * CHILD - 24);
 	for (i = 0; i < 24; i++) {
-		frame = llfree_get(llf, &req, &books.sum);
+		frame = llfree_alloc(llf, &req, &books.sum);
 		own(ACTOR_OTHER, frame, 1);
 	}
 	for (frame = FREE_PAIR; frame < FREE_PAIR + 3; frame++) {
 		disown(ACTOR_OTHER, frame, 1);
-		llfree_put(llf, LLFREE_NO_SLOT, frame, 0, &books.sum);
+		llfree_free(llf, LLFREE_NO_SLOT, frame, 0, &books.sum);
 	}
 }
 
@@ -1132,11 +1132,11 @@ static void state_tree_lent(void)
 	unsigned long frame;
 
 	claim_for(ACTOR_OTHER, FREE_PAIR, LLFREE_MAX_ORDER);
-	while (llfree_get(llf, &req, &books.sum) >= 0)
+	while (llfree_alloc(llf, &req, &books.sum) >= 0)
 		;
 	for (frame = SECOND_TREE; frame < BASE + NR; frame += CHILD)
-		llfree_put(llf, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER,
-			   &books.sum);
+		llfree_free(llf, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER,
+			    &books.sum);
 }
 
 static void state_no_slots(void)
@@ -1149,7 +1149,7 @@ static void state_no_slots(void)
 static void state_foreign(void)
 {
 	take_second_tree();
-	get_put_once(2, 0);
+	alloc_free_once(2, 0);
 	claim_frames(ACTOR_OTHER, FREE_PAIR + 192, 2 * CHILD - 192);
 }
 
@@ -1166,7 +1166,7 @@ static void state_exhausted(void)
 				.class = LLFREE_CLASS_MOVABLE,
 			};
 
-			llfree_get(llf, &req, &books.sum);
+			llfree_alloc(llf, &req, &books.sum);
 		}
 }
 
@@ -1218,8 +1218,8 @@ static void world_reset(void)
 	memset(closed, 0, sizeof(closed));
 	memset(&slots_stamp, 0, sizeof(slots_stamp));
 	changed_children = 0;
-	memset(being_put, 0, sizeof(being_put));
-	memset(putting, 0, sizeof(putting));
+	memset(being_freed, 0, sizeof(being_freed));
+	memset(freeing, 0, sizeof(freeing));
 	memset(viewing, 0, sizeof(viewing));
 	memset(strays, 0, sizeof(strays));
 	strayed = false;
@@ -1634,7 +1634,7 @@ TEST_F_TIMEOUT(state, interrupted, SECONDS_MAX)
 
 /* Longer programs, chosen for what once went wrong or might */
 static const char * const chosen[] = {
-	/* Frames that are put while others look for them */
+	/* Frames that are freed while others look for them */
 	"put0 | get0 | get0",
 	"put0 put0 | get0 | get0",
 	"put0 | put0 | get9",
@@ -1665,7 +1665,7 @@ static const char * const chosen[] = {
 	"get6 put6got | get8 | get7",
 	"get9 put9got | get9 put9got | get9",
 	"bulk0 put6got | get7 | get6",
-	/* Puts of what is not there */
+	/* Frees of what is not there */
 	"badputfree9 | get0 | get0",
 	"badputfree9 | badputfree9 | get0",
 	"badputhalf8 | get0 | get0",

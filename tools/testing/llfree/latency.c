@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * How long the slowest operations of the core take, next to the usual ones,
- * with more threads than CPUs. Each thread puts a random block of its own and
- * gets another one, again and again, and times every operation:
+ * with more threads than CPUs. Each thread frees a random block of its own and
+ * allocates another one, again and again, and times every operation:
  *
  *   empty      each thread has a few blocks, all else is free
  *   full       all but 1 % is allocated in blocks of the order, and what is free
  *              lies anywhere
  *   scattered  all but 1 % is allocated, and what is free are single frames: no
- *              larger block is left, which a get finds out by looking everywhere
+ *              larger block is left, which an allocation finds out by looking everywhere
  *
  * wall is the time that passed. cpu is the part of it in which the thread ran.
  * They differ if the scheduler took the CPU away in the middle. Who waited for
@@ -77,7 +77,7 @@ enum { CPU, WALL, NR_MEASURES };
 static const char *const measure_names[NR_MEASURES] = { "cpu", "wall" };
 #endif
 
-static const char *const op_names[NR_OPS] = { "get", "put" };
+static const char *const op_names[NR_OPS] = { "alloc", "free" };
 
 static struct {
 	unsigned int threads;
@@ -264,7 +264,7 @@ static void end(struct worker *w, unsigned int op, unsigned long start)
 }
 #endif
 
-static long get(struct worker *w, unsigned int o)
+static long alloc_one(struct worker *w, unsigned int o)
 {
 	struct llfree_request req = {
 		.slot = w->nr,
@@ -273,36 +273,36 @@ static long get(struct worker *w, unsigned int o)
 						  LLFREE_CLASS_HUGE,
 	};
 
-	return llfree_get(&in.llf, &req, &w->delta);
+	return llfree_alloc(&in.llf, &req, &w->delta);
 }
 
-static void put(struct worker *w, unsigned long frame, unsigned int o)
+static void free_one(struct worker *w, unsigned long frame, unsigned int o)
 {
-	if (llfree_put(&in.llf, w->nr, frame, o, &w->delta))
+	if (llfree_free(&in.llf, w->nr, frame, o, &w->delta))
 		die("a block cannot be freed");
 }
 
-static long timed_get(struct worker *w)
+static long timed_alloc(struct worker *w)
 {
 	unsigned long start = begin(w);
 	long frame;
 
 	if (state == LOCKED)
 		pthread_spin_lock(&lock);
-	frame = get(w, order);
+	frame = alloc_one(w, order);
 	if (state == LOCKED)
 		pthread_spin_unlock(&lock);
 	end(w, GET, start);
 	return frame;
 }
 
-static void timed_put(struct worker *w, unsigned long frame)
+static void timed_free(struct worker *w, unsigned long frame)
 {
 	unsigned long start = begin(w);
 
 	if (state == LOCKED)
 		pthread_spin_lock(&lock);
-	put(w, frame, order);
+	free_one(w, frame, order);
 	if (state == LOCKED)
 		pthread_spin_unlock(&lock);
 	end(w, PUT, start);
@@ -335,20 +335,20 @@ static void turn(struct worker *w)
 	}
 	i = rng_below(&w->rng, w->nr_frames);
 	if (state != SCATTERED) {
-		timed_put(w, w->frames[i]);
-		frame = timed_get(w);
+		timed_free(w, w->frames[i]);
+		frame = timed_alloc(w);
 	} else {
-		put(w, w->frames[i], 0);
-		frame = timed_get(w);
+		free_one(w, w->frames[i], 0);
+		frame = timed_alloc(w);
 		if (frame >= 0)
-			timed_put(w, frame);
+			timed_free(w, frame);
 		else
 			w->result.failed++;
-		frame = get(w, 0);
+		frame = alloc_one(w, 0);
 	}
 	/* There is more free than all others can have at a time. */
 	if (frame < 0)
-		die("get failed, though there are free blocks");
+		die("allocation failed, though there are free blocks");
 	w->frames[i] = frame;
 }
 
@@ -384,14 +384,14 @@ static void fill(unsigned long blocks, unsigned int o)
 	for (i = 0; i < blocks; i++) {
 		struct worker *w = &workers[i % opt.threads];
 
-		frame = get(w, o);
+		frame = alloc_one(w, o);
 		if (frame < 0)
 			die("out of memory");
 		w->frames[w->nr_frames++] = frame;
 	}
 }
 
-/* Put random blocks until so many are left. */
+/* Free random blocks until so many are left. */
 static void thin(unsigned long blocks, unsigned long left, unsigned int o)
 {
 	for (; blocks > left; blocks--) {
@@ -401,25 +401,25 @@ static void thin(unsigned long blocks, unsigned long left, unsigned int o)
 		if (!w->nr_frames)
 			die("memory is too small");
 		frame = &w->frames[rng_below(&w->rng, w->nr_frames)];
-		put(w, *frame, o);
+		free_one(w, *frame, o);
 		*frame = w->frames[--w->nr_frames];
 	}
 }
 
 static void set_up(void)
 {
-	unsigned long frames = opt.gib << 18, blocks, left, spare;
+	unsigned long frames = opt.gib << 18, blocks, left, partial;
 	unsigned int o = state == SCATTERED ? 0 : order, i;
 
 	if (inst_init(&in, 0, frames, LLFREE_INIT_FREE, NULL, opt.threads))
 		die("init failed");
 	blocks = frames >> o;
 	/* A thread may hold one block more than it has. */
-	spare = opt.threads;
+	partial = opt.threads;
 	if (state == EMPTY)
 		blocks = min(FEW, blocks / 16 / opt.threads) * opt.threads;
 	left = state == EMPTY ? blocks :
-	       min(blocks * opt.fill / 100, blocks - spare);
+	       min(blocks * opt.fill / 100, blocks - partial);
 	if (left < opt.threads)
 		die("memory is too small");
 	for (i = 0; i < opt.threads; i++) {
@@ -444,14 +444,14 @@ static void tear_down(void)
 
 	for (i = 0; i < opt.threads; i++) {
 		for (j = 0; j < workers[i].nr_frames; j++)
-			put(&workers[i], workers[i].frames[j], o);
+			free_one(&workers[i], workers[i].frames[j], o);
 		free(workers[i].frames);
 	}
 	/* Times of something broken would be worth nothing. */
 	if (llfree_validate(&in.llf, NULL) ||
 	    inst_free_frames(&in) != opt.gib << 18)
 		die("frames were lost");
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 static void run(struct result *result, enum state s, unsigned int o)

@@ -51,11 +51,11 @@ struct litmus {
 static const char * const stronger[] = {
 	/* Loads */
 	"LB+poonceonces",
-	"LB+put-row-relaxed+get-row",
+	"LB+row-clear-relaxed+row-set",
 	/* Stores */
 	"S+poonceonces",
-	"S+put-huge-relaxed+get-huge",
-	"S+put-row-relaxed+get-row",
+	"S+whole-free-relaxed+whole-alloc",
+	"S+row-clear-relaxed+row-set",
 };
 
 static int shared[NR_SHARED];

@@ -66,7 +66,7 @@ static void own(int actor, unsigned long frame, unsigned long nr)
 	}
 }
 
-/* Before a put, since what is put can be got again before the put returns */
+/* Before a free, since what is freed can be allocated again before the free returns */
 static bool disown(int actor, unsigned long frame, unsigned long nr)
 {
 	unsigned long i;
@@ -80,95 +80,95 @@ static bool disown(int actor, unsigned long frame, unsigned long nr)
 
 /* Operations. @actor is also the slot. */
 
-static long got[MAX_DEPTH];	/* results of gets, for the check of failures */
+static long got[MAX_DEPTH];	/* results of allocations, for the check of failures */
 
-static void check_get(int actor, int order, long frame)
+static void check_alloc(int actor, int order, long frame)
 {
 	got[actor] = frame;
 	if (frame >= 0)
 		own(actor, frame, 1UL << order);
 	else if (frame != -ENOMEM)
-		fail("get failed in an odd way", -frame);
+		fail("allocation failed in an odd way", -frame);
 }
 
 static void get_order(int actor, int order, int slot, int view)
 {
-	check_get(actor, order, inst_get_view(&in, slot, order, view));
+	check_alloc(actor, order, inst_alloc_view(&in, slot, order, view));
 }
 
-static void op_get(int actor, int order)
+static void op_alloc(int actor, int order)
 {
 	get_order(actor, order, actor % 2, LLFREE_VIEW_NORMAL);
 }
 
-static void op_get_quick(int actor, int order)
+static void op_alloc_fast(int actor, int order)
 {
 	struct llfree_request req = { .slot = actor % 2, .order = order };
 
-	check_get(actor, order, inst_get_quick(&in.llf, &req, &in.sum));
+	check_alloc(actor, order, inst_alloc_fast(&in.llf, &req, &in.sum));
 }
 
-static void op_get_no_slot(int actor, int order)
+static void op_alloc_no_slot(int actor, int order)
 {
 	get_order(actor, order, LLFREE_NO_SLOT, LLFREE_VIEW_NORMAL);
 }
 
-static void op_get_cma(int actor, int order)
+static void op_alloc_cma(int actor, int order)
 {
 	get_order(actor, order, actor % 2, LLFREE_VIEW_CMA);
 }
 
-static void op_get_bulk(int actor, int order)
+static void op_alloc_bulk(int actor, int order)
 {
 	struct llfree_request req = { .slot = actor % 2, .order = order };
 	unsigned int i;
 	u64 mask = 0;
 	long row;
 
-	row = llfree_get_bulk(&in.llf, &req, ROW >> order, &mask, &in.sum);
+	row = llfree_alloc_row(&in.llf, &req, ROW >> order, &mask, &in.sum);
 	got[actor] = row;
 	if (row < 0)
 		return;
 	if (!mask || !IS_ALIGNED(row, ROW))
-		fail("bulk get of nothing", row);
+		fail("bulk alloc of nothing", row);
 	for (i = 0; i < ROW; i++)
 		if (mask & BIT_ULL(i))
 			own(actor, row + i, 1);
 }
 
 /* What the slot has at hand, of a child */
-static void op_get_rows(int actor, int order)
+static void op_alloc_rows(int actor, int order)
 {
 	struct llfree_request req = { .slot = actor % 2, .order = order };
 	u64 mask[CHILD / ROW];
 	unsigned int i;
 	long child;
 
-	child = llfree_get_rows(&in.llf, &req, CHILD >> order, mask, &in.sum);
+	child = llfree_alloc_rows(&in.llf, &req, CHILD >> order, mask, &in.sum);
 	got[actor] = child;
 	if (child < 0)
 		return;
 	if (!IS_ALIGNED(child, CHILD))
-		fail("get of rows is not aligned", child);
+		fail("allocation of rows is not aligned", child);
 	for (i = 0; i < CHILD; i++)
 		if (mask[i / ROW] & BIT_ULL(i % ROW))
 			own(actor, child + i, 1);
 }
 
-static void op_put(int actor, int order)
+static void op_free(int actor, int order)
 {
 	unsigned long frame, nr = 1UL << order;
 
 	for (frame = SHARED_HALVES; frame < OWN_CHILD(MAX_DEPTH); frame += nr) {
 		if (!disown(actor, frame, nr))
 			continue;
-		if (inst_put(&in, actor % 2, frame, order))
-			fail("cannot put own block", frame);
+		if (inst_free(&in, actor % 2, frame, order))
+			fail("cannot free own block", frame);
 		return;
 	}
 }
 
-static void op_put_word(int actor, int word)
+static void op_free_word(int actor, int word)
 {
 	unsigned long row;
 	u64 mask = 0;
@@ -180,18 +180,18 @@ static void op_put_word(int actor, int word)
 				owner[row + i - BASE] = 0;
 				mask |= BIT_ULL(i);
 			}
-	if (mask && llfree_put_bulk(&in.llf, LLFREE_NO_SLOT, row - ROW, mask,
-				    &in.sum))
-		fail("cannot put own frames", row);
+	if (mask && llfree_free_batch(&in.llf, LLFREE_NO_SLOT, row - ROW, mask,
+				      &in.sum))
+		fail("cannot free own frames", row);
 }
 
 /* Blocks with a frame that stays free, since nobody may have it */
-static void op_bad_put(int actor, int order)
+static void op_bad_free(int actor, int order)
 {
 	unsigned long frame = ALIGN_DOWN(FREE_FRAME, 1UL << order);
 
-	if (!inst_put(&in, actor % 2, frame, order))
-		fail("put a block that is partly free", frame);
+	if (!inst_free(&in, actor % 2, frame, order))
+		fail("freed a block that is partly free", frame);
 }
 
 static void op_claim(int actor, int order)
@@ -216,7 +216,7 @@ static void op_view(int actor, int view)
 {
 	int ret;
 
-	/* Where gets go, and where puts go */
+	/* Where allocations go, and where frees go */
 	ret = inst_set_view(&in, BASE, view);
 	if (ret < 0 && ret != -EALREADY)
 		fail("set_view", BASE);
@@ -251,31 +251,31 @@ static const struct op {
 	int arg;
 	/* Does it never make a free block, or show one? */
 	bool takes;
-	/* order and view, if it is a get */
+	/* order and view, if it is an allocation */
 	int order;
 	int view;
 } ops[] = {
-	{ "get 0", op_get, 0, true, 0, 0 },
-	{ "get 3", op_get, 3, true, 3, 0 },
-	{ "get 6", op_get, 6, true, 6, 0 },
-	{ "get 8", op_get, 8, true, 8, 0 },
-	{ "quick get 0", op_get_quick, 0, true, 0, 0 },
-	{ "quick get 4", op_get_quick, 4, true, 4, 0 },
-	{ "get 9", op_get, 9, true, 9, 0 },
-	{ "get 10", op_get, 10, true, 10, 0 },
-	{ "get 0 without slot", op_get_no_slot, 0, true, 0, 0 },
-	{ "get 7 without slot", op_get_no_slot, 7, true, 7, 0 },
-	{ "get 2 of CMA", op_get_cma, 2, true, 2, LLFREE_VIEW_CMA },
-	{ "bulk get 0", op_get_bulk, 0, true, 0, 0 },
-	{ "bulk get 2", op_get_bulk, 2, true, 2, 0 },
-	{ "get rows 0", op_get_rows, 0, false, -1 },
-	{ "get rows 2", op_get_rows, 2, false, -1 },
-	{ "put 0", op_put, 0, false, -1 },
-	{ "put 8", op_put, 8, false, -1 },
-	{ "put 9", op_put, 9, false, -1 },
-	{ "put word", op_put_word, 0, false, -1 },
-	{ "bad put 9", op_bad_put, 9, true, -1 },
-	{ "bad put 11", op_bad_put, 11, true, -1 },
+	{ "alloc 0", op_alloc, 0, true, 0, 0 },
+	{ "alloc 3", op_alloc, 3, true, 3, 0 },
+	{ "alloc 6", op_alloc, 6, true, 6, 0 },
+	{ "alloc 8", op_alloc, 8, true, 8, 0 },
+	{ "fast alloc 0", op_alloc_fast, 0, true, 0, 0 },
+	{ "fast alloc 4", op_alloc_fast, 4, true, 4, 0 },
+	{ "alloc 9", op_alloc, 9, true, 9, 0 },
+	{ "alloc 10", op_alloc, 10, true, 10, 0 },
+	{ "alloc 0 without slot", op_alloc_no_slot, 0, true, 0, 0 },
+	{ "alloc 7 without slot", op_alloc_no_slot, 7, true, 7, 0 },
+	{ "alloc 2 of CMA", op_alloc_cma, 2, true, 2, LLFREE_VIEW_CMA },
+	{ "bulk alloc 0", op_alloc_bulk, 0, true, 0, 0 },
+	{ "bulk alloc 2", op_alloc_bulk, 2, true, 2, 0 },
+	{ "alloc rows 0", op_alloc_rows, 0, false, -1 },
+	{ "alloc rows 2", op_alloc_rows, 2, false, -1 },
+	{ "free 0", op_free, 0, false, -1 },
+	{ "free 8", op_free, 8, false, -1 },
+	{ "free 9", op_free, 9, false, -1 },
+	{ "free word", op_free_word, 0, false, -1 },
+	{ "bad free 9", op_bad_free, 9, true, -1 },
+	{ "bad free 11", op_bad_free, 11, true, -1 },
 	{ "claim 0", op_claim, 0, true, -1 },
 	{ "claim 8", op_claim, 8, true, -1 },
 	{ "claim 10", op_claim, 10, true, -1 },
@@ -419,11 +419,11 @@ static void state_reserved_and_exhausted(void)
 {
 	int order, view;
 
-	inst_put(&in, 0, inst_get(&in, 0, 0), 0);
+	inst_free(&in, 0, inst_alloc(&in, 0, 0), 0);
 	state_full_but(BASE + 3 * CHILD, 4);
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
 		for (order = 5; order > 2; order--)
-			inst_get_view(&in, 1, order, view);
+			inst_alloc_view(&in, 1, order, view);
 }
 
 /* The state, to start from again and again */
@@ -512,7 +512,7 @@ static const char *finish(void)
 		return why;
 	for (f = BASE; f < BASE + NR; f++)
 		if (!owner[f - BASE] !=
-		    !!(llfree_free_mask(&in.llf, f) & BIT_ULL(f % ROW)))
+		    !!(llfree_row_mask(&in.llf, f) & BIT_ULL(f % ROW)))
 			return "bit of a frame is wrong";
 	for (v = 0; v < LLFREE_ALLOC_VIEWS; v++) {
 		llfree_count_orders(&in.llf, v, -1, nr);
@@ -528,14 +528,14 @@ static const char *finish(void)
 	for (f = BASE; f < BASE + NR; f += CHILD)
 		inst_set_view(&in, f, LLFREE_VIEW_NORMAL);
 	sum = count_owned();
-	while (llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum) >= 0)
+	while (llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum) >= 0)
 		sum += hweight64(mask);
 	if (sum != NR)
 		return "frames were lost";
 	return inst_check(&in);
 }
 
-/* Did a get fail though a block was free all the time? */
+/* Did an allocation fail though a block was free all the time? */
 static bool false_failure(int actor, const struct op *op, const struct op *other)
 {
 	unsigned long nr[LLFREE_NR_ORDERS];
@@ -582,7 +582,7 @@ FIXTURE_TEARDOWN(state)
 	free(saved.children);
 	free(saved.trees);
 	free(saved.locals);
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST_F_TIMEOUT(state, one_in_another, 300)

@@ -61,7 +61,7 @@ struct thread {
 	unsigned int nr_held;
 	unsigned int limit;
 	unsigned long ops;
-	unsigned long gets;
+	unsigned long allocs;
 	unsigned long fails;
 } __aligned(128);
 
@@ -77,7 +77,7 @@ static u32 *payload;
 static u64 mailboxes[NR_MAILBOXES];
 /*
  * When a child was isolated, by a clock that counts isolations; 0 if it is not.
- * A get that read the clock later must not return frames of it.
+ * An allocation that read the clock later must not return frames of it.
  */
 static u64 *isolated_since;
 static u64 isolation_clock = 1;
@@ -145,7 +145,7 @@ static void own(struct thread *t, unsigned long frame, unsigned long nr)
 	}
 }
 
-/* Before a put, since another thread may get it before the put returns */
+/* Before a free, since another thread may get it before the free returns */
 static void disown(struct thread *t, unsigned long frame, unsigned long nr)
 {
 	unsigned int old;
@@ -247,11 +247,11 @@ static struct llfree_request pick_request(struct thread *t, unsigned int order)
 		.order = order,
 		.class = rng_below(&t->rng, LLFREE_NR_CLASSES),
 		.flags = rng_below(&t->rng, 8) ? 0 :
-			 rng_below(&t->rng, 2) ? LLFREE_GET_NOFRAGMENT : LLFREE_GET_BOUNDED,
+			 rng_below(&t->rng, 2) ? LLFREE_ALLOC_NOFRAGMENT : LLFREE_ALLOC_BOUNDED,
 	};
 }
 
-static bool get_one(struct thread *t, unsigned int order, unsigned int view)
+static bool alloc_one(struct thread *t, unsigned int order, unsigned int view)
 {
 	struct llfree_request req = pick_request(t, order);
 	u64 began = clock_now();
@@ -261,23 +261,23 @@ static bool get_one(struct thread *t, unsigned int order, unsigned int view)
 	if (t->nr_held >= t->limit)
 		return false;
 	if (rng_below(&t->rng, 2))
-		frame = inst_get_quick(&in.llf, &req, &t->delta);
+		frame = inst_alloc_fast(&in.llf, &req, &t->delta);
 	else
-		frame = llfree_get(&in.llf, &req, &t->delta);
-	t->gets++;
+		frame = llfree_alloc(&in.llf, &req, &t->delta);
+	t->allocs++;
 	if (frame == -ENOMEM) {
 		t->fails++;
 		return false;
 	}
 	if (frame < 0 || !IS_ALIGNED(frame, 1UL << order))
-		die("get of order %u returned %ld", order, frame);
+		die("allocation of order %u returned %ld", order, frame);
 	own(t, frame, 1UL << order);
 	check_visible(frame, 1UL << order, began);
 	hold(t, frame, order);
 	return true;
 }
 
-static void get_bulk(struct thread *t)
+static void alloc_bulk(struct thread *t)
 {
 	unsigned int order = rng_below(&t->rng, 4), i;
 	struct llfree_request req = pick_request(t, order);
@@ -286,16 +286,16 @@ static void get_bulk(struct thread *t)
 
 	if (t->nr_held >= t->limit)
 		return;
-	row = llfree_get_bulk(&in.llf, &req,
-			      1 + rng_below(&t->rng, min(ROW, t->limit - t->nr_held)),
+	row = llfree_alloc_row(&in.llf, &req,
+			       1 + rng_below(&t->rng, min(ROW, t->limit - t->nr_held)),
 			      &mask, &t->delta);
-	t->gets++;
+	t->allocs++;
 	if (row == -ENOMEM) {
 		t->fails++;
 		return;
 	}
 	if (row < 0 || !IS_ALIGNED(row, ROW) || !mask)
-		die("bulk get returned %ld, mask %#llx", row,
+		die("bulk alloc returned %ld, mask %#llx", row,
 		    (unsigned long long)mask);
 	for (i = 0; i < ROW; i += 1U << order) {
 		if (!(mask & BIT_ULL(i)))
@@ -306,7 +306,7 @@ static void get_bulk(struct thread *t)
 	check_visible(row, 1, began);
 }
 
-static void get_rows(struct thread *t)
+static void alloc_rows(struct thread *t)
 {
 	unsigned int order = rng_below(&t->rng, 4), i, max;
 	struct llfree_request req = pick_request(t, order);
@@ -316,13 +316,13 @@ static void get_rows(struct thread *t)
 	if (t->nr_held >= t->limit)
 		return;
 	max = min(CHILD, t->limit - t->nr_held);
-	child = llfree_get_rows(&in.llf, &req, 1 + rng_below(&t->rng, max), mask,
-				&t->delta);
+	child = llfree_alloc_rows(&in.llf, &req, 1 + rng_below(&t->rng, max), mask,
+				  &t->delta);
 	if (child == -ENOMEM)
 		return;
 	if (child < 0 || !IS_ALIGNED(child, CHILD))
-		die("get of rows returned %ld", child);
-	t->gets++;
+		die("allocation of rows returned %ld", child);
+	t->allocs++;
 	for (i = 0; i < CHILD; i += 1U << order) {
 		if (!(mask[i / ROW] & BIT_ULL(i % ROW)))
 			continue;
@@ -332,20 +332,20 @@ static void get_rows(struct thread *t)
 	check_visible(child, 1, began);
 }
 
-static void put_block(struct thread *t, struct block block)
+static void free_block(struct thread *t, struct block block)
 {
 	int err;
 
 	disown(t, block.frame, 1UL << block.order);
-	err = llfree_put(&in.llf, pick_slot(t), block.frame, block.order,
-			 &t->delta);
+	err = llfree_free(&in.llf, pick_slot(t), block.frame, block.order,
+			  &t->delta);
 	if (err)
-		die("put of frame %#lx order %u returned %d", block.frame,
+		die("free of frame %#lx order %u returned %d", block.frame,
 		    block.order, err);
 }
 
 /* A row's worth of what is in the block, by word */
-static void put_words(struct thread *t, struct block block)
+static void free_words(struct thread *t, struct block block)
 {
 	unsigned long frame = block.frame, row, nr;
 	int err;
@@ -356,9 +356,9 @@ static void put_words(struct thread *t, struct block block)
 		nr = block.order >= LLFREE_ROW_ORDER ? ROW : 1UL << block.order;
 		mask = GENMASK_ULL(nr - 1, 0) << (frame - row);
 		disown(t, frame, nr);
-		err = llfree_put_bulk(&in.llf, pick_slot(t), row, mask, &t->delta);
+		err = llfree_free_batch(&in.llf, pick_slot(t), row, mask, &t->delta);
 		if (err)
-			die("bulk put of frame %#lx order %u returned %d",
+			die("bulk free of frame %#lx order %u returned %d",
 			    frame, block.order, err);
 		frame += nr;
 	}
@@ -368,7 +368,7 @@ static void put_words(struct thread *t, struct block block)
 static void split_block(struct thread *t, struct block block)
 {
 	if (!block.order || t->nr_held + 2 > MAX_HELD) {
-		put_block(t, block);
+		free_block(t, block);
 		return;
 	}
 	block.order--;
@@ -376,7 +376,7 @@ static void split_block(struct thread *t, struct block block)
 	hold(t, block.frame + (1UL << block.order), block.order);
 }
 
-static void put_one(struct thread *t)
+static void free_one(struct thread *t)
 {
 	struct block block;
 
@@ -385,14 +385,14 @@ static void put_one(struct thread *t)
 	block = release(t, rng_below(&t->rng, t->nr_held));
 	switch (rng_below(&t->rng, 8)) {
 	case 0:
-		put_words(t, block);
+		free_words(t, block);
 		break;
 	case 1:
 	case 2:
 		split_block(t, block);
 		break;
 	default:
-		put_block(t, block);
+		free_block(t, block);
 	}
 }
 
@@ -444,7 +444,7 @@ static void claim(struct thread *t)
 		if (ret == -EBUSY || ret == -EINVAL)
 			return;
 		if (ret)
-			die("exact get returned %ld", ret);
+			die("exact allocation returned %ld", ret);
 		own(t, frame, 1UL << order);
 		check_visible(frame, 1UL << order, began);
 		hold(t, frame, order);
@@ -503,7 +503,7 @@ static void other(struct thread *t)
 			die("child %#lx has %u free", frame, child.free);
 		break;
 	default:
-		ret = llfree_free_order(&in.llf, frame);
+		ret = llfree_block_order(&in.llf, frame);
 		if (ret < -1 || ret > LLFREE_MAX_ORDER)
 			die("frame %#lx has free order %d", frame, ret);
 		ret = 0;
@@ -524,14 +524,14 @@ static void step(struct thread *t, unsigned int max_order)
 			rng_below(&t->rng, min(4U, max_order + 1)) :
 			rng_below(&t->rng, max_order + 1);
 
-		get_one(t, order, LLFREE_VIEW_NORMAL);
+		alloc_one(t, order, LLFREE_VIEW_NORMAL);
 	} else if (what < fill + 3) {
 		if (rng_below(&t->rng, 2))
-			get_rows(t);
+			alloc_rows(t);
 		else
-			get_bulk(t);
+			alloc_bulk(t);
 	} else if (what < 85) {
-		put_one(t);
+		free_one(t);
 	} else if (what < 92) {
 		exchange(t);
 	} else if (what < 96) {
@@ -578,11 +578,11 @@ static void run_low_memory(struct thread *t)
 	while (!stopped(t)) {
 		step(t, 3);
 		if (!rng_below(&t->rng, 4))
-			get_one(t, 0, LLFREE_VIEW_NORMAL);
+			alloc_one(t, 0, LLFREE_VIEW_NORMAL);
 	}
 	/* Some of it back, so that there is something left to find. */
 	while (t->nr_held && rng_below(&t->rng, 20))
-		put_block(t, release(t, rng_below(&t->rng, t->nr_held)));
+		free_block(t, release(t, rng_below(&t->rng, t->nr_held)));
 }
 
 /* What is free can be had, from any slot, though nobody was drained. */
@@ -593,13 +593,13 @@ static void finish_low_memory(void)
 	struct thread *t = &threads[0];
 	long frame;
 
-	while ((frame = llfree_get(&in.llf, &req, &t->delta)) >= 0) {
+	while ((frame = llfree_alloc(&in.llf, &req, &t->delta)) >= 0) {
 		own(t, frame, 1);
 		got++;
 		if (t->nr_held < MAX_HELD) {
 			hold(t, frame, 0);
 		} else {
-			put_block(t, (struct block) { frame, 0 });
+			free_block(t, (struct block) { frame, 0 });
 			break;
 		}
 	}
@@ -608,7 +608,7 @@ static void finish_low_memory(void)
 	ksft_print_msg("%lu frames were left, all of them could be had\n", free);
 }
 
-/* Half of memory is always free: no get of a frame may ever fail. */
+/* Half of memory is always free: no allocation of a frame may ever fail. */
 static void run_always_enough(struct thread *t)
 {
 	struct llfree_request req;
@@ -619,15 +619,15 @@ static void run_always_enough(struct thread *t)
 		if (t->nr_held < t->limit && rng_below(&t->rng, 100) < 52) {
 			req = pick_request(t, 0);
 			req.flags = 0;
-			frame = llfree_get(&in.llf, &req, &t->delta);
+			frame = llfree_alloc(&in.llf, &req, &t->delta);
 			if (frame < 0)
-				die("get failed with half of memory free: %ld",
+				die("allocation failed with half of memory free: %ld",
 				    frame);
-			t->gets++;
+			t->allocs++;
 			own(t, frame, 1);
 			hold(t, frame, 0);
 		} else if (t->nr_held) {
-			put_block(t, release(t, rng_below(&t->rng, t->nr_held)));
+			free_block(t, release(t, rng_below(&t->rng, t->nr_held)));
 		}
 		if (!rng_below(&t->rng, 64))
 			exchange(t);
@@ -636,13 +636,13 @@ static void run_always_enough(struct thread *t)
 	}
 }
 
-/* Rounds: one gets a huge block, all free pieces of it at the same time. */
+/* Rounds: one allocates a huge block, all free pieces of it at the same time. */
 static unsigned long piece_frame;
 static unsigned int piece_order;
 
 static bool pieces_done;
 
-static void get_pieces(struct thread *t)
+static void alloc_pieces(struct thread *t)
 {
 	struct llfree_request req = pick_request(t, 9 + rng_below(&t->rng, 2));
 	long frame;
@@ -651,16 +651,16 @@ static void get_pieces(struct thread *t)
 	if (inst_free_frames(&in) != in.llf.end - in.llf.first)
 		die("frames were lost: %lu of %lu free", inst_free_frames(&in),
 		    in.llf.end - in.llf.first);
-	if (t->ops && llfree_free_order(&in.llf, piece_frame) != 10)
+	if (t->ops && llfree_block_order(&in.llf, piece_frame) != 10)
 		die("pieces did not become a huge block again");
 	pieces_done = stopped(t);
 	if (pieces_done)
 		return;
 	req.flags = 0;
-	frame = llfree_get(&in.llf, &req, &t->delta);
+	frame = llfree_alloc(&in.llf, &req, &t->delta);
 	if (frame < 0)
 		die("no huge block, though all is free");
-	t->gets++;
+	t->allocs++;
 	piece_frame = frame;
 	piece_order = req.order;
 }
@@ -672,7 +672,7 @@ static void run_pieces(struct thread *t)
 
 	for (;;) {
 		if (!t->nr)
-			get_pieces(t);
+			alloc_pieces(t);
 		pthread_barrier_wait(&barrier);
 		if (pieces_done)
 			return;
@@ -684,9 +684,9 @@ static void run_pieces(struct thread *t)
 		     f += 1UL << order) {
 			own(t, f, 1UL << order);
 			if (rng_below(&t->rng, 2))
-				put_block(t, (struct block) { f, order });
+				free_block(t, (struct block) { f, order });
 			else
-				put_words(t, (struct block) { f, order });
+				free_words(t, (struct block) { f, order });
 		}
 		t->ops++;
 		pthread_barrier_wait(&barrier);
@@ -731,13 +731,13 @@ static void isolate_one(struct thread *t)
 			 __ATOMIC_SEQ_CST);
 	wait_stable(frame, &free);
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
-		mask[i] = llfree_free_mask(&in.llf, frame + i * ROW);
+		mask[i] = llfree_row_mask(&in.llf, frame + i * ROW);
 	sched_yield();
-	/* A put that has cleared such bits may not have counted them yet. */
+	/* A free that has cleared such bits may not have counted them yet. */
 	wait_stable(frame, &free);
 	/* Once stable, free frames only become more. */
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
-		if (mask[i] & ~llfree_free_mask(&in.llf, frame + i * ROW))
+		if (mask[i] & ~llfree_row_mask(&in.llf, frame + i * ROW))
 			die("frame of isolated child %#lx was allocated", frame);
 	if (free == CHILD) {
 		/* As offlining does: take all of it, give it back. */
@@ -746,7 +746,7 @@ static void isolate_one(struct thread *t)
 		if (ret)
 			die("claim of a free isolated child returned %d", ret);
 		own(t, frame, CHILD);
-		put_block(t, (struct block) { frame, 9 });
+		free_block(t, (struct block) { frame, 9 });
 	} else {
 		/* As contig allocation does: take what is free. */
 		ret = llfree_claim_row(&in.llf, frame, mask[0],
@@ -758,7 +758,7 @@ static void isolate_one(struct thread *t)
 		for (i = 0; i < ROW; i++)
 			if (claimed & BIT_ULL(i)) {
 				own(t, frame + i, 1);
-				put_block(t, (struct block) { frame + i, 0 });
+				free_block(t, (struct block) { frame + i, 0 });
 			}
 	}
 	__atomic_store_n(&isolated_since[c], 0, __ATOMIC_SEQ_CST);
@@ -779,8 +779,8 @@ static void run_views(struct thread *t)
 		}
 		step(t, LLFREE_MAX_ORDER);
 		if (!rng_below(&t->rng, 4))
-			get_one(t, rng_below(&t->rng, LLFREE_NR_ORDERS),
-				rng_below(&t->rng, LLFREE_ALLOC_VIEWS));
+			alloc_one(t, rng_below(&t->rng, LLFREE_NR_ORDERS),
+				  rng_below(&t->rng, LLFREE_ALLOC_VIEWS));
 	}
 }
 
@@ -846,11 +846,11 @@ static void collect(void)
 			continue;
 		block = block_of(letter);
 		adopt(t, block.frame, 1UL << block.order);
-		put_block(t, block);
+		free_block(t, block);
 	}
 	for (i = 0; i < nr_threads; i++)
 		while (threads[i].nr_held)
-			put_block(&threads[i], release(&threads[i], 0));
+			free_block(&threads[i], release(&threads[i], 0));
 }
 
 static void sum_deltas(void)
@@ -880,7 +880,7 @@ static void check_books(const char *when)
 static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 {
 	struct timespec time = { seconds, (long)(seconds * 1e9) % 1000000000 };
-	unsigned long ops = 0, gets = 0, fails = 0, i;
+	unsigned long ops = 0, allocs = 0, fails = 0, i;
 
 	scenario = s;
 	nr_threads = min(s->threads, opt.max_threads);
@@ -912,7 +912,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	for (i = 0; i < nr_threads; i++) {
 		pthread_join(threads[i].pthread, NULL);
 		ops += threads[i].ops;
-		gets += threads[i].gets;
+		allocs += threads[i].allocs;
 		fails += threads[i].fails;
 	}
 
@@ -930,9 +930,9 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	llfree_drain(&in.llf, -1);
 	check_books("after draining");
 
-	ksft_test_result_pass("%s --seed %llu: %u threads, %lu operations, %lu gets, %lu failed\n",
+	ksft_test_result_pass("%s --seed %llu: %u threads, %lu steps, %lu allocations, %lu failed\n",
 			      s->name, (unsigned long long)opt.seed, nr_threads,
-			      ops, gets, fails);
+			      ops, allocs, fails);
 	for (i = 0; i < nr_threads; i++)
 		free(threads[i].held);
 	free(owner);
@@ -940,7 +940,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	free(isolated_since);
 	isolated_since = NULL;
 	pthread_barrier_destroy(&barrier);
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 static const struct argp_option argp_options[] = {

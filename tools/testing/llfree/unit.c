@@ -95,12 +95,12 @@ static unsigned int tree_class_of(struct inst *in, unsigned long frame)
 }
 
 /* All that there is, with gets of one order; returns how many came. */
-static unsigned long get_all(struct inst *in, int slot, unsigned int order,
-			     int view)
+static unsigned long alloc_all(struct inst *in, int slot, unsigned int order,
+			       int view)
 {
 	unsigned long nr = 0;
 
-	while (inst_get_view(in, slot, order, view) >= 0)
+	while (inst_alloc_view(in, slot, order, view) >= 0)
 		nr++;
 	return nr;
 }
@@ -154,7 +154,7 @@ FIXTURE_SETUP(range)
 FIXTURE_TEARDOWN(range)
 {
 	EXPECT_STREQ("", inst_check(&self->in));
-	inst_free(&self->in);
+	inst_exit(&self->in);
 }
 
 TEST_F(range, layout)
@@ -189,7 +189,7 @@ TEST_F(range, capacity)
 			want = blocks_inside(&self->in, order);
 			for (n = 0;; n++) {
 				slot = (int)(n % (variant->slots + 1)) - 1;
-				frame = inst_get(&self->in, slot, order);
+				frame = inst_alloc(&self->in, slot, order);
 				if (frame < 0)
 					break;
 				ASSERT_TRUE(IS_ALIGNED(frame, 1UL << order));
@@ -207,8 +207,8 @@ TEST_F(range, capacity)
 				if (!got[i])
 					continue;
 				slot = (int)(i % (variant->slots + 1)) - 1;
-				ASSERT_EQ(0, inst_put(&self->in, slot,
-						      variant->first + i, order));
+				ASSERT_EQ(0, inst_free(&self->in, slot,
+						       variant->first + i, order));
 				i += (1UL << order) - 1;
 			}
 			ASSERT_EQ(variant->nr, inst_free_frames(&self->in));
@@ -227,22 +227,22 @@ TEST_F(range, hand_over_with_holes)
 	ASSERT_EQ(0, inst_init(&in, variant->first, variant->nr,
 			       LLFREE_INIT_ALLOC, NULL, variant->slots));
 	EXPECT_EQ(0, inst_free_frames(&in));
-	EXPECT_EQ(-ENOMEM, inst_get(&in, LLFREE_NO_SLOT, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, LLFREE_NO_SLOT, 0));
 	/* Each third frame is a hole. */
 	for (f = variant->first; f < variant->first + variant->nr; f++) {
 		if (f % 3 == 0)
 			continue;
-		ASSERT_EQ(0, inst_put(&in, LLFREE_NO_SLOT, f, 0));
-		ASSERT_EQ(-EINVAL, inst_put(&in, LLFREE_NO_SLOT, f, 0));
+		ASSERT_EQ(0, inst_free(&in, LLFREE_NO_SLOT, f, 0));
+		ASSERT_EQ(-EINVAL, inst_free(&in, LLFREE_NO_SLOT, f, 0));
 		nr++;
 	}
 	EXPECT_EQ(nr, inst_free_frames(&in));
 	EXPECT_STREQ("", inst_check(&in));
-	EXPECT_EQ(-ENOMEM, inst_get(&in, LLFREE_NO_SLOT, 2));
-	EXPECT_EQ(nr, get_all(&in, variant->slots ? 0 : LLFREE_NO_SLOT, 0,
-			      LLFREE_VIEW_NORMAL));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, LLFREE_NO_SLOT, 2));
+	EXPECT_EQ(nr, alloc_all(&in, variant->slots ? 0 : LLFREE_NO_SLOT, 0,
+				LLFREE_VIEW_NORMAL));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST_F(range, single_claims)
@@ -256,9 +256,9 @@ TEST_F(range, single_claims)
 	}
 	ASSERT_STREQ("", inst_check(&self->in));
 	EXPECT_EQ(0, inst_free_frames(&self->in));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, LLFREE_NO_SLOT, 0));
 	for (f = variant->first; f < variant->first + variant->nr; f++)
-		ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, f, 0));
+		ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, f, 0));
 	EXPECT_EQ(variant->nr, inst_free_frames(&self->in));
 }
 
@@ -277,18 +277,18 @@ TEST_F(range, all_views)
 		}
 		EXPECT_STREQ("", inst_check(&self->in));
 		EXPECT_EQ(variant->nr, view_frames(&self->in, to));
-		EXPECT_EQ(-ENOMEM, inst_get(&self->in, LLFREE_NO_SLOT, 0));
+		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, LLFREE_NO_SLOT, 0));
 		if (to == LLFREE_VIEW_ISOLATED)
 			break;
-		EXPECT_EQ(variant->nr, get_all(&self->in, LLFREE_NO_SLOT, 0, to));
+		EXPECT_EQ(variant->nr, alloc_all(&self->in, LLFREE_NO_SLOT, 0, to));
 		EXPECT_STREQ("", inst_check(&self->in));
 		for (f = variant->first; f < last; f++)
-			ASSERT_EQ(0, inst_put(&self->in, LLFREE_NO_SLOT, f, 0));
+			ASSERT_EQ(0, inst_free(&self->in, LLFREE_NO_SLOT, f, 0));
 	}
 	for (f = variant->first; f < last; f = llfree_next_child(f))
 		ASSERT_EQ(LLFREE_VIEW_ISOLATED,
 			  inst_set_view(&self->in, f, LLFREE_VIEW_NORMAL));
-	EXPECT_EQ(variant->nr, get_all(&self->in, variant->slots ? 0 : -1, 0, 0));
+	EXPECT_EQ(variant->nr, alloc_all(&self->in, variant->slots ? 0 : -1, 0, 0));
 }
 
 /* After a crash rows decide, whatever the other words say. */
@@ -301,7 +301,7 @@ TEST_F(range, recover)
 
 	for (level = 0; level < 3; level++) {
 		while (used < variant->nr / 2) {
-			long frame = inst_get(&self->in,
+			long frame = inst_alloc(&self->in,
 					      variant->slots ? 0 : -1,
 					      rng_below(&rng, 4));
 			if (frame < 0)
@@ -320,9 +320,9 @@ TEST_F(range, recover)
 		ASSERT_STREQ("", inst_check(&self->in));
 		ASSERT_EQ(variant->nr - used, inst_free_frames(&self->in));
 		ASSERT_EQ(variant->nr - used, view_frames(&self->in, 0));
-		EXPECT_EQ(-EINVAL, inst_put(&self->in, -1, variant->first - 1, 0));
+		EXPECT_EQ(-EINVAL, inst_free(&self->in, -1, variant->first - 1, 0));
 	}
-	EXPECT_EQ(variant->nr - used, get_all(&self->in, -1, 0, 0));
+	EXPECT_EQ(variant->nr - used, alloc_all(&self->in, -1, 0, 0));
 }
 
 TEST_F(range, keep)
@@ -330,7 +330,7 @@ TEST_F(range, keep)
 	unsigned long free, f = variant->first;
 	long frame;
 
-	frame = inst_get(&self->in, variant->slots ? 0 : -1, 0);
+	frame = inst_alloc(&self->in, variant->slots ? 0 : -1, 0);
 	ASSERT_GE(frame, 0);
 	inst_set_view(&self->in, f, LLFREE_VIEW_CMA);
 	free = inst_free_frames(&self->in);
@@ -338,7 +338,7 @@ TEST_F(range, keep)
 	EXPECT_STREQ("", inst_check(&self->in));
 	EXPECT_EQ(free, inst_free_frames(&self->in));
 	EXPECT_EQ(-EALREADY, inst_set_view(&self->in, f, LLFREE_VIEW_CMA));
-	EXPECT_EQ(0, inst_put(&self->in, -1, frame, 0));
+	EXPECT_EQ(0, inst_free(&self->in, -1, frame, 0));
 }
 
 TEST_F(range, iterate_children)
@@ -383,10 +383,10 @@ FIXTURE_SETUP(core)
 FIXTURE_TEARDOWN(core)
 {
 	EXPECT_STREQ("", inst_check(&self->in));
-	inst_free(&self->in);
+	inst_exit(&self->in);
 }
 
-TEST_F(core, get_put_every_order)
+TEST_F(core, alloc_free_every_order)
 {
 	unsigned int order;
 	int slot;
@@ -394,15 +394,15 @@ TEST_F(core, get_put_every_order)
 
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
 		for (slot = -1; slot < 4; slot++) {
-			frame = inst_get(&self->in, slot, order);
+			frame = inst_alloc(&self->in, slot, order);
 			ASSERT_GE(frame, BASE);
 			EXPECT_TRUE(IS_ALIGNED(frame, 1UL << order));
 			EXPECT_EQ(NR - (1UL << order), inst_free_frames(&self->in));
-			EXPECT_EQ(-1, llfree_free_order(&self->in.llf, frame));
+			EXPECT_EQ(-1, llfree_block_order(&self->in.llf, frame));
 			EXPECT_STREQ("", inst_check(&self->in));
-			EXPECT_EQ(0, inst_put(&self->in, slot, frame, order));
+			EXPECT_EQ(0, inst_free(&self->in, slot, frame, order));
 			EXPECT_EQ(LLFREE_MAX_ORDER,
-				  llfree_free_order(&self->in.llf, frame));
+				  llfree_block_order(&self->in.llf, frame));
 			EXPECT_STREQ("", inst_check(&self->in));
 		}
 	}
@@ -416,22 +416,22 @@ TEST_F(core, no_delta)
 	long frame;
 	u64 mask;
 
-	frame = llfree_get(llf, &req, NULL);
+	frame = llfree_alloc(llf, &req, NULL);
 	ASSERT_GE(frame, 0);
-	EXPECT_EQ(0, llfree_put(llf, 0, frame, 0, NULL));
-	frame = llfree_get_bulk(llf, &req, 64, &mask, NULL);
+	EXPECT_EQ(0, llfree_free(llf, 0, frame, 0, NULL));
+	frame = llfree_alloc_row(llf, &req, 64, &mask, NULL);
 	ASSERT_GE(frame, 0);
-	EXPECT_EQ(0, llfree_put_bulk(llf, 0, frame, mask, NULL));
+	EXPECT_EQ(0, llfree_free_batch(llf, 0, frame, mask, NULL));
 	EXPECT_EQ(0, llfree_claim(llf, BASE, 10, 0, NULL));
-	EXPECT_EQ(0, llfree_put(llf, 0, BASE, 10, NULL));
+	EXPECT_EQ(0, llfree_free(llf, 0, BASE, 10, NULL));
 	EXPECT_EQ(3, llfree_claim_row(llf, BASE, 7, 0, &mask, NULL));
-	EXPECT_EQ(0, llfree_put_bulk(llf, 0, BASE, 7, NULL));
+	EXPECT_EQ(0, llfree_free_batch(llf, 0, BASE, 7, NULL));
 	EXPECT_EQ(0, llfree_set_view(llf, BASE, LLFREE_VIEW_CMA, NULL));
 	EXPECT_EQ(LLFREE_VIEW_CMA, llfree_set_view(llf, BASE, 0, NULL));
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
-TEST_F(core, bad_get)
+TEST_F(core, bad_alloc)
 {
 	static const struct llfree_request bad[] = {
 		{ .order = LLFREE_MAX_ORDER + 1 }, { .order = 255 },
@@ -446,21 +446,21 @@ TEST_F(core, bad_get)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		EXPECT_EQ(-EINVAL, llfree_get(&self->in.llf, &bad[i], &self->in.sum));
-		EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &bad[i], 1,
-						   &mask, &self->in.sum));
+		EXPECT_EQ(-EINVAL, llfree_alloc(&self->in.llf, &bad[i], &self->in.sum));
+		EXPECT_EQ(-EINVAL, llfree_alloc_row(&self->in.llf, &bad[i], 1,
+						    &mask, &self->in.sum));
 	}
-	EXPECT_EQ(-EINVAL, llfree_get_rows(&self->in.llf, &req, 0, &mask,
-					   &self->in.sum));
-	EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &req, 0, &mask,
-					   &self->in.sum));
+	EXPECT_EQ(-EINVAL, llfree_alloc_rows(&self->in.llf, &req, 0, &mask,
+					     &self->in.sum));
+	EXPECT_EQ(-EINVAL, llfree_alloc_row(&self->in.llf, &req, 0, &mask,
+					    &self->in.sum));
 	req.order = LLFREE_ROW_ORDER + 1;
-	EXPECT_EQ(-EINVAL, llfree_get_bulk(&self->in.llf, &req, 1, &mask,
-					   &self->in.sum));
+	EXPECT_EQ(-EINVAL, llfree_alloc_row(&self->in.llf, &req, 1, &mask,
+					    &self->in.sum));
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
-TEST_F(core, bad_put)
+TEST_F(core, bad_free)
 {
 	static const struct { unsigned long frame; unsigned int order; } bad[] = {
 		{ BASE, 0 },			/* free already */
@@ -476,12 +476,12 @@ TEST_F(core, bad_put)
 	for (round = 0; round < 2; round++) {
 		/* First all is free, then all but the first frame is used. */
 		for (i = 0; i < ARRAY_SIZE(bad); i++) {
-			EXPECT_EQ(-EINVAL, inst_put(&self->in, -1, bad[i].frame,
-						    bad[i].order)) {
+			EXPECT_EQ(-EINVAL, inst_free(&self->in, -1, bad[i].frame,
+						     bad[i].order)) {
 				TH_LOG("frame %#lx order %u", bad[i].frame,
 				       bad[i].order);
 			}
-			EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, -1,
+			EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, -1,
 							    bad[i].frame,
 							    bad[i].order)) {
 				TH_LOG("frame %#lx order %u, quick",
@@ -490,22 +490,22 @@ TEST_F(core, bad_put)
 		}
 		if (round)
 			break;
-		EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
-		EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 0));
+		EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
+		EXPECT_EQ(0, inst_free(&self->in, -1, BASE, 0));
 	}
 	EXPECT_EQ(1, inst_free_frames(&self->in));
 	/* A slot that is not there */
-	EXPECT_EQ(-EINVAL, inst_put(&self->in, 4, BASE + 1, 0));
-	EXPECT_EQ(-EINVAL, inst_put(&self->in, -2, BASE + 1, 0));
-	EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, 4, BASE + 1, 0));
-	EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, -2, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, inst_free(&self->in, 4, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, inst_free(&self->in, -2, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, 4, BASE + 1, 0));
+	EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, -2, BASE + 1, 0));
 	/* Allocated, but more than a child */
-	EXPECT_EQ(-EINVAL, llfree_put_quick(&self->in.llf, -1, BASE + TREE, 10));
+	EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, -1, BASE + TREE, 10));
 	EXPECT_EQ(1, inst_free_frames(&self->in));
 }
 
 /* What is returned: the view, and whether that was the last of the child */
-TEST_F(core, put_quick_tells)
+TEST_F(core, free_fast_tells)
 {
 	struct llfree *llf = &self->in.llf;
 	unsigned int view, order, i;
@@ -519,11 +519,11 @@ TEST_F(core, put_quick_tells)
 					  inst_set_view(&self->in, BASE + CHILD,
 							view));
 			for (i = 0; i < CHILD - (1 << order); i += 1 << order)
-				ASSERT_EQ(view, llfree_put_quick(llf, i % 3 - 1,
+				ASSERT_EQ(view, llfree_free_fast(llf, i % 3 - 1,
 								 BASE + CHILD + i,
 								 order));
-			ASSERT_EQ(view | LLFREE_PUT_WHOLE,
-				  llfree_put_quick(llf, 1, BASE + CHILD + i, order));
+			ASSERT_EQ(view | LLFREE_FREED_WHOLE,
+				  llfree_free_fast(llf, 1, BASE + CHILD + i, order));
 			self->in.sum.frames[view] += CHILD;
 			self->in.sum.huge[view]++;
 			ASSERT_STREQ("", inst_check(&self->in));
@@ -536,20 +536,20 @@ TEST_F(core, put_quick_tells)
 }
 
 /* Fault 6, tail checks: one free frame anywhere in the block, nothing changes. */
-TEST_F(core, fault6_put_checks_every_frame)
+TEST_F(core, fault6_free_checks_every_frame)
 {
 	unsigned int order;
 	unsigned long hole;
 
-	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
 	for (order = 1; order <= 13; order++) {
 		static const int where[] = { 0, 1, 2, 3 };
 		int i;
 
 		for (i = 0; i < ARRAY_SIZE(where); i++) {
 			hole = BASE + ((1UL << order) - 1) * where[i] / 3;
-			ASSERT_EQ(0, inst_put(&self->in, 0, hole, 0));
-			EXPECT_EQ(-EINVAL, inst_put(&self->in, 1, BASE, order));
+			ASSERT_EQ(0, inst_free(&self->in, 0, hole, 0));
+			EXPECT_EQ(-EINVAL, inst_free(&self->in, 1, BASE, order));
 			EXPECT_EQ(1, inst_free_frames(&self->in));
 			EXPECT_STREQ("", inst_check(&self->in));
 			ASSERT_EQ(0, llfree_claim(&self->in.llf, hole, 0, 0,
@@ -558,23 +558,23 @@ TEST_F(core, fault6_put_checks_every_frame)
 	}
 	for (order = 10; order <= 14; order++) {
 		ASSERT_EQ(order == 14 ? -EINVAL : 0,
-			  inst_put(&self->in, 2, BASE, order));
+			  inst_free(&self->in, 2, BASE, order));
 		if (order == 14)
 			break;
 		EXPECT_EQ(1UL << order, inst_free_frames(&self->in));
-		ASSERT_EQ(1UL << order, get_all(&self->in, 0, 0, 0));
+		ASSERT_EQ(1UL << order, alloc_all(&self->in, 0, 0, 0));
 	}
 }
 
-static long bad_put_got;
+static long bad_free_allocated;
 
-static void get_during_bad_put(struct inst *in)
+static void alloc_during_bad_free(struct inst *in)
 {
-	bad_put_got = inst_get(in, -1, 0);
+	bad_free_allocated = inst_alloc(in, -1, 0);
 }
 
-/* While a bad put finds out that it is one, nobody gets what it tried to free. */
-TEST(fault6_bad_put_hands_nothing_out)
+/* While a bad free finds out that it is one, nobody gets what it tried to free. */
+TEST(fault6_bad_free_hands_nothing_out)
 {
 	unsigned int order;
 	struct inst in;
@@ -582,35 +582,35 @@ TEST(fault6_bad_put_hands_nothing_out)
 	long steps;
 
 	ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_FREE, NULL, 1));
-	EXPECT_EQ(NR, get_all(&in, 0, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&in, 0, 0, 0));
 	for (order = 1; order <= 12; order++) {
 		unsigned long last = BASE + (1UL << order) - 1;
 
 		/* Two free frames at its end: getting one leaves it bad. */
-		ASSERT_EQ(0, inst_put(&in, -1, last - 1, 1));
+		ASSERT_EQ(0, inst_free(&in, -1, last - 1, 1));
 		for (steps = 0, more = true; more; steps++) {
-			bad_put_got = -1;
-			interrupt_after(steps, get_during_bad_put, &in);
-			ASSERT_EQ(-EINVAL, inst_put(&in, -1, BASE, order));
+			bad_free_allocated = -1;
+			interrupt_after(steps, alloc_during_bad_free, &in);
+			ASSERT_EQ(-EINVAL, inst_free(&in, -1, BASE, order));
 			more = interrupt_done();
 			ASSERT_STREQ("", inst_check(&in)) {
 				TH_LOG("order %u, step %ld", order, steps);
 			}
 			if (!more)
 				break;
-			ASSERT_GE(bad_put_got, (long)last - 1) {
+			ASSERT_GE(bad_free_allocated, (long)last - 1) {
 				TH_LOG("order %u, step %ld", order, steps);
 			}
-			ASSERT_EQ(0, inst_put(&in, -1, bad_put_got, 0));
+			ASSERT_EQ(0, inst_free(&in, -1, bad_free_allocated, 0));
 		}
 		ASSERT_EQ(0, llfree_claim(&in.llf, last - 1, 1, 0, &in.sum));
 	}
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /*
- * Half of memory is in use, frame by frame anywhere; then some of them are put
- * and as many got again and again. Whoever takes from where there is little
+ * Half of memory is in use, frame by frame anywhere; then some of them are freed
+ * and as many allocated again and again. Whoever takes from where there is little
  * left, and always the same way, leaves the rest of memory to become free in
  * whole children.
  */
@@ -626,18 +626,18 @@ TEST(frames_gather_by_and_by)
 	frames = malloc(nr * sizeof(*frames));
 	ASSERT_NE(NULL, frames);
 	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_FREE, NULL, 2));
-	for (n = 0; (frame = inst_get_class(&in, 0, 0, 1, 0)) >= 0; n++)
+	for (n = 0; (frame = inst_alloc_class(&in, 0, 0, 1, 0)) >= 0; n++)
 		frames[n] = frame;
 	ASSERT_EQ(nr, n);
 	for (round = -1; round < 100; round++) {
 		k = round < 0 ? nr / 2 : nr / 20;
 		for (i = 0; i < k; i++) {
 			j = rng_below(&rng, n);
-			ASSERT_EQ(0, inst_put(&in, 0, frames[j], 0));
+			ASSERT_EQ(0, inst_free(&in, 0, frames[j], 0));
 			frames[j] = frames[--n];
 		}
 		for (i = 0; round >= 0 && i < k; i++) {
-			frame = inst_get_class(&in, 0, 0, 1, 0);
+			frame = inst_alloc_class(&in, 0, 0, 1, 0);
 			ASSERT_GE(frame, 0);
 			frames[n++] = frame;
 		}
@@ -647,7 +647,7 @@ TEST(frames_gather_by_and_by)
 	/* Half of the children are all that there can be. */
 	EXPECT_GT(huge, nr / CHILD * 45 / 100);
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 	free(frames);
 }
 
@@ -668,30 +668,30 @@ TEST(huge_blocks_are_broken_last)
 				       2));
 		/* A tree with one block less than all of its children */
 		for (i = 0; i < TREE; i += CHILD)
-			ASSERT_EQ(0, inst_put(&in, -1, first + i, 9));
-		ASSERT_EQ(first, inst_get_class(&in, 0, order, 1, 0));
+			ASSERT_EQ(0, inst_free(&in, -1, first + i, 9));
+		ASSERT_EQ(first, inst_alloc_class(&in, 0, order, 1, 0));
 		/* The reservation's hint is where the child ends. */
 		for (left = CHILD - (1U << order); left; left -= 1U << order)
-			ASSERT_GE(inst_get_class(&in, 0, order, 1, 0), 0);
+			ASSERT_GE(inst_alloc_class(&in, 0, order, 1, 0), 0);
 		ASSERT_TRUE(tree_is_reserved(&in, first));
 
 		/* Every second block of a row in each of 4 children elsewhere */
 		for (i = 0; i < 4 * ROW; i += 2U << order) {
 			frame = other + i / ROW * CHILD + i % ROW;
-			ASSERT_EQ(0, inst_put(&in, -1, frame, order));
+			ASSERT_EQ(0, inst_free(&in, -1, frame, order));
 			left += 1U << order;
 		}
-		EXPECT_EQ(-ENOMEM, inst_get_class(&in, 0, order, 1,
-						  LLFREE_GET_RESERVED));
+		EXPECT_EQ(-ENOMEM, inst_alloc_class(&in, 0, order, 1,
+						    LLFREE_ALLOC_RESERVED));
 		for (; left; left -= 1U << order) {
-			frame = inst_get_class(&in, 0, order, 1, 0);
+			frame = inst_alloc_class(&in, 0, order, 1, 0);
 			EXPECT_EQ(other, ALIGN_DOWN(frame, TREE));
 		}
 		/* Now there is no other way. */
-		frame = inst_get_class(&in, 0, order, 1, 0);
+		frame = inst_alloc_class(&in, 0, order, 1, 0);
 		EXPECT_EQ(first, ALIGN_DOWN(frame, TREE));
 		ASSERT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
@@ -704,11 +704,11 @@ static int one_child_in_use(struct inst *in, struct llfree_request *req)
 	if (inst_init(in, BASE, NR, LLFREE_INIT_ALLOC, NULL, 2))
 		return -1;
 	for (i = 0; i < TREE; i += CHILD)
-		if (inst_put(in, -1, BASE + i, 9))
+		if (inst_free(in, -1, BASE + i, 9))
 			return -1;
 	*req = (struct llfree_request){ .slot = 0, .class = 1 };
 	for (i = 0; i < CHILD; i += ROW)
-		if (llfree_get_bulk(&in->llf, req, ROW, &mask, &in->sum) !=
+		if (llfree_alloc_row(&in->llf, req, ROW, &mask, &in->sum) !=
 		    BASE + i || mask != ~0ULL)
 			return -1;
 	return 0;
@@ -726,22 +726,22 @@ TEST(huge_blocks_are_not_begun_by_the_hint)
 	for (i = 0; i < 9; i++) {
 		ASSERT_EQ(0, one_child_in_use(&in, &req));
 		/* Less than a few would not be worth it. */
-		ASSERT_EQ(0, inst_put(&in, -1, other, max(i, 4)));
+		ASSERT_EQ(0, inst_free(&in, -1, other, max(i, 4)));
 		req.order = i;
-		req.flags = LLFREE_GET_RESERVED;
-		EXPECT_EQ(-ENOMEM, llfree_get(&in.llf, &req, &in.sum));
+		req.flags = LLFREE_ALLOC_RESERVED;
+		EXPECT_EQ(-ENOMEM, llfree_alloc(&in.llf, &req, &in.sum));
 		req.flags = 0;
-		EXPECT_EQ(other, llfree_get(&in.llf, &req, &in.sum));
-		inst_free(&in);
+		EXPECT_EQ(other, llfree_alloc(&in.llf, &req, &in.sum));
+		inst_exit(&in);
 	}
 
 	ASSERT_EQ(0, one_child_in_use(&in, &req));
 	for (i = 0; i < CHILD; i += ROW)
-		ASSERT_EQ(0, llfree_put_bulk(&in.llf, 0, BASE + i, ~0ULL, &in.sum));
-	ASSERT_EQ(0, inst_put(&in, -1, other, 6));
-	EXPECT_EQ(other, llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum));
+		ASSERT_EQ(0, llfree_free_batch(&in.llf, 0, BASE + i, ~0ULL, &in.sum));
+	ASSERT_EQ(0, inst_free(&in, -1, other, 6));
+	EXPECT_EQ(other, llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum));
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /*
@@ -764,34 +764,34 @@ TEST(holes_of_the_own_tree_go_first)
 			/* No holes yet: another child is begun, and given back. */
 			for (i = 0; i < 4; i++)
 				EXPECT_EQ(second + (i << order),
-					  inst_get_quick(&in.llf, &req, &in.sum));
-			ASSERT_EQ(0, inst_put(&in, 0, hole, order));
+					  inst_alloc_fast(&in.llf, &req, &in.sum));
+			ASSERT_EQ(0, inst_free(&in, 0, hole, order));
 			while (i--)
-				ASSERT_EQ(0, inst_put(&in, 0, second + (i << order),
-						      order));
+				ASSERT_EQ(0, inst_free(&in, 0, second + (i << order),
+						       order));
 			switch (how) {
 			case 0:
-				EXPECT_EQ(hole, inst_get_quick(&in.llf, &req, &in.sum));
+				EXPECT_EQ(hole, inst_alloc_fast(&in.llf, &req, &in.sum));
 				break;
 			case 1:
-				EXPECT_EQ(hole, llfree_get(&in.llf, &req, &in.sum));
+				EXPECT_EQ(hole, llfree_alloc(&in.llf, &req, &in.sum));
 				break;
 			case 2:
-				EXPECT_EQ(hole, llfree_get_bulk(&in.llf, &req, 1, &mask,
-								&in.sum));
+				EXPECT_EQ(hole, llfree_alloc_row(&in.llf, &req, 1, &mask,
+								 &in.sum));
 				break;
 			case 3:
 				/* That one asks the other if it finds none. */
-				EXPECT_EQ(-ENOMEM, llfree_get_rows(&in.llf, &req, 1,
-								   masks, &in.sum));
-				EXPECT_EQ(hole, llfree_get_bulk(&in.llf, &req, 1, &mask,
-								&in.sum));
+				EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&in.llf, &req, 1,
+								     masks, &in.sum));
+				EXPECT_EQ(hole, llfree_alloc_row(&in.llf, &req, 1, &mask,
+								 &in.sum));
 				break;
 			}
 			/* Now there are none again. */
-			EXPECT_EQ(second, inst_get_quick(&in.llf, &req, &in.sum));
+			EXPECT_EQ(second, inst_alloc_fast(&in.llf, &req, &in.sum));
 			ASSERT_STREQ("", inst_check(&in));
-			inst_free(&in);
+			inst_exit(&in);
 		}
 	}
 }
@@ -807,24 +807,24 @@ TEST(holes_of_the_own_tree_are_looked_for_once)
 
 	ASSERT_EQ(0, one_child_in_use(&in, &req));
 	/* A hole that is too small for all but the smallest of these */
-	ASSERT_EQ(0, inst_put(&in, 0, BASE, 0));
+	ASSERT_EQ(0, inst_free(&in, 0, BASE, 0));
 	for (order = 1; order < 9; order++) {
 		req.order = order;
-		frame = inst_get_quick(&in.llf, &req, &in.sum);
+		frame = inst_alloc_fast(&in.llf, &req, &in.sum);
 		ASSERT_GE(frame, BASE + CHILD);
-		ASSERT_EQ(0, inst_put(&in, 0, frame, order));
+		ASSERT_EQ(0, inst_free(&in, 0, frame, order));
 		/* The fast path goes on in the child that is entirely free again. */
-		frame = llfree_get_quick(&in.llf, 0, order, req.class, &whole, &delta);
+		frame = llfree_alloc_fast(&in.llf, 0, order, req.class, &whole, &delta);
 		ASSERT_GE(frame, BASE + CHILD);
 		EXPECT_EQ(1, whole);
 		in.sum.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
 		in.sum.huge[LLFREE_VIEW_NORMAL] -= whole;
-		ASSERT_EQ(0, inst_put(&in, 0, frame, order));
+		ASSERT_EQ(0, inst_free(&in, 0, frame, order));
 	}
 	req.order = 0;
-	EXPECT_EQ(BASE, inst_get_quick(&in.llf, &req, &in.sum));
+	EXPECT_EQ(BASE, inst_alloc_fast(&in.llf, &req, &in.sum));
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* What becomes visible again is looked for, too. */
@@ -837,21 +837,21 @@ TEST(huge_blocks_are_not_begun_after_isolation)
 	u64 mask;
 
 	ASSERT_EQ(0, one_child_in_use(&in, &req));
-	ASSERT_EQ(0, inst_put(&in, -1, other, 6));
+	ASSERT_EQ(0, inst_free(&in, -1, other, 6));
 	ASSERT_GE(inst_set_view(&in, other, LLFREE_VIEW_ISOLATED), 0);
 	/* Nothing there: a huge block has to do. */
-	frame = llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum);
+	frame = llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum);
 	EXPECT_EQ(BASE + CHILD, ALIGN_DOWN(frame, CHILD));
 	ASSERT_GE(inst_set_view(&in, other, LLFREE_VIEW_NORMAL), 0);
 	while (frame != other) {
 		ASSERT_LT(frame, BASE + 2 * CHILD);
-		frame = llfree_get_bulk(&in.llf, &req, ROW, &mask, &in.sum);
+		frame = llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum);
 	}
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
-/* What a slot looked for in vain where it is says nothing about elsewhere. */
+/* What a slot looked for without success where it is says nothing about elsewhere. */
 TEST(slots_look_for_themselves)
 {
 	const unsigned long far = 64 * TREE, nr = 128 * TREE;
@@ -862,22 +862,22 @@ TEST(slots_look_for_themselves)
 	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_ALLOC, NULL, 2));
 	/* A tree for each, of which a child is in use, and something for one */
 	for (i = 0; i < 2 * CHILD; i += CHILD) {
-		ASSERT_EQ(0, inst_put(&in, -1, i, 9));
-		ASSERT_EQ(0, inst_put(&in, -1, far + i, 9));
+		ASSERT_EQ(0, inst_free(&in, -1, i, 9));
+		ASSERT_EQ(0, inst_free(&in, -1, far + i, 9));
 	}
 	for (i = 0; i < CHILD; i++) {
-		ASSERT_EQ(i, inst_get_class(&in, 0, 0, 1, 0));
-		ASSERT_EQ(far + i, inst_get_class(&in, 1, 0, 1, 0));
+		ASSERT_EQ(i, inst_alloc_class(&in, 0, 0, 1, 0));
+		ASSERT_EQ(far + i, inst_alloc_class(&in, 1, 0, 1, 0));
 	}
-	ASSERT_EQ(0, inst_put(&in, -1, far + 2 * TREE, 5));
-	ASSERT_EQ(CHILD, inst_get_class(&in, 0, 0, 1, 0));
-	frame = inst_get_class(&in, 1, 0, 1, 0);
+	ASSERT_EQ(0, inst_free(&in, -1, far + 2 * TREE, 5));
+	ASSERT_EQ(CHILD, inst_alloc_class(&in, 0, 0, 1, 0));
+	frame = inst_alloc_class(&in, 1, 0, 1, 0);
 	EXPECT_EQ(far + 2 * TREE, ALIGN_DOWN(frame, TREE));
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
-/* Who gets and puts a few huge blocks again and again stays where it is. */
+/* Who allocates and frees a few huge blocks again and again stays where it is. */
 TEST(huge_blocks_are_used_again)
 {
 	const unsigned long nr = 256 * TREE;
@@ -887,16 +887,16 @@ TEST(huge_blocks_are_used_again)
 	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_FREE, NULL, 4));
 	for (round = 0; round < 16; round++) {
 		for (i = 0; i < 100; i++) {
-			frames[i] = inst_get_class(&in, 0, 9, 3, 0);
+			frames[i] = inst_alloc_class(&in, 0, 9, 3, 0);
 			ASSERT_LT(frames[i], nr);
 			most = max(most, frames[i]);
 		}
 		for (i = 0; i < 100; i++)
-			ASSERT_EQ(0, inst_put(&in, 0, frames[i], 9));
+			ASSERT_EQ(0, inst_free(&in, 0, frames[i], 9));
 	}
 	EXPECT_LT(most, 16 * TREE);
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* Pairs of whole children and single ones, wherever they become free */
@@ -908,40 +908,40 @@ TEST(huge_blocks_are_found_near_home)
 
 	ASSERT_EQ(0, inst_init(&in, BASE, 10 * TREE, LLFREE_INIT_ALLOC, NULL, 1));
 	for (tree = BASE; tree < BASE + 4 * TREE; tree += TREE) {
-		ASSERT_EQ(0, inst_put(&in, -1, tree, 9));
-		ASSERT_EQ(0, inst_put(&in, -1, tree + 2 * CHILD, 9));
+		ASSERT_EQ(0, inst_free(&in, -1, tree, 9));
+		ASSERT_EQ(0, inst_free(&in, -1, tree + 2 * CHILD, 9));
 		ASSERT_EQ(0, llfree_set_class(&in.llf, tree, 3));
 	}
 	for (; tree < BASE + 10 * TREE; tree += TREE)
 		for (i = 0; i < TREE; i += CHILD)
-			ASSERT_EQ(0, inst_put(&in, -1, tree + i, 9));
+			ASSERT_EQ(0, inst_free(&in, -1, tree + i, 9));
 
 	for (i = 0; i < 8; i++)
 		ASSERT_EQ(BASE + 4 * TREE + i * 2 * CHILD,
-			  inst_get_class(&in, 0, 10, 3, 0));
-	ASSERT_EQ(0, inst_put(&in, -1, BASE + TREE + CHILD, 9));
-	EXPECT_EQ(BASE + TREE, inst_get_class(&in, 0, 10, 3, 0));
+			  inst_alloc_class(&in, 0, 10, 3, 0));
+	ASSERT_EQ(0, inst_free(&in, -1, BASE + TREE + CHILD, 9));
+	EXPECT_EQ(BASE + TREE, inst_alloc_class(&in, 0, 10, 3, 0));
 
-	ASSERT_EQ(BASE + TREE + 2 * CHILD, inst_get_class(&in, 0, 9, 3, 0));
-	frame = inst_get_class(&in, 0, 9, 3, 0);
+	ASSERT_EQ(BASE + TREE + 2 * CHILD, inst_alloc_class(&in, 0, 9, 3, 0));
+	frame = inst_alloc_class(&in, 0, 9, 3, 0);
 	EXPECT_EQ(BASE, ALIGN_DOWN(frame, TREE));
 
 	/* So it is when a slot gives back what it had. */
-	ASSERT_EQ(0, inst_put(&in, 0, frame, 9));
+	ASSERT_EQ(0, inst_free(&in, 0, frame, 9));
 	for (i = 0; i < 4; i++)
 		ASSERT_EQ(BASE + 6 * TREE + i * 2 * CHILD,
-			  inst_get_class(&in, 0, 10, 3, 0));
-	ASSERT_EQ(0, inst_put(&in, 0, BASE + 6 * TREE, 10));
+			  inst_alloc_class(&in, 0, 10, 3, 0));
+	ASSERT_EQ(0, inst_free(&in, 0, BASE + 6 * TREE, 10));
 	ASSERT_EQ(0, llfree_drain(&in.llf, 0));
-	EXPECT_EQ(BASE + 6 * TREE, inst_get_class(&in, 0, 10, 3, 0));
+	EXPECT_EQ(BASE + 6 * TREE, inst_alloc_class(&in, 0, 10, 3, 0));
 	ASSERT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* Somebody frees a frame that is not theirs. */
-static void put_stray(struct inst *in)
+static void free_stray(struct inst *in)
 {
-	inst_put(in, -1, BASE + 3 * ROW, 0);
+	inst_free(in, -1, BASE + 3 * ROW, 0);
 }
 
 /*
@@ -962,11 +962,11 @@ TEST(unmovable_starts_at_the_low_end)
 	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, slots));
 	for (slot = slots; slot-- > 0;) {
 		for (i = 0; i < 100; i++) {
-			frame = inst_get_class(&in, slot, 0, LLFREE_CLASS_MOVABLE, 0);
+			frame = inst_alloc_class(&in, slot, 0, LLFREE_CLASS_MOVABLE, 0);
 			ASSERT_GE(frame, 0);
 			high = max(high, frame);
 			for (j = 0; j < ARRAY_SIZE(low); j++) {
-				frame = inst_get_class(&in, slot, 0, low[j], 0);
+				frame = inst_alloc_class(&in, slot, 0, low[j], 0);
 				ASSERT_GE(frame, 0);
 				/* Besides one tree for each, homes of two slots are there. */
 				ASSERT_LT(frame, (ARRAY_SIZE(low) * slots + 2) * TREE);
@@ -975,10 +975,10 @@ TEST(unmovable_starts_at_the_low_end)
 	}
 	EXPECT_GT(high, trees / 2 * TREE);
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
-/* A get from another view costs the same, wherever the children of it are. */
+/* An allocation from another view costs the same, wherever the children of it are. */
 TEST(views_have_cursors)
 {
 	const unsigned int trees = 4096;
@@ -989,20 +989,20 @@ TEST(views_have_cursors)
 	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
 	ASSERT_EQ(LLFREE_VIEW_NORMAL, inst_set_view(&in, last, LLFREE_VIEW_CMA));
 	nr_steps = 0;
-	EXPECT_EQ(last, inst_get_view(&in, 0, 0, LLFREE_VIEW_CMA));
+	EXPECT_EQ(last, inst_alloc_view(&in, 0, 0, LLFREE_VIEW_CMA));
 	first = nr_steps;
 	EXPECT_GT(first, trees);
 	nr_steps = 0;
-	EXPECT_EQ(last + 1, inst_get_view(&in, 0, 0, LLFREE_VIEW_CMA));
+	EXPECT_EQ(last + 1, inst_alloc_view(&in, 0, 0, LLFREE_VIEW_CMA));
 	cost = nr_steps;
 	EXPECT_LT(cost, 30);
 
 	/* It looks everywhere for all that. */
 	ASSERT_EQ(LLFREE_VIEW_NORMAL, inst_set_view(&in, 0, LLFREE_VIEW_CMA));
 	ASSERT_EQ(LLFREE_VIEW_CMA, inst_set_view(&in, last, LLFREE_VIEW_NORMAL));
-	EXPECT_EQ(0, inst_get_view(&in, 0, 0, LLFREE_VIEW_CMA));
+	EXPECT_EQ(0, inst_alloc_view(&in, 0, 0, LLFREE_VIEW_CMA));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /*
@@ -1024,11 +1024,11 @@ TEST(exhausted_reserve_costs_nothing)
 			ASSERT_EQ(LLFREE_VIEW_NORMAL,
 				  inst_set_view(&in, frame, LLFREE_VIEW_HIGHATOMIC));
 		for (frame = nr - ALIGN(nr / 100, CHILD); frame < nr; frame += 2)
-			ASSERT_EQ(0, inst_put(&in, 0, frame, 0));
+			ASSERT_EQ(0, inst_free(&in, 0, frame, 0));
 
 		for (order = 1; order <= 3; order++)
-			ASSERT_EQ(-ENOMEM, inst_get_view(&in, 0, order,
-							 LLFREE_VIEW_HIGHATOMIC));
+			ASSERT_EQ(-ENOMEM, inst_alloc_view(&in, 0, order,
+							   LLFREE_VIEW_HIGHATOMIC));
 		nr_steps = 0;
 		for (fails = 0; fails < 30; fails++) {
 			order = fails % 3 + 1;
@@ -1036,13 +1036,13 @@ TEST(exhausted_reserve_costs_nothing)
 			if (!llfree_may_have_order(&in.llf, order,
 						   LLFREE_VIEW_HIGHATOMIC))
 				continue;
-			ASSERT_EQ(-ENOMEM, inst_get_view(&in, 0, order,
-							 LLFREE_VIEW_HIGHATOMIC));
+			ASSERT_EQ(-ENOMEM, inst_alloc_view(&in, 0, order,
+							   LLFREE_VIEW_HIGHATOMIC));
 		}
 		costs[i] = nr_steps;
 		TH_LOG("%u GiB: %lu steps for %lu requests", gib[i], costs[i], fails);
 		EXPECT_LE(costs[i], 3 * fails);
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
@@ -1054,10 +1054,10 @@ static unsigned int shuffled(struct inst *in, u64 key, unsigned long *blocks)
 
 	if (key)
 		llfree_shuffle(&in->llf, key);
-	while ((frame = inst_get(in, 0, LLFREE_MAX_ORDER)) >= 0)
+	while ((frame = inst_alloc(in, 0, LLFREE_MAX_ORDER)) >= 0)
 		blocks[nr++] = frame;
 	for (unsigned int i = 0; i < nr; i++)
-		inst_put(in, 0, blocks[i], LLFREE_MAX_ORDER);
+		inst_free(in, 0, blocks[i], LLFREE_MAX_ORDER);
 	return nr;
 }
 
@@ -1096,7 +1096,7 @@ TEST(shuffled_trees)
 		ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
 		ASSERT_EQ(nr, shuffled(&in, keys[i], order[i]));
 		EXPECT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 		memset(seen, 0, sizeof(seen));
 		for (j = 0; j < nr; j++)
 			seen[order[i][j] >> LLFREE_MAX_ORDER >> 6] |=
@@ -1125,7 +1125,7 @@ TEST(shuffled_children)
 	for (i = 0; i <= 50; i++) {
 		ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
 		ASSERT_EQ(nr, shuffled(&in, i ? rng_next(&rng) : 0, order[i % 2]));
-		inst_free(&in);
+		inst_exit(&in);
 		if (!i)
 			continue;
 		same = same_neighbours(order[0], order[1], nr);
@@ -1147,11 +1147,11 @@ TEST(shuffle_any_number_of_trees)
 		ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
 		ASSERT_EQ(trees * TREE >> LLFREE_MAX_ORDER,
 			  shuffled(&in, rng_next(&rng) | 1, blocks));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
-TEST(put_huge_and_stray_put)
+TEST(free_huge_and_stray_free)
 {
 	bool more = true, refused = false;
 	struct inst in;
@@ -1160,13 +1160,13 @@ TEST(put_huge_and_stray_put)
 	for (steps = 0; more; steps++) {
 		ASSERT_EQ(0, inst_init(&in, BASE, CHILD, LLFREE_INIT_ALLOC,
 				       NULL, 0));
-		interrupt_after(steps, put_stray, &in);
-		refused |= inst_put(&in, -1, BASE, 9);
+		interrupt_after(steps, free_stray, &in);
+		refused |= inst_free(&in, -1, BASE, 9);
 		more = interrupt_done();
 		ASSERT_STREQ("", inst_check(&in)) {
 			TH_LOG("step %ld", steps);
 		}
-		inst_free(&in);
+		inst_exit(&in);
 	}
 	EXPECT_TRUE(refused);
 }
@@ -1178,8 +1178,8 @@ static void change_whole(struct inst *in)
 {
 	for (whole_changed = 0; whole_changed < whole_changes; whole_changed++) {
 		if (whole_changed % 2 ?
-		    inst_get(in, -1, LLFREE_CHILD_ORDER) != BASE :
-		    inst_put(in, -1, BASE, LLFREE_CHILD_ORDER) != 0)
+		    inst_alloc(in, -1, LLFREE_CHILD_ORDER) != BASE :
+		    inst_free(in, -1, BASE, LLFREE_CHILD_ORDER) != 0)
 			break;
 	}
 }
@@ -1188,7 +1188,7 @@ static void change_whole(struct inst *in)
  * The free of a piece begins before the child is freed, and allocated, as a whole, and
  * ends after that. It must not free what has another owner by then.
  */
-TEST(stray_put_and_huge)
+TEST(stray_free_and_huge)
 {
 	struct llfree_delta delta;
 	unsigned int met = 0;
@@ -1202,7 +1202,7 @@ TEST(stray_put_and_huge)
 			ASSERT_EQ(0, inst_init(&in, BASE, CHILD, LLFREE_INIT_ALLOC,
 					       NULL, 0));
 			interrupt_after(steps, change_whole, &in);
-			llfree_put(&in.llf, -1, BASE + 5, 0, &delta);
+			llfree_free(&in.llf, -1, BASE + 5, 0, &delta);
 			more = interrupt_done();
 			/* Else it came before, or after. */
 			if (more && steps && whole_changed == whole_changes) {
@@ -1220,24 +1220,24 @@ TEST(stray_put_and_huge)
 			ASSERT_STREQ("", inst_check(&in)) {
 				TH_LOG("%u changes, step %ld", whole_changes, steps);
 			}
-			inst_free(&in);
+			inst_exit(&in);
 		}
 	}
 	EXPECT_LT(7, met);
 }
 
-/* What put_huge_early() found */
+/* What free_huge_early() found */
 static bool was_free;
 static int early;
 
-static void put_huge_early(struct inst *in)
+static void free_huge_early(struct inst *in)
 {
-	was_free = llfree_frame_free(&in->llf, BASE + 77);
-	early = inst_put(in, -1, BASE, LLFREE_CHILD_ORDER);
+	was_free = llfree_frame_is_free(&in->llf, BASE + 77);
+	early = inst_free(in, -1, BASE, LLFREE_CHILD_ORDER);
 }
 
 /* Permits are out, but a bit is clear still: the child is not the caller's to free. */
-TEST(put_huge_before_the_bit_is_set)
+TEST(free_huge_before_the_bit_is_set)
 {
 	bool more = true, seen = false;
 	struct inst in;
@@ -1246,9 +1246,9 @@ TEST(put_huge_before_the_bit_is_set)
 	for (steps = 0; more; steps++) {
 		ASSERT_EQ(0, inst_init(&in, BASE, CHILD, LLFREE_INIT_ALLOC,
 				       NULL, 0));
-		ASSERT_EQ(0, inst_put(&in, -1, BASE + 77, 0));
-		interrupt_after(steps, put_huge_early, &in);
-		EXPECT_EQ(BASE + 77, inst_get(&in, -1, 0));
+		ASSERT_EQ(0, inst_free(&in, -1, BASE + 77, 0));
+		interrupt_after(steps, free_huge_early, &in);
+		EXPECT_EQ(BASE + 77, inst_alloc(&in, -1, 0));
 		more = interrupt_done();
 		if (more && was_free) {
 			seen = true;
@@ -1257,23 +1257,23 @@ TEST(put_huge_before_the_bit_is_set)
 			}
 		}
 		ASSERT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 	EXPECT_TRUE(seen);
 }
 
-TEST_F(core, put_above_max_order)
+TEST_F(core, free_above_max_order)
 {
-	EXPECT_EQ(NR >> 10, get_all(&self->in, -1, 10, 0));
-	EXPECT_EQ(0, inst_put(&self->in, 0, BASE, 12));
+	EXPECT_EQ(NR >> 10, alloc_all(&self->in, -1, 10, 0));
+	EXPECT_EQ(0, inst_free(&self->in, 0, BASE, 12));
 	EXPECT_EQ(TREE, inst_free_frames(&self->in));
-	EXPECT_EQ(0, inst_put(&self->in, 0, BASE + TREE * 2, 13));
+	EXPECT_EQ(0, inst_free(&self->in, 0, BASE + TREE * 2, 13));
 	EXPECT_EQ(3 * TREE, inst_free_frames(&self->in));
-	EXPECT_EQ(0, inst_put(&self->in, -1, BASE + TREE, 11));
-	EXPECT_EQ(0, inst_put(&self->in, -1, BASE + TREE + 2048, 11));
+	EXPECT_EQ(0, inst_free(&self->in, -1, BASE + TREE, 11));
+	EXPECT_EQ(0, inst_free(&self->in, -1, BASE + TREE + 2048, 11));
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 	EXPECT_STREQ("", inst_check(&self->in));
-	EXPECT_EQ(NR >> 10, get_all(&self->in, -1, 10, 0));
+	EXPECT_EQ(NR >> 10, alloc_all(&self->in, -1, 10, 0));
 }
 
 TEST_F(core, bulk_every_order)
@@ -1291,8 +1291,8 @@ TEST_F(core, bulk_every_order)
 
 			req.slot = (int)(nr % 5) - 1;
 			req.order = order;
-			row = llfree_get_bulk(&self->in.llf, &req, nr, &mask,
-					      &self->in.sum);
+			row = llfree_alloc_row(&self->in.llf, &req, nr, &mask,
+					       &self->in.sum);
 			ASSERT_GE(row, BASE);
 			ASSERT_TRUE(IS_ALIGNED(row, ROW));
 			blocks = hweight64(mask) >> order;
@@ -1305,22 +1305,22 @@ TEST_F(core, bulk_every_order)
 				EXPECT_TRUE((mask & block) == block ||
 					    !(mask & block));
 			}
-			EXPECT_EQ(~mask, llfree_free_mask(&self->in.llf, row));
+			EXPECT_EQ(~mask, llfree_row_mask(&self->in.llf, row));
 			EXPECT_EQ(NR - hweight64(mask), inst_free_frames(&self->in));
-			EXPECT_EQ(0, llfree_put_bulk(&self->in.llf, req.slot, row,
-						     mask, &self->in.sum));
+			EXPECT_EQ(0, llfree_free_batch(&self->in.llf, req.slot, row,
+						       mask, &self->in.sum));
 			EXPECT_EQ(NR, inst_free_frames(&self->in));
 			EXPECT_STREQ("", inst_check(&self->in));
 		}
 		total = 0;
 		req.slot = 1;
-		while ((row = llfree_get_bulk(&self->in.llf, &req, ROW, &mask,
-					      &self->in.sum)) >= 0)
+		while ((row = llfree_alloc_row(&self->in.llf, &req, ROW, &mask,
+					       &self->in.sum)) >= 0)
 			total += hweight64(mask);
 		EXPECT_EQ(-ENOMEM, row);
 		EXPECT_EQ(NR, total);
-		EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 13));
-		EXPECT_EQ(0, inst_put(&self->in, -1, BASE + NR / 2, 13));
+		EXPECT_EQ(0, inst_free(&self->in, -1, BASE, 13));
+		EXPECT_EQ(0, inst_free(&self->in, -1, BASE + NR / 2, 13));
 	}
 }
 
@@ -1335,8 +1335,8 @@ TEST_F(core, quick_of_own_tree)
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
 		/* Nothing is reserved yet. */
 		memset(&delta, 0xa5, sizeof(delta));
-		ASSERT_EQ(-EAGAIN, llfree_get_quick(&self->in.llf, 0, order, 1, &whole,
-						    &delta));
+		ASSERT_EQ(-EAGAIN, llfree_alloc_fast(&self->in.llf, 0, order, 1, &whole,
+						     &delta));
 		for (i = 0; i < LLFREE_NR_VIEWS; i++) {
 			EXPECT_EQ(0, delta.frames[i]);
 			EXPECT_EQ(0, delta.huge[i]);
@@ -1344,9 +1344,9 @@ TEST_F(core, quick_of_own_tree)
 		EXPECT_EQ(0, delta.did);
 		EXPECT_EQ(free, inst_free_frames(&self->in));
 
-		ASSERT_GE(inst_get_class(&self->in, 0, order, 1, 0), 0);
+		ASSERT_GE(inst_alloc_class(&self->in, 0, order, 1, 0), 0);
 		free -= 1 << order;
-		frame = llfree_get_quick(&self->in.llf, 0, order, 1, &whole, &delta);
+		frame = llfree_alloc_fast(&self->in.llf, 0, order, 1, &whole, &delta);
 		ASSERT_GE(frame, BASE);
 		EXPECT_TRUE(IS_ALIGNED(frame, 1 << order));
 		free -= 1 << order;
@@ -1356,7 +1356,7 @@ TEST_F(core, quick_of_own_tree)
 		EXPECT_EQ(order < LLFREE_CHILD_ORDER ? 0 :
 			  1U << (order - LLFREE_CHILD_ORDER), whole);
 		EXPECT_EQ(free, inst_free_frames(&self->in));
-		EXPECT_LT(llfree_free_order(&self->in.llf, frame), 0);
+		EXPECT_LT(llfree_block_order(&self->in.llf, frame), 0);
 		EXPECT_STREQ("", inst_check(&self->in));
 		ASSERT_EQ(0, llfree_drain(&self->in.llf, 0));
 	}
@@ -1418,12 +1418,12 @@ TEST(quick_interrupted)
 			for (steps = 0; more; steps++) {
 				ASSERT_EQ(0, inst_init(&in, BASE, 16 * TREE,
 						       LLFREE_INIT_FREE, NULL, 1));
-				frame = inst_get_class(&in, 0, orders[i], 1, 0);
+				frame = inst_alloc_class(&in, 0, orders[i], 1, 0);
 				ASSERT_EQ(BASE, frame);
-				ASSERT_EQ(0, inst_put(&in, 0, frame, orders[i]));
+				ASSERT_EQ(0, inst_free(&in, 0, frame, orders[i]));
 				interrupt_after(steps, others[j], &in);
-				frame = llfree_get_quick(&in.llf, 0, orders[i], 1,
-							 &whole, &delta);
+				frame = llfree_alloc_fast(&in.llf, 0, orders[i], 1,
+							  &whole, &delta);
 				more = interrupt_done();
 				if (frame >= 0) {
 					in.sum.frames[0] -= 1 << orders[i];
@@ -1440,7 +1440,7 @@ TEST(quick_interrupted)
 					TH_LOG("order %u other %u step %ld", orders[i],
 					       j, steps);
 				}
-				inst_free(&in);
+				inst_exit(&in);
 			}
 			/* The next child matters only to who wants two. */
 			EXPECT_EQ(others[j] != take_next_child || orders[i] == 10,
@@ -1460,34 +1460,34 @@ TEST_F(core, rows_of_own_tree)
 	unsigned long f, total = 0;
 
 	/* Nothing is reserved yet, and without a slot nothing ever is. */
-	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
-					   &self->in.sum));
-	frame = llfree_get_bulk(&self->in.llf, &req, 1, &bulk, &self->in.sum);
+	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
+					     &self->in.sum));
+	frame = llfree_alloc_row(&self->in.llf, &req, 1, &bulk, &self->in.sum);
 	ASSERT_GE(frame, 0);
 	req.slot = LLFREE_NO_SLOT;
-	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
-					   &self->in.sum));
+	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
+					     &self->in.sum));
 	req.slot = 0;
 	req.view = LLFREE_VIEW_CMA;
-	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
-					   &self->in.sum));
+	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
+					     &self->in.sum));
 	req.view = LLFREE_VIEW_NORMAL;
 
-	child = llfree_get_rows(&self->in.llf, &req, 100, mask, &self->in.sum);
+	child = llfree_alloc_rows(&self->in.llf, &req, 100, mask, &self->in.sum);
 	ASSERT_EQ(ALIGN_DOWN(frame, CHILD), child);
 	for (f = 0; f < CHILD / ROW; f++)
 		total += hweight64(mask[f]);
 	EXPECT_EQ(100, total);
 	EXPECT_EQ(0, mask[0] & bulk);
 	EXPECT_EQ(NR - 101, inst_free_frames(&self->in));
-	child = llfree_get_rows(&self->in.llf, &req, INT_MAX, mask, NULL);
+	child = llfree_alloc_rows(&self->in.llf, &req, INT_MAX, mask, NULL);
 	ASSERT_EQ(ALIGN_DOWN(frame, CHILD), child);
 	for (f = 0; f < CHILD / ROW; f++)
 		total += hweight64(mask[f]);
 	EXPECT_EQ(CHILD - 1, total);
 	/* The others are entirely free: not to be begun here. */
-	EXPECT_EQ(-ENOMEM, llfree_get_rows(&self->in.llf, &req, 1, mask,
-					   &self->in.sum));
+	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
+					     &self->in.sum));
 	self->in.sum.frames[0] -= CHILD - 101;
 	EXPECT_STREQ("", inst_check(&self->in));
 }
@@ -1500,16 +1500,16 @@ TEST_F(core, rows_take_holes)
 	unsigned long f, i, nr = 0;
 	long child;
 
-	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
 	for (f = BASE; f < BASE + TREE; f += 32)
-		ASSERT_EQ(0, inst_put(&self->in, 1, f, 1));
+		ASSERT_EQ(0, inst_free(&self->in, 1, f, 1));
 	/* A hole that is too small */
-	ASSERT_EQ(0, inst_put(&self->in, 1, BASE + 8, 0));
+	ASSERT_EQ(0, inst_free(&self->in, 1, BASE + 8, 0));
 	ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
-	ASSERT_GE(llfree_get_bulk(&self->in.llf, &req, 1, &bulk, &self->in.sum), 0);
+	ASSERT_GE(llfree_alloc_row(&self->in.llf, &req, 1, &bulk, &self->in.sum), 0);
 
-	while ((child = llfree_get_rows(&self->in.llf, &req, 10, mask,
-					&self->in.sum)) >= 0) {
+	while ((child = llfree_alloc_rows(&self->in.llf, &req, 10, mask,
+					  &self->in.sum)) >= 0) {
 		for (i = 0; i < CHILD; i += 2) {
 			if (!(mask[i / ROW] & BIT_ULL(i % ROW)))
 				continue;
@@ -1540,20 +1540,20 @@ TEST_F(core, rows_leave_mask)
 	long steps, child;
 	bool fired;
 
-	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
 	for (i = 0; i < 16; i += 2)
-		ASSERT_EQ(0, inst_put(&self->in, 0, BASE + i, 0));
-	ASSERT_EQ(0, inst_put(&self->in, 0, RUN_ROW, 3));
+		ASSERT_EQ(0, inst_free(&self->in, 0, BASE + i, 0));
+	ASSERT_EQ(0, inst_free(&self->in, 0, RUN_ROW, 3));
 	memset(before, 0xa5, sizeof(before));
 	for (steps = 0, fired = true; fired; steps++) {
 		memcpy(mask, before, sizeof(mask));
 		interrupt_after(steps, claim_in_run, &self->in);
-		child = llfree_get_rows(&self->in.llf, &req, 1, mask,
-					&self->in.sum);
+		child = llfree_alloc_rows(&self->in.llf, &req, 1, mask,
+					  &self->in.sum);
 		fired = interrupt_done();
 		if (child >= 0) {
 			ASSERT_EQ(0xff, mask[2]);
-			ASSERT_EQ(0, inst_put(&self->in, 0, RUN_ROW, 3));
+			ASSERT_EQ(0, inst_free(&self->in, 0, RUN_ROW, 3));
 			continue;
 		}
 		ASSERT_EQ(-ENOMEM, child);
@@ -1562,13 +1562,13 @@ TEST_F(core, rows_leave_mask)
 		EXPECT_EQ(0, memcmp(before, mask, sizeof(mask))) {
 			TH_LOG("claim at step %ld", steps);
 		}
-		ASSERT_EQ(0, inst_put(&self->in, 0, RUN_ROW, 0));
+		ASSERT_EQ(0, inst_free(&self->in, 0, RUN_ROW, 0));
 	}
 	EXPECT_LT(2, lost);
 	EXPECT_STREQ("", inst_check(&self->in));
 }
 
-/* A bulk get takes what a row has; it never touches what is in use. */
+/* A bulk allocation takes what a row has; it never touches what is in use. */
 TEST_F(core, fault6_bulk_takes_only_free_frames)
 {
 	struct llfree_request req = { .slot = 0 };
@@ -1576,11 +1576,11 @@ TEST_F(core, fault6_bulk_takes_only_free_frames)
 	long row;
 	u64 mask;
 
-	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
 	for (f = BASE; f < BASE + NR; f += 7)
-		ASSERT_EQ(0, inst_put(&self->in, 1, f, 0));
-	while ((row = llfree_get_bulk(&self->in.llf, &req, 64, &mask,
-				      &self->in.sum)) >= 0) {
+		ASSERT_EQ(0, inst_free(&self->in, 1, f, 0));
+	while ((row = llfree_alloc_row(&self->in.llf, &req, 64, &mask,
+				       &self->in.sum)) >= 0) {
 		ASSERT_NE(0, mask);
 		for (f = 0; f < ROW; f++)
 			if (mask & BIT_ULL(f))
@@ -1591,47 +1591,47 @@ TEST_F(core, fault6_bulk_takes_only_free_frames)
 	EXPECT_EQ(0, inst_free_frames(&self->in));
 }
 
-TEST_F(core, bad_put_bulk)
+TEST_F(core, bad_free_bulk)
 {
 	struct llfree *llf = &self->in.llf;
 	struct llfree_delta *sum = &self->in.sum;
-	long row = inst_get(&self->in, -1, 6);
+	long row = inst_alloc(&self->in, -1, 6);
 
 	ASSERT_GE(row, 0);
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row, 0, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row + 1, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, 4, row, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -2, row, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, BASE + NR, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, BASE - ROW, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, 1UL << 63, 1, sum));
-	EXPECT_EQ(0, llfree_put_bulk(llf, -1, row, 0xff00, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row, 0x0100, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(llf, -1, row, ~0ULL, sum));
-	EXPECT_EQ(0xff00, llfree_free_mask(llf, row));
-	EXPECT_EQ(0, llfree_put_bulk(llf, -1, row, ~0xff00ULL, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row + 1, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, 4, row, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -2, row, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, BASE + NR, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, BASE - ROW, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, 1UL << 63, 1, sum));
+	EXPECT_EQ(0, llfree_free_batch(llf, -1, row, 0xff00, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row, 0x0100, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row, ~0ULL, sum));
+	EXPECT_EQ(0xff00, llfree_row_mask(llf, row));
+	EXPECT_EQ(0, llfree_free_batch(llf, -1, row, ~0xff00ULL, sum));
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
-TEST(put_bulk_outside_part_of_row)
+TEST(free_bulk_outside_part_of_row)
 {
 	struct inst in;
 
 	/* Frames 70..89: bits 6..25 of row 64 */
 	ASSERT_EQ(0, inst_init(&in, 70, 20, LLFREE_INIT_ALLOC, NULL, 0));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(&in.llf, -1, 64, ~0ULL, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(&in.llf, -1, 64, BIT_ULL(5), &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_put_bulk(&in.llf, -1, 64, BIT_ULL(26), &in.sum));
-	EXPECT_EQ(0, llfree_put_bulk(&in.llf, -1, 64, GENMASK_ULL(25, 6), &in.sum));
-	EXPECT_EQ(GENMASK_ULL(25, 6), llfree_free_mask(&in.llf, 64));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, ~0ULL, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, BIT_ULL(5), &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, BIT_ULL(26), &in.sum));
+	EXPECT_EQ(0, llfree_free_batch(&in.llf, -1, 64, GENMASK_ULL(25, 6), &in.sum));
+	EXPECT_EQ(GENMASK_ULL(25, 6), llfree_row_mask(&in.llf, 64));
 	EXPECT_EQ(20, inst_free_frames(&in));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
-static int inst_put_word(struct inst *in, int slot, unsigned long row)
+static int inst_free_word(struct inst *in, int slot, unsigned long row)
 {
-	return llfree_put_bulk(&in->llf, slot, row, ~0ULL, &in->sum);
+	return llfree_free_batch(&in->llf, slot, row, ~0ULL, &in->sum);
 }
 
 /*
@@ -1645,28 +1645,28 @@ TEST_F(core, fault2_huge_freed_in_any_shape)
 
 	for (got = 9; got <= 10; got++) {
 		for (shape = 0; shape <= 11; shape++) {
-			frame = inst_get(&self->in, shape % 4, got);
+			frame = inst_alloc(&self->in, shape % 4, got);
 			ASSERT_GE(frame, 0);
 			if (shape < got) {
 				for (f = 0; f < 1UL << got; f += 1UL << shape)
-					ASSERT_EQ(0, inst_put(&self->in, -1,
-							      frame + f, shape));
+					ASSERT_EQ(0, inst_free(&self->in, -1,
+							       frame + f, shape));
 			} else if (shape == 10) {
 				/* words */
 				for (f = 0; f < 1UL << got; f += ROW)
-					ASSERT_EQ(0, inst_put_word(&self->in, 1,
-								   frame + f));
+					ASSERT_EQ(0, inst_free_word(&self->in, 1,
+								    frame + f));
 			} else {
 				/* mixed: 1, 1, 2, 4, 8, .. */
-				ASSERT_EQ(0, inst_put(&self->in, 2, frame, 0));
+				ASSERT_EQ(0, inst_free(&self->in, 2, frame, 0));
 				for (order = 0; order < got; order++) {
 					f = frame + (1UL << order);
-					ASSERT_EQ(0, inst_put(&self->in, 3, f,
-							      order));
+					ASSERT_EQ(0, inst_free(&self->in, 3, f,
+							       order));
 				}
 			}
 			ASSERT_EQ(NR, inst_free_frames(&self->in));
-			ASSERT_EQ(10, llfree_free_order(&self->in.llf, frame));
+			ASSERT_EQ(10, llfree_block_order(&self->in.llf, frame));
 			ASSERT_STREQ("", inst_check(&self->in));
 		}
 	}
@@ -1676,29 +1676,29 @@ TEST_F(core, fault2_singles_freed_as_huge)
 {
 	unsigned long f;
 
-	EXPECT_EQ(NR, get_all(&self->in, 1, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, 1, 0, 0));
 	for (f = BASE; f < BASE + NR / 2; f += CHILD)
-		EXPECT_EQ(0, inst_put(&self->in, 2, f, 9));
+		EXPECT_EQ(0, inst_free(&self->in, 2, f, 9));
 	for (; f < BASE + NR; f += 2 * CHILD)
-		EXPECT_EQ(0, inst_put(&self->in, 2, f, 10));
+		EXPECT_EQ(0, inst_free(&self->in, 2, f, 10));
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
-	EXPECT_EQ(NR >> 9, get_all(&self->in, 3, 9, 0));
+	EXPECT_EQ(NR >> 9, alloc_all(&self->in, 3, 9, 0));
 }
 
 static unsigned long fault2_frame;
 
-static void put_other_half(struct inst *in)
+static void free_other_half(struct inst *in)
 {
 	unsigned long f;
 
 	for (f = CHILD / 2; f < CHILD; f++)
-		if (inst_put(in, 1, fault2_frame + f, 0))
+		if (inst_free(in, 1, fault2_frame + f, 0))
 			abort();
 }
 
-static void put_other_half_at_once(struct inst *in)
+static void free_other_half_at_once(struct inst *in)
 {
-	if (inst_put(in, 1, fault2_frame + CHILD / 2, 8))
+	if (inst_free(in, 1, fault2_frame + CHILD / 2, 8))
 		abort();
 }
 
@@ -1706,7 +1706,7 @@ static void put_other_half_at_once(struct inst *in)
 TEST_F(core, fault2_pieces_freed_at_the_same_time)
 {
 	static void (*const other[])(struct inst *) = {
-		put_other_half, put_other_half_at_once,
+		free_other_half, free_other_half_at_once,
 	};
 	unsigned int order;
 	long steps, frame;
@@ -1718,13 +1718,13 @@ TEST_F(core, fault2_pieces_freed_at_the_same_time)
 			for (steps = 0, more = true; more; steps++) {
 				unsigned long f;
 
-				frame = inst_get(&self->in, 0, 9);
+				frame = inst_alloc(&self->in, 0, 9);
 				ASSERT_GE(frame, 0);
 				fault2_frame = frame;
 				interrupt_after(steps, other[i], &self->in);
 				for (f = 0; f < CHILD / 2; f += 1UL << order)
-					ASSERT_EQ(0, inst_put(&self->in, 0,
-							      frame + f, order));
+					ASSERT_EQ(0, inst_free(&self->in, 0,
+							       frame + f, order));
 				more = interrupt_done();
 				if (!more)
 					other[i](&self->in);
@@ -1745,7 +1745,7 @@ static int one_full_tree(struct inst *in)
 {
 	int err = inst_init(in, BASE, TREE, LLFREE_INIT_FREE, NULL, 4);
 
-	if (!err && get_all(in, 0, 0, 0) != TREE)
+	if (!err && alloc_all(in, 0, 0, 0) != TREE)
 		err = -EIO;
 	return err;
 }
@@ -1759,15 +1759,15 @@ TEST(fault1_frames_freed_into_reserved_tree)
 	ASSERT_TRUE(tree_is_reserved(&in, BASE));
 	/* Others free 400 frames into the tree that slot 0 has reserved. */
 	for (i = 0; i < 400; i++)
-		ASSERT_EQ(0, inst_put(&in, -1, BASE + 10 * i, 0));
+		ASSERT_EQ(0, inst_free(&in, -1, BASE + 10 * i, 0));
 	ASSERT_TRUE(tree_is_reserved(&in, BASE));
 	ASSERT_STREQ("", inst_check(&in));
 	for (i = 0; i < 400; i++)
-		ASSERT_GE(inst_get(&in, 1 + i % 3, 0), 0);
-	EXPECT_EQ(-ENOMEM, inst_get(&in, 1, 0));
-	EXPECT_EQ(-ENOMEM, inst_get(&in, 0, 0));
+		ASSERT_GE(inst_alloc(&in, 1 + i % 3, 0), 0);
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, 1, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* The owner needs all of tree.free: exactly as much as there is, not more. */
@@ -1781,11 +1781,11 @@ TEST(fault1_owner_syncs_exact_count)
 		for (slot = -1; slot < 4; slot++) {
 			ASSERT_EQ(0, one_full_tree(&in));
 			ASSERT_TRUE(tree_is_reserved(&in, BASE));
-			ASSERT_EQ(0, inst_put(&in, -1, BASE + 1024, order));
-			EXPECT_EQ(BASE + 1024, inst_get(&in, slot, order));
-			EXPECT_EQ(-ENOMEM, inst_get(&in, slot, 0));
+			ASSERT_EQ(0, inst_free(&in, -1, BASE + 1024, order));
+			EXPECT_EQ(BASE + 1024, inst_alloc(&in, slot, order));
+			EXPECT_EQ(-ENOMEM, inst_alloc(&in, slot, 0));
 			EXPECT_STREQ("", inst_check(&in));
-			inst_free(&in);
+			inst_exit(&in);
 		}
 	}
 }
@@ -1799,20 +1799,20 @@ TEST(fault1_owner_syncs_without_search)
 	struct inst in;
 
 	ASSERT_EQ(0, inst_init(&in, 0, trees * TREE, LLFREE_INIT_FREE, NULL, 1));
-	EXPECT_EQ(trees * 4, get_all(&in, 0, 10, 0));
+	EXPECT_EQ(trees * 4, alloc_all(&in, 0, 10, 0));
 	for (own = 0; own < trees * TREE && !tree_is_reserved(&in, own);)
 		own += TREE;
 	ASSERT_LT(own, trees * TREE);
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
-		ASSERT_EQ(0, inst_put(&in, -1, own, order));
+		ASSERT_EQ(0, inst_free(&in, -1, own, order));
 		nr_steps = 0;
-		EXPECT_EQ(own, inst_get(&in, 0, order));
+		EXPECT_EQ(own, inst_alloc(&in, 0, order));
 		EXPECT_LT(nr_steps, trees) {
 			TH_LOG("order %u", order);
 		}
 	}
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* Neither the local nor the tree has enough permits; together they do. */
@@ -1828,16 +1828,16 @@ TEST(fault1_permits_split_between_local_and_tree)
 		ASSERT_EQ(0, one_full_tree(&in));
 		/* What slot 0 frees stays with it, what others free does not. */
 		for (frame = BASE; frame < BASE + 4; frame++)
-			ASSERT_EQ(0, inst_put(&in, 0, frame, 0));
+			ASSERT_EQ(0, inst_free(&in, 0, frame, 0));
 		for (; frame < BASE + 8; frame++)
-			ASSERT_EQ(0, inst_put(&in, -1, frame, 0));
+			ASSERT_EQ(0, inst_free(&in, -1, frame, 0));
 		tree = tree_word(&in, BASE, 0);
 		ASSERT_TRUE(tree_reserved(*tree));
 		ASSERT_EQ(4, tree_free(*tree));
-		EXPECT_EQ(BASE, inst_get(&in, slot, 3));
-		EXPECT_EQ(-ENOMEM, inst_get(&in, slot, 0));
+		EXPECT_EQ(BASE, inst_alloc(&in, slot, 3));
+		EXPECT_EQ(-ENOMEM, inst_alloc(&in, slot, 0));
 		EXPECT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
@@ -1852,19 +1852,19 @@ TEST(claimed_and_freed_again_and_again)
 	int i;
 
 	ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_FREE, NULL, 2));
-	ASSERT_GE(inst_get(&in, 0, 0), 0);
-	ASSERT_EQ(0, inst_put(&in, 0, BASE, 0));
+	ASSERT_GE(inst_alloc(&in, 0, 0), 0);
+	ASSERT_EQ(0, inst_free(&in, 0, BASE, 0));
 	ASSERT_TRUE(tree_is_reserved(&in, BASE));
 	for (i = 0; i < 40; i++) {
 		for (f = BASE; f < BASE + TREE; f += 1024)
 			ASSERT_EQ(0, llfree_claim(&in.llf, f, 10, 0, &in.sum));
-		ASSERT_EQ(-ENOMEM, inst_get(&in, 1, 0));
-		ASSERT_EQ(0, inst_put(&in, 0, BASE, 12));
+		ASSERT_EQ(-ENOMEM, inst_alloc(&in, 1, 0));
+		ASSERT_EQ(0, inst_free(&in, 0, BASE, 12));
 		ASSERT_EQ(TREE, inst_free_frames(&in));
 		ASSERT_STREQ("", inst_check(&in));
 	}
-	EXPECT_EQ(TREE, get_all(&in, 0, 0, 0));
-	inst_free(&in);
+	EXPECT_EQ(TREE, alloc_all(&in, 0, 0, 0));
+	inst_exit(&in);
 }
 
 /* All permits are with slots that sit on them: others must get the frames. */
@@ -1877,11 +1877,11 @@ TEST(fault1_permits_in_other_locals)
 	ASSERT_EQ(0, inst_init(&in, BASE, 4 * TREE, LLFREE_INIT_FREE, NULL, 6));
 	for (slot = 0; slot < 4; slot++)
 		for (class = 0; class < LLFREE_NR_CLASSES; class++)
-			nr += inst_get_class(&in, slot, 0, class, 0) >= 0;
+			nr += inst_alloc_class(&in, slot, 0, class, 0) >= 0;
 	ASSERT_EQ(4 * LLFREE_NR_CLASSES, nr);
-	EXPECT_EQ(4 * TREE - nr, get_all(&in, 5, 0, 0));
+	EXPECT_EQ(4 * TREE - nr, alloc_all(&in, 5, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* Claims leave debts: tree counters below zero must not hide later frees. */
@@ -1892,7 +1892,7 @@ TEST(fault1_debt)
 
 	ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_FREE, NULL, 2));
 	/* Slot 0 takes all permits, the claims take the frames. */
-	ASSERT_EQ(BASE, ALIGN_DOWN(inst_get(&in, 0, 9), TREE));
+	ASSERT_EQ(BASE, ALIGN_DOWN(inst_alloc(&in, 0, 9), TREE));
 	ASSERT_TRUE(tree_is_reserved(&in, BASE));
 	for (f = BASE; f < BASE + TREE; f++)
 		if (!llfree_claim(&in.llf, f, 0, 0, &in.sum))
@@ -1900,22 +1900,22 @@ TEST(fault1_debt)
 	EXPECT_EQ(0, inst_free_frames(&in));
 	EXPECT_LT(tree_free(*tree_word(&in, BASE, 0)), 0);
 	EXPECT_STREQ("", inst_check(&in));
-	EXPECT_EQ(-ENOMEM, inst_get(&in, 0, 0));
-	EXPECT_EQ(-ENOMEM, inst_get(&in, 1, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, 0, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, 1, 0));
 	EXPECT_STREQ("", inst_check(&in));
 	for (f = BASE; f < BASE + TREE; f += 2)
-		ASSERT_EQ(0, inst_put(&in, 1, f, 0));
-	EXPECT_EQ(TREE / 2, get_all(&in, 1, 0, 0));
+		ASSERT_EQ(0, inst_free(&in, 1, f, 0));
+	EXPECT_EQ(TREE / 2, alloc_all(&in, 1, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
 	for (f = BASE; f < BASE + TREE; f += 2)
-		ASSERT_EQ(0, inst_put(&in, 0, f, 0));
-	EXPECT_EQ(TREE / 2, get_all(&in, 0, 0, 0));
+		ASSERT_EQ(0, inst_free(&in, 0, f, 0));
+	EXPECT_EQ(TREE / 2, alloc_all(&in, 0, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /*
- * Fault 3: undo of multi-word gets while the view changes
+ * Fault 3: undo of multi-word allocations while the view changes
  */
 static enum llfree_view fault3_view;
 static unsigned long fault3_frame;
@@ -1936,7 +1936,7 @@ static void change_view_and_claim(struct inst *in)
 			abort();
 }
 
-/* The view changes at each step of a get. */
+/* The view changes at each step of an allocation. */
 static void undo_at_each_step(struct __test_metadata *_metadata,
 			      unsigned int order, int slot)
 {
@@ -1950,7 +1950,7 @@ static void undo_at_each_step(struct __test_metadata *_metadata,
 				       NULL, 1));
 		fault3_frame = BASE;
 		interrupt_after(steps, change_view_and_claim, &in);
-		frame = inst_get(&in, slot, order);
+		frame = inst_alloc(&in, slot, order);
 		more = interrupt_done();
 		ASSERT_STREQ("", inst_check(&in));
 		if (more) {
@@ -1961,13 +1961,13 @@ static void undo_at_each_step(struct __test_metadata *_metadata,
 		}
 		used = frame >= 0 ? 1UL << order : 0;
 		if (more && fault3_claim >= 0 &&
-		    !(llfree_free_mask(&in.llf, BASE + fault3_claim * ROW) >> 63) &&
+		    !(llfree_row_mask(&in.llf, BASE + fault3_claim * ROW) >> 63) &&
 		    !(frame >= 0 && BASE + fault3_claim * ROW + 63 - frame < used))
 			used++;
 		ASSERT_EQ(4 * CHILD - used, inst_free_frames(&in));
-		ASSERT_EQ(4 * CHILD - used, get_all(&in, slot, 0, 0));
+		ASSERT_EQ(4 * CHILD - used, alloc_all(&in, slot, 0, 0));
 		ASSERT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 		/* Searches are long; their steps are alike. */
 		if (steps > 60)
 			steps += steps / 8;
@@ -2015,27 +2015,27 @@ TEST_F(core, fault4_isolated_stays_hidden)
 	u64 mask;
 	int i;
 
-	EXPECT_EQ(NR >> 9, get_all(&self->in, 0, 9, 0));
+	EXPECT_EQ(NR >> 9, alloc_all(&self->in, 0, 9, 0));
 	for (f = BASE; f < BASE + NR; f += CHILD)
 		ASSERT_EQ(0, inst_set_view(&self->in, f, LLFREE_VIEW_ISOLATED));
 	for (i = 0, f = BASE; f < BASE + NR; f += CHILD, i++)
-		ASSERT_EQ(0, inst_put(&self->in, (i % 5) - 1, f, 9));
+		ASSERT_EQ(0, inst_free(&self->in, (i % 5) - 1, f, 9));
 	EXPECT_EQ(NR, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
 	EXPECT_EQ(NR, self->in.sum.frames[LLFREE_VIEW_ISOLATED]);
 	EXPECT_EQ(-NR, self->in.sum.frames[LLFREE_VIEW_NORMAL]);
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
 		for (i = -1; i < 4; i++) {
-			EXPECT_EQ(-ENOMEM, inst_get(&self->in, i, order));
-			EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, i, order,
-							 LLFREE_VIEW_CMA));
+			EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, i, order));
+			EXPECT_EQ(-ENOMEM, inst_alloc_view(&self->in, i, order,
+							   LLFREE_VIEW_CMA));
 		}
 		EXPECT_EQ(-EBUSY, llfree_claim(&self->in.llf, BASE, order, 0,
 					       &self->in.sum));
 		if (order)
 			EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
 	}
-	EXPECT_EQ(-ENOMEM, llfree_get_bulk(&self->in.llf, &req, 64, &mask,
-					   &self->in.sum));
+	EXPECT_EQ(-ENOMEM, llfree_alloc_row(&self->in.llf, &req, 64, &mask,
+					    &self->in.sum));
 	EXPECT_EQ(-EBUSY, llfree_claim_row(&self->in.llf, BASE, ~0ULL, 0, &mask,
 					   &self->in.sum));
 	EXPECT_STREQ("", inst_check(&self->in));
@@ -2050,29 +2050,29 @@ TEST_F(core, fault4_isolated_stays_hidden)
 	EXPECT_EQ(LLFREE_VIEW_ISOLATED,
 		  inst_set_view(&self->in, BASE + CHILD, LLFREE_VIEW_NORMAL));
 	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 8, 0));
-	EXPECT_EQ(CHILD - 10, get_all(&self->in, 3, 0, 0));
+	EXPECT_EQ(CHILD - 10, alloc_all(&self->in, 3, 0, 0));
 }
 
 /* Offlining while a slot holds the tree, its permits and all */
 TEST_F(core, isolate_reserved_tree)
 {
 	unsigned long f;
-	long frame = inst_get(&self->in, 0, 0);
+	long frame = inst_alloc(&self->in, 0, 0);
 	unsigned long tree = ALIGN_DOWN(frame, TREE);
 
 	ASSERT_TRUE(tree_is_reserved(&self->in, frame));
 	for (f = tree; f < tree + TREE; f += CHILD)
 		ASSERT_EQ(0, inst_set_view(&self->in, f, LLFREE_VIEW_ISOLATED));
 	EXPECT_STREQ("", inst_check(&self->in));
-	EXPECT_EQ(0, inst_put(&self->in, 0, frame, 0));
+	EXPECT_EQ(0, inst_free(&self->in, 0, frame, 0));
 	EXPECT_STREQ("", inst_check(&self->in));
 	EXPECT_EQ(TREE, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
-	EXPECT_EQ(NR - TREE, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR - TREE, alloc_all(&self->in, 0, 0, 0));
 	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
 	EXPECT_STREQ("", inst_check(&self->in));
 	for (f = tree; f < tree + TREE; f += CHILD)
 		ASSERT_EQ(LLFREE_VIEW_ISOLATED, inst_set_view(&self->in, f, 0));
-	EXPECT_EQ(TREE, get_all(&self->in, 1, 0, 0));
+	EXPECT_EQ(TREE, alloc_all(&self->in, 1, 0, 0));
 }
 
 TEST_F(core, cma_debt)
@@ -2080,21 +2080,21 @@ TEST_F(core, cma_debt)
 	unsigned long f;
 
 	/* Slot 0 holds permits for frames that then belong to CMA. */
-	ASSERT_GE(inst_get(&self->in, 0, 0), 0);
+	ASSERT_GE(inst_alloc(&self->in, 0, 0), 0);
 	for (f = BASE; f < BASE + NR; f += CHILD)
 		ASSERT_EQ(0, inst_set_view(&self->in, f, LLFREE_VIEW_CMA));
 	EXPECT_STREQ("", inst_check(&self->in));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 0, 0));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 1, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 0, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 1, 0));
 	EXPECT_STREQ("", inst_check(&self->in));
 	EXPECT_EQ(NR - 1, view_frames(&self->in, LLFREE_VIEW_CMA));
-	EXPECT_EQ(NR - 1, get_all(&self->in, 0, 0, LLFREE_VIEW_CMA));
-	EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, -1, 0, LLFREE_VIEW_HIGHATOMIC));
+	EXPECT_EQ(NR - 1, alloc_all(&self->in, 0, 0, LLFREE_VIEW_CMA));
+	EXPECT_EQ(-ENOMEM, inst_alloc_view(&self->in, -1, 0, LLFREE_VIEW_HIGHATOMIC));
 	/* No slot may hold a tree of another view. */
-	EXPECT_EQ(0, inst_put(&self->in, 2, BASE, 13));
+	EXPECT_EQ(0, inst_free(&self->in, 2, BASE, 13));
 	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
 	EXPECT_EQ(NR / 2, view_frames(&self->in, LLFREE_VIEW_CMA));
-	EXPECT_GE(inst_get_view(&self->in, 2, 0, LLFREE_VIEW_CMA), 0);
+	EXPECT_GE(inst_alloc_view(&self->in, 2, 0, LLFREE_VIEW_CMA), 0);
 	EXPECT_FALSE(tree_is_reserved(&self->in, BASE));
 }
 
@@ -2111,15 +2111,15 @@ TEST_F(core, mixed_views_in_one_tree)
 			ASSERT_EQ(0, inst_set_view(&self->in, f, v));
 	}
 	for (v = 0; v < LLFREE_ALLOC_VIEWS; v++) {
-		EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, 0, 10, v));
-		for (f = 0; (frame = inst_get_view(&self->in, 0, 3, v)) >= 0; f++)
+		EXPECT_EQ(-ENOMEM, inst_alloc_view(&self->in, 0, 10, v));
+		for (f = 0; (frame = inst_alloc_view(&self->in, 0, 3, v)) >= 0; f++)
 			ASSERT_EQ(v, (frame / CHILD) % LLFREE_NR_VIEWS);
 		EXPECT_EQ(NR / 4 / 8, f);
 		EXPECT_STREQ("", inst_check(&self->in));
 	}
 	EXPECT_EQ(NR / 4, inst_free_frames(&self->in));
 	/* Nor does an order 10 block lie in two views. */
-	EXPECT_EQ(9, llfree_free_order(&self->in.llf, BASE + 3 * CHILD));
+	EXPECT_EQ(9, llfree_block_order(&self->in.llf, BASE + 3 * CHILD));
 }
 
 TEST_F(core, bad_set_view)
@@ -2142,71 +2142,71 @@ TEST_F(core, fault5_hint_goes_down_and_comes_back)
 
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++)
 		EXPECT_TRUE(llfree_may_have_order(&self->in.llf, order, 0));
-	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 0, 1));
+	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 0, 1));
 	for (order = 1; order <= LLFREE_MAX_ORDER; order++)
 		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
 	/* Fragmented: each other frame free. Order 0 is back, order 1 is not. */
 	for (f = BASE; f < BASE + NR; f += 2)
-		ASSERT_EQ(0, inst_put(&self->in, 1, f, 0));
+		ASSERT_EQ(0, inst_free(&self->in, 1, f, 0));
 	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
 	for (order = 1; order <= LLFREE_MAX_ORDER; order++) {
-		EXPECT_EQ(-ENOMEM, inst_get(&self->in, 0, order));
+		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 0, order));
 		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
 	}
 	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
 	/* One frame joins two: order by order the blocks come back. */
 	for (order = 1; order <= LLFREE_MAX_ORDER; order++) {
 		order_frames = 1UL << order;
-		EXPECT_EQ(-ENOMEM, inst_get(&self->in, -1, order));
+		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, -1, order));
 		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
 		for (pair = BASE; pair < BASE + order_frames; pair += 2)
-			if (llfree_free_order(&self->in.llf, pair + 1) < 0)
-				ASSERT_EQ(0, inst_put(&self->in, -1, pair + 1, 0));
+			if (llfree_block_order(&self->in.llf, pair + 1) < 0)
+				ASSERT_EQ(0, inst_free(&self->in, -1, pair + 1, 0));
 		EXPECT_TRUE(llfree_may_have_order(&self->in.llf, order, 0));
-		EXPECT_EQ(order, llfree_free_order(&self->in.llf, BASE));
+		EXPECT_EQ(order, llfree_block_order(&self->in.llf, BASE));
 	}
 	/* Only now may a larger one be refused without looking. */
-	EXPECT_EQ(BASE, inst_get(&self->in, 2, 10));
-	EXPECT_EQ(-ENOMEM, inst_get(&self->in, 2, 1));
+	EXPECT_EQ(BASE, inst_alloc(&self->in, 2, 10));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 2, 1));
 	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 1, 0));
 }
 
-TEST_F(core, fault5_hint_by_put_of_each_kind)
+TEST_F(core, fault5_hint_by_free_of_each_kind)
 {
 	unsigned int order, other;
 	unsigned long f;
 
 	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
-		get_all(&self->in, 0, 0, 0);
-		EXPECT_EQ(-ENOMEM, inst_get(&self->in, 3, 1));
+		alloc_all(&self->in, 0, 0, 0);
+		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 3, 1));
 		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order ?: 1, 0));
-		EXPECT_EQ(0, inst_put(&self->in, 0, BASE, order));
+		EXPECT_EQ(0, inst_free(&self->in, 0, BASE, order));
 		for (other = 0; other <= order; other++)
 			EXPECT_TRUE(llfree_may_have_order(&self->in.llf, other, 0));
-		EXPECT_EQ(BASE, inst_get(&self->in, 1, order));
+		EXPECT_EQ(BASE, inst_alloc(&self->in, 1, order));
 	}
 	/* The last row completes the child, and the last child the pair. */
 	for (f = BASE; f < BASE + 2 * CHILD; f += ROW) {
-		EXPECT_EQ(-ENOMEM, inst_get(&self->in, -1, 10));
+		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, -1, 10));
 		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 10, 0));
-		EXPECT_EQ(0, llfree_put_bulk(&self->in.llf, -1, f, ~0ULL,
-					     &self->in.sum));
+		EXPECT_EQ(0, llfree_free_batch(&self->in.llf, -1, f, ~0ULL,
+					       &self->in.sum));
 	}
 	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 10, 0));
-	EXPECT_EQ(BASE, inst_get(&self->in, -1, 10));
+	EXPECT_EQ(BASE, inst_alloc(&self->in, -1, 10));
 	/* Not seen in another view, until it is there. */
-	EXPECT_EQ(-ENOMEM, inst_get_view(&self->in, -1, 1, LLFREE_VIEW_CMA));
-	EXPECT_EQ(0, inst_put(&self->in, -1, BASE, 9));
+	EXPECT_EQ(-ENOMEM, inst_alloc_view(&self->in, -1, 1, LLFREE_VIEW_CMA));
+	EXPECT_EQ(0, inst_free(&self->in, -1, BASE, 9));
 	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 1, LLFREE_VIEW_CMA));
 	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
 	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 9, LLFREE_VIEW_CMA));
-	EXPECT_EQ(BASE, inst_get_view(&self->in, -1, 9, LLFREE_VIEW_CMA));
+	EXPECT_EQ(BASE, inst_alloc_view(&self->in, -1, 9, LLFREE_VIEW_CMA));
 }
 
-static void put_pair(struct inst *in)
+static void free_pair(struct inst *in)
 {
-	if (inst_put(in, 1, BASE + 6, 1))
+	if (inst_free(in, 1, BASE + 6, 1))
 		abort();
 }
 
@@ -2216,19 +2216,19 @@ TEST_F(core, fault5_free_during_search)
 	long steps, frame;
 	bool more;
 
-	EXPECT_EQ(NR, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
 	for (steps = 0, more = true; more; steps++) {
-		interrupt_after(steps, put_pair, &self->in);
-		frame = inst_get(&self->in, 2, 1);
+		interrupt_after(steps, free_pair, &self->in);
+		frame = inst_alloc(&self->in, 2, 1);
 		more = interrupt_done();
 		if (!more)
 			break;
 		if (frame < 0) {
 			ASSERT_TRUE(llfree_may_have_order(&self->in.llf, 1, 0));
-			frame = inst_get(&self->in, 2, 1);
+			frame = inst_alloc(&self->in, 2, 1);
 		}
 		ASSERT_EQ(BASE + 6, frame);
-		ASSERT_EQ(-ENOMEM, inst_get(&self->in, 2, 1));
+		ASSERT_EQ(-ENOMEM, inst_alloc(&self->in, 2, 1));
 		ASSERT_FALSE(llfree_may_have_order(&self->in.llf, 1, 0));
 	}
 	EXPECT_GT(steps, 10);
@@ -2250,13 +2250,13 @@ static int hidden_order(struct inst *in, int view)
 	return -1;
 }
 
-static void get_one_and_search(struct inst *in)
+static void alloc_one_and_search(struct inst *in)
 {
 	unsigned int order;
 
-	inst_get(in, -1, 0);
+	inst_alloc(in, -1, 0);
 	for (order = LLFREE_MAX_ORDER; order > 0; order--)
-		inst_get(in, -1, order);
+		inst_alloc(in, -1, order);
 }
 
 /*
@@ -2273,23 +2273,23 @@ static void search_at_each_step(struct __test_metadata *_metadata,
 	for (steps = 0; more; steps++) {
 		ASSERT_EQ(0, inst_init(&in, BASE, CHILD, LLFREE_INIT_ALLOC,
 				       NULL, 0));
-		ASSERT_EQ(0, inst_put(&in, -1, BASE, order));
-		ASSERT_EQ(0, inst_put(&in, -1, BASE + CHILD - 1, 0));
-		interrupt_after(steps, get_one_and_search, &in);
+		ASSERT_EQ(0, inst_free(&in, -1, BASE, order));
+		ASSERT_EQ(0, inst_free(&in, -1, BASE + CHILD - 1, 0));
+		interrupt_after(steps, alloc_one_and_search, &in);
 		if (claim)
 			llfree_claim(&in.llf, BASE, order, 0, &in.sum);
 		else
-			inst_get(&in, -1, order);
+			inst_alloc(&in, -1, order);
 		more = interrupt_done();
 		ASSERT_EQ(-1, hidden_order(&in, 0)) {
 			TH_LOG("order %u, step %ld", order, steps);
 		}
 		ASSERT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
-TEST(fault5_rows_that_a_get_took_for_a_moment)
+TEST(fault5_rows_that_an_alloc_took_for_a_moment)
 {
 	search_at_each_step(_metadata, 7, false);
 	search_at_each_step(_metadata, 8, false);
@@ -2301,14 +2301,14 @@ TEST(fault5_rows_that_a_claim_took_for_a_moment)
 	search_at_each_step(_metadata, 8, true);
 }
 
-static void get_part(struct inst *in)
+static void alloc_part(struct inst *in)
 {
-	inst_get(in, -1, 3);
+	inst_alloc(in, -1, 3);
 }
 
-/* Part of what was put is got again before the put looks what it is part of. */
-static void get_at_each_step(struct __test_metadata *_metadata,
-			     unsigned int order)
+/* Part of what was freed is allocated again before the free looks what it is part of. */
+static void alloc_at_each_step(struct __test_metadata *_metadata,
+			       unsigned int order)
 {
 	bool more = true;
 	unsigned int i;
@@ -2319,24 +2319,24 @@ static void get_at_each_step(struct __test_metadata *_metadata,
 		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL,
 				       0));
 		for (i = 1; i <= LLFREE_MAX_ORDER; i++)
-			ASSERT_EQ(-ENOMEM, inst_get(&in, -1, i));
-		interrupt_after(steps, get_part, &in);
-		ASSERT_EQ(0, inst_put(&in, -1, BASE, order));
+			ASSERT_EQ(-ENOMEM, inst_alloc(&in, -1, i));
+		interrupt_after(steps, alloc_part, &in);
+		ASSERT_EQ(0, inst_free(&in, -1, BASE, order));
 		more = interrupt_done();
 		ASSERT_EQ(-1, hidden_order(&in, 0)) {
 			TH_LOG("order %u, step %ld", order, steps);
 		}
 		ASSERT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
-TEST(fault5_put_and_got_in_part)
+TEST(fault5_freed_and_allocated_in_part)
 {
 	unsigned int order;
 
 	for (order = LLFREE_ROW_ORDER; order <= LLFREE_MAX_ORDER; order++)
-		get_at_each_step(_metadata, order);
+		alloc_at_each_step(_metadata, order);
 }
 
 static void swap_rows_and_change_view(struct inst *in)
@@ -2344,13 +2344,13 @@ static void swap_rows_and_change_view(struct inst *in)
 	struct llfree_request req = { .slot = -1 };
 	u64 mask;
 
-	/* Takes the frames of which the put has cleared the bits. */
-	llfree_get_bulk(&in->llf, &req, ROW, &mask, &in->sum);
+	/* Takes the frames of which the free has cleared the bits. */
+	llfree_alloc_row(&in->llf, &req, ROW, &mask, &in->sum);
 	inst_set_view(in, BASE, LLFREE_VIEW_CMA);
 }
 
 /*
- * Permits are good for any frame of the child: those of a put can make another
+ * Permits are good for any frame of the child: those of a free can make another
  * row available than the one that it cleared, and in another view.
  */
 static void swap_at_each_step(struct __test_metadata *_metadata,
@@ -2364,23 +2364,23 @@ static void swap_at_each_step(struct __test_metadata *_metadata,
 	for (steps = 0; more; steps++) {
 		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL,
 				       0));
-		ASSERT_EQ(0, inst_put(&in, -1, BASE + ROW, order));
+		ASSERT_EQ(0, inst_free(&in, -1, BASE + ROW, order));
 		for (i = LLFREE_MAX_ORDER; i > 0; i--)
-			ASSERT_EQ(-ENOMEM, inst_get_view(&in, -1, i,
-							 LLFREE_VIEW_CMA));
+			ASSERT_EQ(-ENOMEM, inst_alloc_view(&in, -1, i,
+							   LLFREE_VIEW_CMA));
 		interrupt_after(steps, swap_rows_and_change_view, &in);
-		ASSERT_EQ(0, inst_put(&in, -1, BASE, order));
+		ASSERT_EQ(0, inst_free(&in, -1, BASE, order));
 		more = interrupt_done();
 		ASSERT_EQ(-1, hidden_order(&in, 0));
 		ASSERT_EQ(-1, hidden_order(&in, LLFREE_VIEW_CMA)) {
 			TH_LOG("order %u, step %ld", order, steps);
 		}
 		ASSERT_STREQ("", inst_check(&in));
-		inst_free(&in);
+		inst_exit(&in);
 	}
 }
 
-TEST(fault5_put_makes_another_row_available)
+TEST(fault5_free_makes_another_row_available)
 {
 	unsigned int order;
 
@@ -2397,10 +2397,10 @@ TEST_F(core, count_orders)
 	for (o = 0; o < LLFREE_MAX_ORDER; o++)
 		EXPECT_EQ(0, nr[o]);
 	EXPECT_EQ(NR >> 10, nr[10]);
-	EXPECT_EQ(NR >> 10, get_all(&self->in, 0, 10, 0));
+	EXPECT_EQ(NR >> 10, alloc_all(&self->in, 0, 10, 0));
 	/* One block of each order, nothing beside it */
 	for (order = 0; order < LLFREE_MAX_ORDER; order++)
-		EXPECT_EQ(0, inst_put(&self->in, 0, BASE + order * 2 * CHILD, order));
+		EXPECT_EQ(0, inst_free(&self->in, 0, BASE + order * 2 * CHILD, order));
 	llfree_count_orders(&self->in.llf, 0, -1, nr);
 	for (o = 0; o < LLFREE_MAX_ORDER; o++)
 		EXPECT_EQ(1, nr[o]);
@@ -2427,7 +2427,7 @@ TEST_F(core, fault6_drain_one_slot)
 	int slot, other;
 
 	for (slot = 0; slot < 4; slot++) {
-		frame = inst_get(&self->in, slot, 0);
+		frame = inst_alloc(&self->in, slot, 0);
 		ASSERT_GE(frame, 0);
 		tree[slot] = ALIGN_DOWN(frame, TREE);
 		for (other = 0; other < slot; other++)
@@ -2459,14 +2459,14 @@ TEST(drain_all_classes_of_slot)
 	ASSERT_EQ(0, inst_init(&in, BASE, LLFREE_NR_CLASSES * TREE,
 			       LLFREE_INIT_FREE, NULL, 4));
 	for (class = 0; class < LLFREE_NR_CLASSES; class++)
-		ASSERT_GE(inst_get_class(&in, 1, 0, class, 0), 0);
+		ASSERT_GE(inst_alloc_class(&in, 1, 0, class, 0), 0);
 	llfree_stats_exact(&in.llf, &stats);
 	EXPECT_EQ(LLFREE_NR_CLASSES, stats.reserved);
 	EXPECT_EQ(0, llfree_drain(&in.llf, 1));
 	llfree_stats_exact(&in.llf, &stats);
 	EXPECT_EQ(0, stats.reserved);
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST_F(core, slots_change)
@@ -2474,22 +2474,22 @@ TEST_F(core, slots_change)
 	struct llfree_local *locals = self->in.locals;
 	struct llfree *llf = &self->in.llf;
 
-	ASSERT_GE(inst_get(&self->in, 3, 0), 0);
+	ASSERT_GE(inst_alloc(&self->in, 3, 0), 0);
 	EXPECT_EQ(-EINVAL, llfree_set_slots(llf, NULL, 1));
 	EXPECT_EQ(-EINVAL, llfree_set_slots(llf, (void *)locals + 8, 1));
 	EXPECT_EQ(0, llfree_drain(llf, -1));
 	EXPECT_EQ(0, llfree_set_slots(llf, NULL, 0));
 	EXPECT_STREQ("", inst_check(&self->in));
-	EXPECT_EQ(-EINVAL, inst_get(&self->in, 0, 0));
+	EXPECT_EQ(-EINVAL, inst_alloc(&self->in, 0, 0));
 	EXPECT_EQ(0, llfree_drain(llf, -1));
 	EXPECT_EQ(-EINVAL, llfree_drain(llf, 0));
-	EXPECT_GE(inst_get(&self->in, -1, 0), 0);
+	EXPECT_GE(inst_alloc(&self->in, -1, 0), 0);
 	EXPECT_EQ(0, llfree_set_slots(llf, locals, 2));
-	EXPECT_GE(inst_get(&self->in, 1, 0), 0);
-	EXPECT_EQ(-EINVAL, inst_get(&self->in, 2, 0));
+	EXPECT_GE(inst_alloc(&self->in, 1, 0), 0);
+	EXPECT_EQ(-EINVAL, inst_alloc(&self->in, 2, 0));
 	EXPECT_EQ(0, llfree_drain(llf, -1));
 	EXPECT_EQ(0, llfree_set_slots(llf, locals, 4));
-	EXPECT_GE(inst_get(&self->in, 3, 0), 0);
+	EXPECT_GE(inst_alloc(&self->in, 3, 0), 0);
 }
 
 /* More slots than trees: most go without, none fails. */
@@ -2501,17 +2501,17 @@ TEST(more_slots_than_trees)
 
 	ASSERT_EQ(0, inst_init(&in, 0, TREE + 100, LLFREE_INIT_FREE, NULL, 100));
 	for (i = 0; i < TREE + 100; i++) {
-		frame = inst_get_class(&in, i % 100, 0, i % LLFREE_NR_CLASSES, 0);
+		frame = inst_alloc_class(&in, i % 100, 0, i % LLFREE_NR_CLASSES, 0);
 		ASSERT_GE(frame, 0);
 	}
-	EXPECT_EQ(-ENOMEM, inst_get(&in, 5, 0));
+	EXPECT_EQ(-ENOMEM, inst_alloc(&in, 5, 0));
 	EXPECT_STREQ("", inst_check(&in));
 	for (i = 0; i < TREE + 100; i++)
-		ASSERT_EQ(0, inst_put(&in, i * 7 % 100, i, 0));
+		ASSERT_EQ(0, inst_free(&in, i * 7 % 100, i, 0));
 	EXPECT_STREQ("", inst_check(&in));
 	EXPECT_EQ(0, llfree_drain(&in.llf, -1));
-	EXPECT_EQ(TREE + 100, get_all(&in, 99, 0, 0));
-	inst_free(&in);
+	EXPECT_EQ(TREE + 100, alloc_all(&in, 99, 0, 0));
+	inst_exit(&in);
 }
 
 /* A slot that frees to a tree again and again makes it its own. */
@@ -2519,12 +2519,12 @@ TEST_F(core, frees_in_a_row_reserve_the_tree)
 {
 	int i;
 
-	EXPECT_EQ(NR, get_all(&self->in, -1, 0, 0));
+	EXPECT_EQ(NR, alloc_all(&self->in, -1, 0, 0));
 	EXPECT_EQ(0, llfree_drain(&self->in.llf, -1));
 	for (i = 0; i < 64; i++)
-		ASSERT_EQ(0, inst_put(&self->in, 2, BASE + TREE + i, 0));
+		ASSERT_EQ(0, inst_free(&self->in, 2, BASE + TREE + i, 0));
 	EXPECT_TRUE(tree_is_reserved(&self->in, BASE + TREE));
-	EXPECT_EQ(0, inst_put(&self->in, 1, BASE, 0));
+	EXPECT_EQ(0, inst_free(&self->in, 1, BASE, 0));
 	EXPECT_FALSE(tree_is_reserved(&self->in, BASE));
 	EXPECT_STREQ("", inst_check(&self->in));
 }
@@ -2546,13 +2546,13 @@ TEST_F(core, claim)
 		EXPECT_EQ(-EBUSY, llfree_claim(llf, f + (1UL << order) - 1, 0, 0, sum));
 		EXPECT_EQ(NR - (1UL << order), inst_free_frames(&self->in));
 		EXPECT_STREQ("", inst_check(&self->in));
-		EXPECT_EQ(0, inst_put(&self->in, 0, f, order));
+		EXPECT_EQ(0, inst_free(&self->in, 0, f, order));
 		/* One frame in use is enough to refuse, and nothing changes. */
 		EXPECT_EQ(0, llfree_claim(llf, f + (1UL << order) - 1, 0, 0, sum));
 		EXPECT_EQ(-EBUSY, llfree_claim(llf, f, order, 0, sum));
 		EXPECT_EQ(NR - 1, inst_free_frames(&self->in));
 		EXPECT_STREQ("", inst_check(&self->in));
-		EXPECT_EQ(0, inst_put(&self->in, 0, f + (1UL << order) - 1, 0));
+		EXPECT_EQ(0, inst_free(&self->in, 0, f + (1UL << order) - 1, 0));
 		/* misaligned, outside */
 		if (order)
 			EXPECT_EQ(-EINVAL, llfree_claim(llf, f + 1, order, 0, sum));
@@ -2579,40 +2579,40 @@ TEST_F(core, claim_row)
 	EXPECT_EQ(0x0000ffff0000ffffULL, mask);
 	EXPECT_EQ(0, llfree_claim_row(llf, row, ~0ULL, 0, &mask, sum));
 	EXPECT_EQ(0, mask);
-	EXPECT_EQ(0, llfree_free_mask(llf, row));
+	EXPECT_EQ(0, llfree_row_mask(llf, row));
 	EXPECT_EQ(NR - 64, inst_free_frames(&self->in));
 	EXPECT_EQ(-EINVAL, llfree_claim_row(llf, row + 1, 1, 0, &mask, sum));
 	EXPECT_EQ(-EINVAL, llfree_claim_row(llf, BASE + NR, 1, 0, &mask, sum));
 	EXPECT_EQ(-EINVAL, llfree_claim_row(llf, BASE - ROW, 1, 0, &mask, sum));
 	EXPECT_EQ(NR - 64, inst_free_frames(&self->in));
-	EXPECT_EQ(0, llfree_put_bulk(llf, 0, row, ~0ULL, sum));
+	EXPECT_EQ(0, llfree_free_batch(llf, 0, row, ~0ULL, sum));
 }
 
 static void take_and_free(struct inst *in)
 {
-	long frame = inst_get(in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER);
+	long frame = inst_alloc(in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER);
 
 	if (frame >= 0)
-		inst_put(in, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER);
+		inst_free(in, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER);
 }
 
 /*
  * Children that are freed as reported: another context that uses one, after any step
  * of the free, removes the mark.
  */
-TEST(put_reported)
+TEST(free_reported)
 {
 	struct llfree_child child;
 	struct inst in;
 	long steps;
 
 	ASSERT_EQ(0, inst_init(&in, 0, TREE, LLFREE_INIT_ALLOC, NULL, 0));
-	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER - 1, NULL));
-	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, CHILD / 2, LLFREE_CHILD_ORDER, NULL));
-	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, TREE, LLFREE_CHILD_ORDER, NULL));
+	EXPECT_EQ(-EINVAL, llfree_free_reported(&in.llf, 0, LLFREE_CHILD_ORDER - 1, NULL));
+	EXPECT_EQ(-EINVAL, llfree_free_reported(&in.llf, CHILD / 2, LLFREE_CHILD_ORDER, NULL));
+	EXPECT_EQ(-EINVAL, llfree_free_reported(&in.llf, TREE, LLFREE_CHILD_ORDER, NULL));
 	for (steps = 0;; steps++) {
 		interrupt_after(steps, take_and_free, &in);
-		ASSERT_EQ(0, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER, &in.sum));
+		ASSERT_EQ(0, llfree_free_reported(&in.llf, 0, LLFREE_CHILD_ORDER, &in.sum));
 		if (!interrupt_done())
 			break;
 		ASSERT_EQ(0, llfree_child(&in.llf, 0, &child));
@@ -2620,16 +2620,16 @@ TEST(put_reported)
 		/* Before the child step there is nothing to use. */
 		if (!child.reported)
 			break;
-		ASSERT_EQ(0, inst_get(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+		ASSERT_EQ(0, inst_alloc(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
 	}
 	EXPECT_GT(steps, LLFREE_CHILD_ROWS);
 	ASSERT_EQ(0, llfree_child(&in.llf, 0, &child));
 	EXPECT_FALSE(child.reported);
-	EXPECT_EQ(0, inst_get(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
-	ASSERT_EQ(0, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_put_reported(&in.llf, 0, LLFREE_CHILD_ORDER, NULL));
+	EXPECT_EQ(0, inst_alloc(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+	ASSERT_EQ(0, llfree_free_reported(&in.llf, 0, LLFREE_CHILD_ORDER, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_reported(&in.llf, 0, LLFREE_CHILD_ORDER, NULL));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST_F(core, reported)
@@ -2648,16 +2648,16 @@ TEST_F(core, reported)
 	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
 	EXPECT_FALSE(child.reported);
 	EXPECT_EQ(-EBUSY, llfree_set_reported(llf, BASE));
-	EXPECT_EQ(0, inst_put(&self->in, 0, BASE + 17, 0));
+	EXPECT_EQ(0, inst_free(&self->in, 0, BASE + 17, 0));
 	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
 	EXPECT_FALSE(child.reported);
-	/* Gets of all kinds clear it. */
+	/* Allocations of all kinds clear it. */
 	for (frame = BASE; frame < BASE + NR; frame += CHILD)
 		EXPECT_EQ(0, llfree_set_reported(llf, frame));
-	frame = inst_get(&self->in, 0, 9);
+	frame = inst_alloc(&self->in, 0, 9);
 	EXPECT_EQ(0, llfree_child(llf, frame, &child));
 	EXPECT_FALSE(child.reported);
-	EXPECT_EQ(0, inst_put(&self->in, 0, frame, 9));
+	EXPECT_EQ(0, inst_free(&self->in, 0, frame, 9));
 	EXPECT_EQ(0, llfree_set_reported(llf, frame));
 	/* A restart in order keeps the mark, a crash does not. */
 	EXPECT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_KEEP));
@@ -2689,10 +2689,10 @@ TEST_F(core, stable_under_claim)
 			TH_LOG("claim at step %ld", steps);
 		}
 		*row_word(&self->in, BASE) |= 1ULL;
-		EXPECT_EQ(0, inst_put(&self->in, 0, BASE, 0));
+		EXPECT_EQ(0, inst_free(&self->in, 0, BASE, 0));
 		if (!interrupt_done())
 			break;
-		EXPECT_EQ(0, inst_put(&self->in, 0, BASE + 1, 0));
+		EXPECT_EQ(0, inst_free(&self->in, 0, BASE + 1, 0));
 	}
 	EXPECT_LT(8, steps);
 	EXPECT_EQ(CHILD, llfree_child_stable(llf, BASE));
@@ -2705,18 +2705,18 @@ TEST_F(core, recover_turns)
 	long frame;
 
 	for (turns = 0; turns < 20; turns++) {
-		frame = inst_get(&self->in, -1, LLFREE_CHILD_ORDER);
+		frame = inst_alloc(&self->in, -1, LLFREE_CHILD_ORDER);
 		ASSERT_LE(0, frame);
-		ASSERT_EQ(0, inst_put(&self->in, -1, frame + turns, 0));
+		ASSERT_EQ(0, inst_free(&self->in, -1, frame + turns, 0));
 		ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
 		EXPECT_EQ(NR - CHILD + 1, inst_free_frames(&self->in));
-		EXPECT_TRUE(llfree_frame_free(&self->in.llf, frame + turns));
-		EXPECT_EQ(-EINVAL, inst_put(&self->in, -1, frame, LLFREE_CHILD_ORDER));
+		EXPECT_TRUE(llfree_frame_is_free(&self->in.llf, frame + turns));
+		EXPECT_EQ(-EINVAL, inst_free(&self->in, -1, frame, LLFREE_CHILD_ORDER));
 		ASSERT_EQ(0, llfree_claim(&self->in.llf, frame + turns, 0, 0,
 					  &self->in.sum));
 		ASSERT_EQ(0, inst_reinit(&self->in, turns % 2 ?
 					 LLFREE_INIT_RECOVER : LLFREE_INIT_KEEP));
-		EXPECT_EQ(0, inst_put(&self->in, -1, frame, LLFREE_CHILD_ORDER));
+		EXPECT_EQ(0, inst_free(&self->in, -1, frame, LLFREE_CHILD_ORDER));
 		ASSERT_STREQ("", inst_check(&self->in));
 	}
 }
@@ -2746,12 +2746,12 @@ static void cut_at_each_step(struct __test_metadata *_metadata, unsigned int ord
 	for (steps = 0; more; steps++) {
 		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL, 0));
 		if (!put)
-			ASSERT_EQ(0, inst_put(&in, -1, frame, order));
+			ASSERT_EQ(0, inst_free(&in, -1, frame, order));
 		interrupt_after(steps, crash, &in);
-		ASSERT_EQ(put ? 0 : frame, put ? inst_put(&in, -1, frame, order) :
-						 inst_get(&in, -1, order));
+		ASSERT_EQ(put ? 0 : frame, put ? inst_free(&in, -1, frame, order) :
+						 inst_alloc(&in, -1, order));
 		more = interrupt_done();
-		inst_free(&in);
+		inst_exit(&in);
 		if (!more)
 			break;
 
@@ -2761,14 +2761,14 @@ static void cut_at_each_step(struct __test_metadata *_metadata, unsigned int ord
 		ASSERT_EQ(0, inst_reinit(&again, LLFREE_INIT_RECOVER));
 		ASSERT_STREQ("", inst_check(&again));
 		left = inst_free_frames(&again);
-		freed = llfree_put_rest(&again.llf, -1, frame, order, &again.sum);
+		freed = llfree_free_rest(&again.llf, -1, frame, order, &again.sum);
 		ASSERT_EQ((1UL << order) - left, freed);
 		ASSERT_STREQ("", inst_check(&again));
 		cut |= left && freed;
 		all += left == 0;
-		EXPECT_EQ(frame, inst_get(&again, -1, order));
+		EXPECT_EQ(frame, inst_alloc(&again, -1, order));
 		EXPECT_EQ(0, inst_free_frames(&again));
-		inst_free(&again);
+		inst_exit(&again);
 	}
 	/* Some were cut between two steps, unless all frames change in one. */
 	EXPECT_EQ(order > LLFREE_ROW_ORDER && order != LLFREE_CHILD_ORDER, cut);
@@ -2786,23 +2786,23 @@ TEST(recovery_finishes_what_was_cut)
 	}
 }
 
-TEST_F(core, put_rest_bad_input)
+TEST_F(core, free_rest_bad_input)
 {
 	struct llfree *llf = &self->in.llf;
 	struct llfree_delta *sum = &self->in.sum;
 
-	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE, LLFREE_MAX_ORDER + 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE + 1, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE - CHILD, 9, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, -1, BASE + NR, 0, sum));
-	EXPECT_EQ(-EINVAL, llfree_put_rest(llf, 99, BASE, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE, LLFREE_MAX_ORDER + 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE + 1, 1, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE - CHILD, 9, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE + NR, 0, sum));
+	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, 99, BASE, 0, sum));
 	/* All is free, and stays so. */
-	EXPECT_EQ(0, llfree_put_rest(llf, -1, BASE, LLFREE_MAX_ORDER, sum));
-	EXPECT_EQ(0, llfree_put_rest(llf, -1, BASE, 3, NULL));
+	EXPECT_EQ(0, llfree_free_rest(llf, -1, BASE, LLFREE_MAX_ORDER, sum));
+	EXPECT_EQ(0, llfree_free_rest(llf, -1, BASE, 3, NULL));
 	/* Nothing beside the block is touched. */
 	ASSERT_EQ(0, llfree_claim(llf, BASE, 4, 0, sum));
-	EXPECT_EQ(4, llfree_put_rest(llf, -1, BASE + 4, 2, sum));
-	EXPECT_EQ(12, llfree_put_rest(llf, 1, BASE, 7, sum));
+	EXPECT_EQ(4, llfree_free_rest(llf, -1, BASE + 4, 2, sum));
+	EXPECT_EQ(12, llfree_free_rest(llf, 1, BASE, 7, sum));
 }
 
 /* Words that no child can have are refused, and the frames can be recovered. */
@@ -2840,7 +2840,7 @@ TEST_F(core, recover_views)
 	EXPECT_EQ(0, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
 	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_CMA));
 	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_HIGHATOMIC));
-	EXPECT_EQ(NR - 2 * CHILD, get_all(&self->in, 0, 0, 0));
+	EXPECT_EQ(NR - 2 * CHILD, alloc_all(&self->in, 0, 0, 0));
 	EXPECT_STREQ("", inst_check(&self->in));
 }
 
@@ -2849,23 +2849,23 @@ TEST_F(core, queries)
 	struct llfree *llf = &self->in.llf;
 	unsigned int order;
 
-	EXPECT_EQ(-1, llfree_free_order(llf, BASE - 1));
-	EXPECT_EQ(-1, llfree_free_order(llf, BASE + NR));
-	EXPECT_EQ(-1, llfree_free_order(llf, ULONG_MAX));
-	EXPECT_EQ(0, llfree_free_mask(llf, BASE - 1));
-	EXPECT_EQ(0, llfree_free_mask(llf, BASE + NR));
-	EXPECT_EQ(0, llfree_free_mask(llf, ULONG_MAX));
+	EXPECT_EQ(-1, llfree_block_order(llf, BASE - 1));
+	EXPECT_EQ(-1, llfree_block_order(llf, BASE + NR));
+	EXPECT_EQ(-1, llfree_block_order(llf, ULONG_MAX));
+	EXPECT_EQ(0, llfree_row_mask(llf, BASE - 1));
+	EXPECT_EQ(0, llfree_row_mask(llf, BASE + NR));
+	EXPECT_EQ(0, llfree_row_mask(llf, ULONG_MAX));
 	EXPECT_EQ(-EINVAL, llfree_child_stable(llf, BASE + NR));
 	EXPECT_EQ(-EINVAL, llfree_child_stable(llf, BASE - 1));
 	/* Using one frame leaves one block of each smaller order beside it. */
 	EXPECT_EQ(0, llfree_claim(llf, BASE, 0, 0, &self->in.sum));
 	for (order = 0; order < LLFREE_MAX_ORDER; order++) {
-		EXPECT_EQ(order, llfree_free_order(llf, BASE + (1UL << order)));
-		EXPECT_EQ(order, llfree_free_order(llf, BASE + (2UL << order) - 1));
+		EXPECT_EQ(order, llfree_block_order(llf, BASE + (1UL << order)));
+		EXPECT_EQ(order, llfree_block_order(llf, BASE + (2UL << order) - 1));
 	}
-	EXPECT_EQ(-1, llfree_free_order(llf, BASE));
-	EXPECT_EQ(10, llfree_free_order(llf, BASE + 1024));
-	EXPECT_EQ(~1ULL, llfree_free_mask(llf, BASE + 63));
+	EXPECT_EQ(-1, llfree_block_order(llf, BASE));
+	EXPECT_EQ(10, llfree_block_order(llf, BASE + 1024));
+	EXPECT_EQ(~1ULL, llfree_row_mask(llf, BASE + 63));
 	/* Between the child's step and the row's it is not stable. */
 	(*child_word(&self->in, BASE))--;
 	EXPECT_EQ(-EAGAIN, llfree_child_stable(llf, BASE));
@@ -2882,7 +2882,7 @@ TEST_F(core, set_class)
 	long frame;
 
 	EXPECT_EQ(LLFREE_CLASS_NONE, tree_class_of(&self->in, BASE));
-	frame = inst_get(&self->in, 0, 0);
+	frame = inst_alloc(&self->in, 0, 0);
 	ASSERT_GE(frame, 0);
 	EXPECT_EQ(-EBUSY, llfree_set_class(llf, frame, LLFREE_CLASS_MOVABLE));
 	EXPECT_EQ(0, llfree_drain(llf, 0));
@@ -2894,7 +2894,7 @@ TEST_F(core, set_class)
 	EXPECT_EQ(-EINVAL, llfree_set_class(llf, BASE - 1, 0));
 	EXPECT_EQ(-EINVAL, llfree_set_class(llf, BASE + NR, 0));
 	/* Entirely free: no class */
-	EXPECT_EQ(0, inst_put(&self->in, -1, frame, 0));
+	EXPECT_EQ(0, inst_free(&self->in, -1, frame, 0));
 	EXPECT_EQ(LLFREE_CLASS_NONE, tree_class_of(&self->in, frame));
 	EXPECT_EQ(0, llfree_set_class(llf, frame, LLFREE_CLASS_MOVABLE));
 	EXPECT_EQ(LLFREE_CLASS_NONE, tree_class_of(&self->in, frame));
@@ -2911,7 +2911,7 @@ TEST(class_stays_with_its_tree)
 	ASSERT_EQ(0, inst_init(&in, BASE, LLFREE_NR_CLASSES * TREE,
 			       LLFREE_INIT_FREE, NULL, 4));
 	for (class = 0; class < LLFREE_NR_CLASSES; class++) {
-		frame = inst_get_class(&in, 0, 0, class, 0);
+		frame = inst_alloc_class(&in, 0, 0, class, 0);
 		ASSERT_GE(frame, 0);
 		tree[class] = ALIGN_DOWN(frame, TREE);
 		for (other = 0; other < class; other++)
@@ -2921,7 +2921,7 @@ TEST(class_stays_with_its_tree)
 	for (slot = 0; slot >= -1; slot--) {
 		for (i = 0; i < 800; i++) {
 			class = i % LLFREE_NR_CLASSES;
-			frame = inst_get_class(&in, slot, 0, class, 0);
+			frame = inst_alloc_class(&in, slot, 0, class, 0);
 			ASSERT_GE(frame, 0);
 			/* Without a slot, that of a mate is as good. */
 			if (slot < 0 && class == LLFREE_CLASS_HUGE &&
@@ -2940,7 +2940,7 @@ TEST(class_stays_with_its_tree)
 	for (class = 0; class < LLFREE_NR_CLASSES; class++)
 		EXPECT_EQ(1, stats.trees[class]);
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST_F(core, nofragment)
@@ -2955,8 +2955,8 @@ TEST_F(core, nofragment)
 		ASSERT_EQ(0, llfree_set_class(&self->in.llf, frame,
 					      LLFREE_CLASS_MOVABLE));
 	}
-	while ((frame = inst_get_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE,
-				       LLFREE_GET_NOFRAGMENT)) >= 0) {
+	while ((frame = inst_alloc_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE,
+					 LLFREE_ALLOC_NOFRAGMENT)) >= 0) {
 		ASSERT_GE(frame, BASE + 3 * TREE);
 		n++;
 	}
@@ -2965,7 +2965,7 @@ TEST_F(core, nofragment)
 	EXPECT_EQ(0, self->in.sum.did & taken);
 	/* That was no exhaustive search. */
 	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
-	frame = inst_get_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE, 0);
+	frame = inst_alloc_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE, 0);
 	EXPECT_GE(frame, 0);
 	EXPECT_LT(frame, BASE + 3 * TREE);
 	EXPECT_NE(0, self->in.sum.did & taken);
@@ -2987,8 +2987,8 @@ TEST_F(core, nofragment_free_child)
 		ASSERT_EQ(0, llfree_claim(llf, f + 7 * CHILD, 0, 0, &self->in.sum));
 		ASSERT_EQ(0, llfree_set_class(llf, f, LLFREE_CLASS_MOVABLE));
 	}
-	frame = inst_get_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE,
-			       LLFREE_GET_NOFRAGMENT);
+	frame = inst_alloc_class(&self->in, 1, 0, LLFREE_CLASS_UNMOVABLE,
+				 LLFREE_ALLOC_NOFRAGMENT);
 	ASSERT_GE(frame, 0);
 	EXPECT_EQ(5 * CHILD, ALIGN_DOWN(frame - BASE, CHILD) % TREE);
 	EXPECT_EQ(LLFREE_DID_DEMOTE | LLFREE_DID_RESERVE, self->in.sum.did);
@@ -2996,7 +2996,7 @@ TEST_F(core, nofragment_free_child)
 	EXPECT_EQ(LLFREE_CLASS_UNMOVABLE, tree_class_of(&self->in, frame));
 	EXPECT_STREQ("", inst_check(&self->in));
 	/* So it is without the flag, and without a slot. */
-	frame = inst_get_class(&self->in, -1, 3, LLFREE_CLASS_RECLAIMABLE, 0);
+	frame = inst_alloc_class(&self->in, -1, 3, LLFREE_CLASS_RECLAIMABLE, 0);
 	ASSERT_GE(frame, 0);
 	EXPECT_EQ(5 * CHILD, ALIGN_DOWN(frame - BASE, CHILD) % TREE);
 	EXPECT_EQ(LLFREE_CLASS_RECLAIMABLE, tree_class_of(&self->in, frame));
@@ -3014,10 +3014,10 @@ TEST_F(core, nofragment_mates)
 		ASSERT_EQ(0, llfree_claim(llf, f, 0, 0, &self->in.sum));
 		ASSERT_EQ(0, llfree_set_class(llf, f, LLFREE_CLASS_HUGE));
 	}
-	EXPECT_EQ(-ENOMEM, inst_get_class(&self->in, 0, 0, LLFREE_CLASS_UNMOVABLE,
-					  LLFREE_GET_NOFRAGMENT));
-	frame = inst_get_class(&self->in, 0, 0, LLFREE_CLASS_MOVABLE,
-			       LLFREE_GET_NOFRAGMENT);
+	EXPECT_EQ(-ENOMEM, inst_alloc_class(&self->in, 0, 0, LLFREE_CLASS_UNMOVABLE,
+					    LLFREE_ALLOC_NOFRAGMENT));
+	frame = inst_alloc_class(&self->in, 0, 0, LLFREE_CLASS_MOVABLE,
+				 LLFREE_ALLOC_NOFRAGMENT);
 	EXPECT_GE(frame, 0);
 	EXPECT_EQ(LLFREE_DID_RESERVE, self->in.sum.did);
 	EXPECT_STREQ("", inst_check(&self->in));
@@ -3029,16 +3029,16 @@ TEST_F(core, reserved_only)
 	unsigned long n;
 	long frame;
 
-	EXPECT_EQ(-ENOMEM, inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED));
-	EXPECT_EQ(-ENOMEM, inst_get_class(&self->in, -1, 0, 0, LLFREE_GET_RESERVED));
-	frame = inst_get_class(&self->in, 0, 0, 0, 0);
+	EXPECT_EQ(-ENOMEM, inst_alloc_class(&self->in, 0, 0, 0, LLFREE_ALLOC_RESERVED));
+	EXPECT_EQ(-ENOMEM, inst_alloc_class(&self->in, -1, 0, 0, LLFREE_ALLOC_RESERVED));
+	frame = inst_alloc_class(&self->in, 0, 0, 0, 0);
 	ASSERT_GE(frame, 0);
-	for (n = 1; inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED) >= 0; n++)
+	for (n = 1; inst_alloc_class(&self->in, 0, 0, 0, LLFREE_ALLOC_RESERVED) >= 0; n++)
 		;
 	EXPECT_EQ(TREE, n);
 	/* Also what others put there */
-	EXPECT_EQ(0, inst_put(&self->in, -1, frame, 0));
-	EXPECT_EQ(frame, inst_get_class(&self->in, 0, 0, 0, LLFREE_GET_RESERVED));
+	EXPECT_EQ(0, inst_free(&self->in, -1, frame, 0));
+	EXPECT_EQ(frame, inst_alloc_class(&self->in, 0, 0, 0, LLFREE_ALLOC_RESERVED));
 	EXPECT_STREQ("", inst_check(&self->in));
 }
 
@@ -3074,13 +3074,13 @@ TEST(policy_one_class)
 
 	ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_FREE, &policy, 3));
 	EXPECT_EQ(TREES / 3, llfree_max_slots(&in.llf));
-	EXPECT_EQ(-EINVAL, inst_get_class(&in, 0, 0, 1, 0));
-	EXPECT_EQ(NR, get_all(&in, 0, 0, 0));
+	EXPECT_EQ(-EINVAL, inst_alloc_class(&in, 0, 0, 1, 0));
+	EXPECT_EQ(NR, alloc_all(&in, 0, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	EXPECT_EQ(0, inst_put(&in, 1, BASE, 13));
-	EXPECT_EQ(NR / 2 / 8, get_all(&in, 2, 3, 0));
+	EXPECT_EQ(0, inst_free(&in, 1, BASE, 13));
+	EXPECT_EQ(NR / 2 / 8, alloc_all(&in, 2, 3, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST(policy_six_classes)
@@ -3096,13 +3096,13 @@ TEST(policy_six_classes)
 	ASSERT_EQ(0, inst_init(&in, BASE, NR + 1, LLFREE_INIT_FREE, &policy, 2));
 	for (n = 0;; n++) {
 		class = n % LLFREE_MAX_CLASSES;
-		if (inst_get_class(&in, n % 3 - 1, 0, class, 0) < 0)
+		if (inst_alloc_class(&in, n % 3 - 1, 0, class, 0) < 0)
 			break;
 	}
 	EXPECT_EQ(NR + 1, n);
 	EXPECT_STREQ("", inst_check(&in));
-	EXPECT_EQ(-EINVAL, inst_get_class(&in, 0, 0, LLFREE_MAX_CLASSES, 0));
-	inst_free(&in);
+	EXPECT_EQ(-EINVAL, inst_alloc_class(&in, 0, 0, LLFREE_MAX_CLASSES, 0));
+	inst_exit(&in);
 }
 
 /* A policy may dislike every tree; only an exhaustive search may then serve. */
@@ -3114,11 +3114,11 @@ TEST(policy_rejects_all)
 	struct inst in;
 
 	ASSERT_EQ(0, inst_init(&in, BASE, NR, LLFREE_INIT_FREE, &policy, 2));
-	EXPECT_EQ(NR >> 10, get_all(&in, 0, 10, 0));
-	EXPECT_EQ(0, inst_put(&in, 0, BASE, 12));
-	EXPECT_EQ(TREE, get_all(&in, 1, 0, 0));
+	EXPECT_EQ(NR >> 10, alloc_all(&in, 0, 10, 0));
+	EXPECT_EQ(0, inst_free(&in, 0, BASE, 12));
+	EXPECT_EQ(TREE, alloc_all(&in, 1, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 TEST(bad_init)
@@ -3194,7 +3194,7 @@ TEST(bad_init)
 	bad = mem;
 	EXPECT_EQ(0, INIT(0, NR, 0, NULL));
 #undef INIT
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /*
@@ -3212,33 +3212,33 @@ TEST(range_of_64T)
 	EXPECT_EQ(LLFREE_MAX_FRAMES, inst_free_frames(&in));
 	EXPECT_EQ(0, llfree_claim(&in.llf, last, 0, 0, &in.sum));
 	EXPECT_EQ(0, llfree_claim(&in.llf, last - 1023 - 1024, 10, 0, &in.sum));
-	EXPECT_EQ(9, llfree_free_order(&in.llf, last - 512));
-	EXPECT_EQ(0, inst_put(&in, 3, last, 0));
-	EXPECT_EQ(10, llfree_free_order(&in.llf, last));
-	EXPECT_EQ(-EINVAL, inst_put(&in, 3, last + 1, 0));
-	frame = inst_get(&in, 2, 10);
+	EXPECT_EQ(9, llfree_block_order(&in.llf, last - 512));
+	EXPECT_EQ(0, inst_free(&in, 3, last, 0));
+	EXPECT_EQ(10, llfree_block_order(&in.llf, last));
+	EXPECT_EQ(-EINVAL, inst_free(&in, 3, last + 1, 0));
+	frame = inst_alloc(&in, 2, 10);
 	EXPECT_GE(frame, 0);
-	EXPECT_EQ(0, inst_put(&in, 1, frame, 10));
+	EXPECT_EQ(0, inst_free(&in, 1, frame, 10));
 	EXPECT_EQ(LLFREE_MAX_FRAMES - 1024, inst_free_frames(&in));
 	/* All of a former allocation that spans the largest order. */
-	EXPECT_EQ(-EINVAL, inst_put(&in, 0, 0, 33));
-	inst_free(&in);
+	EXPECT_EQ(-EINVAL, inst_free(&in, 0, 0, 33));
+	inst_exit(&in);
 }
 
 /* A block has no more frames than a delta can count. */
-TEST(put_of_8T)
+TEST(free_of_8T)
 {
 	const unsigned long nr = 1UL << 31;
 	struct inst in;
 
 	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_ALLOC, NULL, 0));
-	EXPECT_EQ(-EINVAL, inst_put(&in, LLFREE_NO_SLOT, 0, 31));
+	EXPECT_EQ(-EINVAL, inst_free(&in, LLFREE_NO_SLOT, 0, 31));
 	EXPECT_EQ(0, in.sum.frames[0]);
-	EXPECT_EQ(0, inst_put(&in, LLFREE_NO_SLOT, nr / 2, 30));
+	EXPECT_EQ(0, inst_free(&in, LLFREE_NO_SLOT, nr / 2, 30));
 	EXPECT_EQ(nr / 2, in.sum.frames[0]);
 	EXPECT_EQ(nr / 2 / CHILD, in.sum.huge[0]);
 	EXPECT_EQ(nr / 2, inst_free_frames(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /* Frame numbers are returned as long: those that look like errors are refused. */
@@ -3254,13 +3254,13 @@ TEST(frames_beyond_long)
 	EXPECT_EQ(-EINVAL, llfree_layout(LONG_MAX - 5, 100, LLFREE_MIN_TREE_ORDER, &mem));
 	EXPECT_EQ(-EINVAL, llfree_layout(1UL << 63, 1, LLFREE_MIN_TREE_ORDER, &mem));
 	ASSERT_EQ(0, inst_init(&in, first, TREE, LLFREE_INIT_FREE, NULL, 2));
-	frame = inst_get(&in, 1, 3);
+	frame = inst_alloc(&in, 1, 3);
 	EXPECT_GE(frame, (long)first);
-	EXPECT_EQ(0, inst_put(&in, 0, frame, 3));
-	EXPECT_EQ(TREE, get_all(&in, 1, 0, 0));
-	EXPECT_EQ(-EINVAL, inst_put(&in, 1, 0, 0));
+	EXPECT_EQ(0, inst_free(&in, 0, frame, 3));
+	EXPECT_EQ(TREE, alloc_all(&in, 1, 0, 0));
+	EXPECT_EQ(-EINVAL, inst_free(&in, 1, 0, 0));
 	EXPECT_STREQ("", inst_check(&in));
-	inst_free(&in);
+	inst_exit(&in);
 }
 
 /*
@@ -3282,15 +3282,15 @@ FIXTURE_SETUP(corrupt)
 
 	/* Something reserved, something of each view, both ends within a row */
 	ASSERT_EQ(0, inst_init(in, BASE + 10, NR - 20, LLFREE_INIT_FREE, NULL, 2));
-	ASSERT_GE(inst_get(in, 0, 3), 0);
-	ASSERT_GE(inst_get(in, 1, 9), 0);
+	ASSERT_GE(inst_alloc(in, 0, 3), 0);
+	ASSERT_GE(inst_alloc(in, 1, 9), 0);
 	ASSERT_GE(inst_set_view(in, BASE + TREE, LLFREE_VIEW_CMA), 0);
 	ASSERT_GE(inst_set_view(in, BASE + 2 * TREE, LLFREE_VIEW_ISOLATED), 0);
 }
 
 FIXTURE_TEARDOWN(corrupt)
 {
-	inst_free(&self->in);
+	inst_exit(&self->in);
 }
 
 TEST_F(corrupt, is_found)
@@ -3391,7 +3391,7 @@ FIXTURE_VARIANT_ADD(corrupt, view_changed_behind_its_back) { view_changed_behind
 
 static void reported_but_used(struct inst *in)
 {
-	long frame = inst_get(in, 0, 0);
+	long frame = inst_alloc(in, 0, 0);
 
 	*child_word(in, frame) |= CHILD_REPORTED;
 }
