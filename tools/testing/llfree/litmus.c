@@ -54,7 +54,7 @@ static const char * const stronger[] = {
 	"LB+row-clear-relaxed+row-set",
 	/* Stores */
 	"S+poonceonces",
-	"S+whole-free-relaxed+whole-alloc",
+	"S+whole-give-relaxed+whole-take",
 	"S+row-clear-relaxed+row-set",
 };
 
