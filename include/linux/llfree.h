@@ -33,8 +33,14 @@
 /* Largest block that one call frees: struct llfree_delta counts in an s32. */
 #define LLFREE_MAX_FREE_ORDER	30
 
-/* 64 TiB of 4 KiB frames. */
+/* 64 TiB of 4 KiB frames; and the frame numbers that there can be. */
 #define LLFREE_MAX_FRAMES	BIT(34)
+#define LLFREE_END_FRAMES	BIT(52)
+
+/* The word of a child without memory, see llfree_grow() */
+#define LLFREE_HOLE_CHILD	0x1c00
+/* The word of a tree without any: exhausted of all orders, without a class */
+#define LLFREE_HOLE_TREE	0x00ce
 
 /* Classes a tree can have; LLFREE_CLASS_NONE is a tree that is entirely free. */
 #define LLFREE_MAX_CLASSES	6
@@ -70,7 +76,8 @@ enum llfree_view {
  *	For memory that survived a crash. What was cut short may have left a block
  *	allocated in part; llfree_free_rest() frees that.
  * @LLFREE_INIT_KEEP: rows and children are kept and trusted, if their words are
- *	possible ones; trees are rebuilt. For memory that survived an orderly stop.
+ *	possible ones; trees are rebuilt. For memory that survived an orderly stop. In this
+ *	mode and the one above, children that were outside the range are allocated.
  */
 enum llfree_mode {
 	LLFREE_INIT_FREE,
@@ -229,12 +236,12 @@ struct llfree_local {
  * struct llfree - an instance of the allocator
  * @first: first frame of the range
  * @end: frame after the last one
- * @base: @first rounded down to a tree; what the arrays start with
- * @nr_trees: trees from @base to @end
+ * @nr_trees: trees of the range that have memory
  * @local_key: bits of a reservation that say whose it is
  * @tree_order: frames of a tree are 2^@tree_order
  * @tree_frames: the same number
- * @rows: a bit per frame; allocated, if it differs from the turn of its child
+ * @rows: a bit per frame; allocated, if it differs from the turn of its child. This
+ *	and the next two point to where the word of number 0 would be.
  * @children: a word per child
  * @trees: a word per tree, for each allocatable view
  * @locals: reservations, or NULL
@@ -244,6 +251,8 @@ struct llfree_local {
  * @cursor: by view, the tree in which the last search of it ended; for
  *	LLFREE_VIEW_NORMAL, where slots have reservations, that of searches without a
  *	slot and of bounded ones
+ * @repaired: children whose word LLFREE_INIT_RECOVER had to correct
+ * @shuffle_key: of llfree_shuffle()
  * @shuffle_step: trees from one entirely free one to the next, if these are
  *	shuffled; else 0
  * @shuffle_first: decides which child of such a tree is the first
@@ -257,8 +266,8 @@ struct llfree_local {
 struct llfree {
 	unsigned long first;
 	unsigned long end;
-	unsigned long base;
 	unsigned long nr_trees;
+	unsigned long repaired;
 	u64 local_key;
 	unsigned int tree_order;
 	unsigned int tree_frames;
@@ -270,6 +279,7 @@ struct llfree {
 	const struct llfree_policy *policy;
 	u32 hint[LLFREE_ALLOC_VIEWS] ____cacheline_aligned;
 	unsigned long cursor[LLFREE_ALLOC_VIEWS];
+	u64 shuffle_key;
 	unsigned long shuffle_step;
 	unsigned long shuffle_first;
 	unsigned long shuffle_next;
@@ -283,15 +293,18 @@ struct llfree {
  * @rows_size: bytes for @rows
  * @children_size: bytes for @children
  * @trees_size: bytes for @trees
+ * @trees_stride: bytes from the words of one view in @trees to those of the next
  * @rows: may be persistent; cache line aligned
- * @children: may be persistent; cache line aligned
- * @trees: volatile; cache line aligned
+ * @children: may be persistent; cache line aligned, or would be if the array began with
+ *	that of frame 0
+ * @trees: volatile; aligned as @children
  */
 struct llfree_memory {
 	unsigned int tree_order;
 	size_t rows_size;
 	size_t children_size;
 	size_t trees_size;
+	size_t trees_stride;
 	void *rows;
 	void *children;
 	void *trees;
@@ -375,7 +388,7 @@ long llfree_alloc(struct llfree *llf, const struct llfree_request *req,
 		  struct llfree_delta *delta);
 long llfree_alloc_fast(struct llfree *llf, unsigned int slot, unsigned int order,
 		       unsigned int class, unsigned int *whole,
-		      struct llfree_delta *delta);
+		       struct llfree_delta *delta);
 long llfree_alloc_slow(struct llfree *llf, const struct llfree_request *req,
 		       struct llfree_delta *delta);
 long llfree_alloc_row(struct llfree *llf, const struct llfree_request *req,
@@ -427,16 +440,16 @@ int llfree_drain(struct llfree *llf, int slot);
  */
 static inline bool llfree_frame_is_free(const struct llfree *llf, unsigned long frame)
 {
-	unsigned long at = frame - llf->base;
-	u64 turn, row;
+	u16 child;
+	u64 row;
 
-	if (frame < llf->first || frame >= llf->end)
+	/* LLF(range:A) */
+	if (frame >= smp_load_acquire(&llf->end) || frame < smp_load_acquire(&llf->first))
 		return false;
-	turn = READ_ONCE(llf->children[at >> LLFREE_CHILD_ORDER]) >>
-	       LLFREE_CHILD_TURN_SHIFT;
-	row = READ_ONCE(llf->rows[at >> LLFREE_ROW_ORDER]) >>
+	child = READ_ONCE(READ_ONCE(llf->children)[frame >> LLFREE_CHILD_ORDER]);
+	row = READ_ONCE(READ_ONCE(llf->rows)[frame >> LLFREE_ROW_ORDER]) >>
 	      (frame & (LLFREE_ROW_FRAMES - 1));
-	return !((row ^ turn) & 1);
+	return !((row ^ child >> LLFREE_CHILD_TURN_SHIFT) & 1) && child != LLFREE_HOLE_CHILD;
 }
 
 int llfree_block_order(const struct llfree *llf, unsigned long frame);

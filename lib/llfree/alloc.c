@@ -27,7 +27,7 @@ static bool request_valid(const struct llfree *llf,
 
 static void search_init(const struct llfree *llf, struct search *s,
 			const struct llfree_request *req, unsigned int nr,
-		     struct llfree_delta *delta)
+			struct llfree_delta *delta)
 {
 	const u64 *local;
 
@@ -51,7 +51,7 @@ static void search_init(const struct llfree *llf, struct search *s,
 /* A block from anywhere */
 static noinline long search_one(struct llfree *llf,
 				const struct llfree_request *req,
-			     struct llfree_delta *delta)
+				struct llfree_delta *delta)
 {
 	struct search s __uninitialized;
 	long row;
@@ -61,8 +61,8 @@ static noinline long search_one(struct llfree *llf,
 	if (unlikely(row < 0))
 		return -ENOMEM;
 	if (s.order <= LLFREE_ROW_ORDER)
-		return row_frame(llf, row) + __ffs64(s.mask);
-	return row_frame(llf, row);
+		return row_frame(row) + __ffs64(s.mask);
+	return row_frame(row);
 }
 
 /* ---- The fast path: where the slot found the last block ---- */
@@ -70,7 +70,7 @@ static noinline long search_one(struct llfree *llf,
 /* llfree_alloc_fast() fails, with permits of the tree of @row */
 static noinline long fast_fail(struct llfree *llf, u64 *local,
 			       unsigned long row, unsigned int frames,
-				struct llfree_delta *delta)
+			       struct llfree_delta *delta)
 {
 	*delta = (struct llfree_delta){ };
 	llf_permits_return(llf, local, row, frames);
@@ -80,7 +80,7 @@ static noinline long fast_fail(struct llfree *llf, u64 *local,
 /* fast_fail() where child_alloc() set no bits for @p */
 static __always_inline long fast_undo(struct llfree *llf, u64 *local,
 				      unsigned long row, const struct piece *p,
-				       struct llfree_delta *delta)
+				      struct llfree_delta *delta)
 {
 	unsigned int lost;
 
@@ -95,7 +95,7 @@ static __always_inline long fast_undo(struct llfree *llf, u64 *local,
 /* llfree_alloc_fast() for blocks of up to a row */
 static noinline long fast_row(struct llfree *llf, unsigned int slot,
 			      unsigned int order, unsigned int class,
-			       unsigned int *whole, struct llfree_delta *delta)
+			      unsigned int *whole, struct llfree_delta *delta)
 {
 	u64 *local = &llf->locals[slot].reserved[class];
 	const unsigned int frames = 1U << order;
@@ -108,7 +108,7 @@ static noinline long fast_row(struct llfree *llf, unsigned int slot,
 	if (unlikely(!local_take(llf, local, frames, frames, &word)))
 		return fast_fail(llf, local, 0, 0, delta);
 	row = local_row(word);
-	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
+	p.child = child_at(llf, row >> CHILD_ROW_SHIFT);
 	p.before = READ_ONCE(*p.child);
 	if (unlikely(child_whole(p.before) &&
 		     partial_hoped(llf, slot, class, order, word)))
@@ -131,7 +131,7 @@ static noinline long fast_row(struct llfree *llf, unsigned int slot,
 		local_set_row(llf, local, row_after(llf, p.row, frames));
 	/* 1 if all of it was free */
 	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
-	return row_frame(llf, p.row) + __ffs64(p.mask);
+	return row_frame(p.row) + __ffs64(p.mask);
 fail:
 	return fast_fail(llf, local, row, frames, delta);
 }
@@ -139,7 +139,7 @@ fail:
 /* llfree_alloc_fast() for blocks of several rows of a child */
 static noinline long fast_rows(struct llfree *llf, unsigned int slot,
 			       unsigned int order, unsigned int class,
-				unsigned int *whole, struct llfree_delta *delta)
+			       unsigned int *whole, struct llfree_delta *delta)
 {
 	u64 *local = &llf->locals[slot].reserved[class];
 	const unsigned int frames = 1U << order;
@@ -153,7 +153,7 @@ static noinline long fast_rows(struct llfree *llf, unsigned int slot,
 	if (unlikely(!local_take(llf, local, frames, frames, &word)))
 		return fast_fail(llf, local, 0, 0, delta);
 	row = local_row(word);
-	p.child = &llf->children[row >> CHILD_ROW_SHIFT];
+	p.child = child_at(llf, row >> CHILD_ROW_SHIFT);
 	p.before = READ_ONCE(*p.child);
 	if (unlikely((row & (rows - 1)) || !rows_free(llf, row, rows) ||
 		     (child_whole(p.before) &&
@@ -165,7 +165,7 @@ static noinline long fast_rows(struct llfree *llf, unsigned int slot,
 		return fast_undo(llf, local, row, &p, delta);
 
 	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
-	return row_frame(llf, row);
+	return row_frame(row);
 }
 
 /* llfree_alloc_fast() for one or two whole children */
@@ -176,14 +176,15 @@ static noinline long fast_whole(struct llfree *llf, unsigned int slot,
 	u64 *local = &llf->locals[slot].reserved[class];
 	const unsigned int frames = 1U << order;
 	const unsigned int nr = frames >> LLFREE_CHILD_ORDER;
-	u64 word = READ_ONCE(*local);
+	u64 word = smp_load_acquire(local); /* LLF(local_look:A) */
 	unsigned long row = local_row(word);
-	u16 *child = &llf->children[row >> CHILD_ROW_SHIFT];
+	u16 *child = child_at(llf, row >> CHILD_ROW_SHIFT);
 	unsigned int view[2], lost[2] = { };
 
 	*delta = (struct llfree_delta){ };
 	/* Often there is none; that is seen before anything is taken. */
-	if (row & (nr * LLFREE_CHILD_ROWS - 1) ||
+	if (word < local_make(frames, 0) ||
+	    row & (nr * LLFREE_CHILD_ROWS - 1) ||
 	    !child_whole(READ_ONCE(child[0])) ||
 	    !child_whole(READ_ONCE(child[nr - 1])) ||
 	    !local_take(llf, local, frames, frames, &word))
@@ -193,7 +194,7 @@ static noinline long fast_whole(struct llfree *llf, unsigned int slot,
 		   child_alloc_whole(llf, row >> CHILD_ROW_SHIFT, nr,
 				     BIT(LLFREE_VIEW_NORMAL), view, lost, delta))) {
 		*whole = nr;
-		return row_frame(llf, row);
+		return row_frame(row);
 	}
 	llf_permits_return(llf, local, row, frames - lost[0] - lost[1]);
 	return -EAGAIN;
@@ -222,7 +223,7 @@ static noinline long fast_whole(struct llfree *llf, unsigned int slot,
  */
 long llfree_alloc_fast(struct llfree *llf, unsigned int slot, unsigned int order,
 		       unsigned int class, unsigned int *whole,
-		      struct llfree_delta *delta)
+		       struct llfree_delta *delta)
 {
 	if (order <= LLFREE_ROW_ORDER)
 		return fast_row(llf, slot, order, class, whole, delta);
@@ -337,7 +338,7 @@ long llfree_alloc_row(struct llfree *llf, const struct llfree_request *req,
 	if (unlikely(row < 0))
 		return -ENOMEM;
 	*mask = s.mask;
-	return row_frame(llf, row);
+	return row_frame(row);
 }
 EXPORT_SYMBOL_GPL(llfree_alloc_row);
 
@@ -382,7 +383,7 @@ rows_find(const struct llfree *llf, const struct llfree_request *req,
 	u16 word;
 
 	do {
-		word = READ_ONCE(llf->children[*row >> CHILD_ROW_SHIFT]);
+		word = READ_ONCE(*child_at(llf, *row >> CHILD_ROW_SHIFT));
 		if (child_view(word) != LLFREE_VIEW_NORMAL)
 			goto next;
 		if (child_whole(word)) {
@@ -450,7 +451,7 @@ long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
 	p.max = rows_find(llf, req, &p.row, held >> order, word) << order;
 	if (p.max) {
 		at = p.row;
-		p.child = &llf->children[at >> CHILD_ROW_SHIFT];
+		p.child = child_at(llf, at >> CHILD_ROW_SHIFT);
 		used = child_alloc(llf, &p, CHILD_TAKE, rows_set_blocks);
 		if (p.taken)
 			lost = child_settle(llf, &p, used, delta);
@@ -460,6 +461,6 @@ long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
 	if (!used)
 		return -ENOMEM;
 	local_set_row(llf, local, p.row);
-	return child_frame(llf, p.row >> CHILD_ROW_SHIFT);
+	return child_frame(p.row >> CHILD_ROW_SHIFT);
 }
 EXPORT_SYMBOL_GPL(llfree_alloc_rows);

@@ -37,7 +37,7 @@ claim_piece(struct llfree *llf, struct piece *p,
 	unsigned long child = p->row >> CHILD_ROW_SHIFT;
 	unsigned int used, lost;
 
-	p->child = &llf->children[child];
+	p->child = child_at(llf, child);
 	/* In an isolated child it may meet llfree_child_stable(). */
 	used = child_alloc(llf, p, p->views & BIT(LLFREE_VIEW_ISOLATED) ?
 			   CHILD_TAKE_FULL : CHILD_TAKE, set);
@@ -91,11 +91,11 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 	delta = delta_or(delta, &unused);
 
 	if (order >= LLFREE_CHILD_ORDER)
-		return claim_children(llf, frame_child(llf, frame),
+		return claim_children(llf, frame_child(frame),
 				      1U << (order - LLFREE_CHILD_ORDER),
 				      p.views, delta) ? 0 : -EBUSY;
 
-	p.row = frame_row(llf, frame);
+	p.row = frame_row(frame);
 	p.max = 1U << order;
 	if (order <= LLFREE_ROW_ORDER) {
 		p.word = row_now(llf, p.row);
@@ -141,16 +141,16 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 	*claimed = 0;
 	if (unlikely((flags & ~LLFREE_CLAIM_HIDDEN) ||
 		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES) ||
-		     frame + LLFREE_ROW_FRAMES <= llf->first ||
-		     frame >= llf->end))
+		     frame + LLFREE_ROW_FRAMES <= range_first(llf) ||
+		     frame >= range_end(llf)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 
-	child = frame_child(llf, frame);
-	if (!(p.views & BIT(child_view(READ_ONCE(llf->children[child])))))
+	child = frame_child(frame);
+	if (!(p.views & BIT(child_view(READ_ONCE(*child_at(llf, child))))))
 		return -EBUSY;
 
-	p.row = frame_row(llf, frame);
+	p.row = frame_row(frame);
 	p.word = row_now(llf, p.row);
 	p.mask = mask;
 	p.max = hweight64(~p.word & mask);
@@ -176,26 +176,28 @@ EXPORT_SYMBOL_GPL(llfree_claim_row);
  * Context: any; takes no lock, does not sleep. If the old view matters,
  * the caller serialises changes of the view of a child.
  *
- * Return: the old view; -EALREADY if it has that view; -EINVAL
+ * Return: the old view; -EALREADY if it has that view; -EINVAL if it is a hole or not
+ *	in the range
  */
 int llfree_set_view(struct llfree *llf, unsigned long frame,
 		    enum llfree_view view, struct llfree_delta *delta)
 {
+	unsigned long child, tree;
 	unsigned int from, free;
-	unsigned long child;
 	u16 *word, old, new;
 
 	if (view >= LLFREE_NR_VIEWS || !block_in_range(llf, frame, 1))
 		return -EINVAL;
 
-	child = frame_child(llf, frame);
-	word = &llf->children[child];
+	child = frame_child(frame);
+	tree = child_tree(llf, child);
+	word = child_at(llf, child);
 	preempt_disable();
 	old = READ_ONCE(*word);
 	do {
-		if (child_view(old) == view) {
+		if (child_hole(old) || child_view(old) == view) {
 			preempt_enable();
-			return -EALREADY;
+			return child_hole(old) ? -EINVAL : -EALREADY;
 		}
 		new = (old & ~CHILD_VIEW_MASK) | (view << CHILD_VIEW_SHIFT);
 	} while (!try_cmpxchg(word, &old, new)); /* LLF(set_view:A) */
@@ -203,13 +205,11 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 	from = child_view(old);
 	free = child_free(old);
 	if (from < LLFREE_ALLOC_VIEWS)
-		llf_tree_return(llf, from, child_tree(llf, child), -(s32)free);
+		llf_tree_return(llf, from, tree, -(s32)free);
 	if (view < LLFREE_ALLOC_VIEWS) {
-		llf_tree_give(llf, view, child_tree(llf, child), free);
+		llf_tree_give(llf, view, tree, free);
 		if (view == LLFREE_VIEW_NORMAL)
-			llf_partial_note(llf, READ_ONCE(llf->trees[view]
-						  [child_tree(llf, child)]),
-				   free);
+			llf_partial_note(llf, READ_ONCE(*tree_at(llf, view, tree)), free);
 		llf_hint_raise(llf, LLFREE_MAX_ORDER, view);
 	}
 	preempt_enable();
@@ -243,7 +243,7 @@ int llfree_set_reported(struct llfree *llf, unsigned long frame)
 	if (!block_in_range(llf, frame, 1))
 		return -EINVAL;
 
-	word = &llf->children[frame_child(llf, frame)];
+	word = child_at(llf, frame_child(frame));
 	old = READ_ONCE(*word);
 	do {
 		if (child_free(old) != LLFREE_CHILD_FRAMES)
@@ -273,10 +273,11 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 	if (class >= llf->policy->nr_classes || !block_in_range(llf, frame, 1))
 		return -EINVAL;
 
-	word = &llf->trees[LLFREE_VIEW_NORMAL]
-			  [child_tree(llf, frame_child(llf, frame))];
+	word = tree_at(llf, LLFREE_VIEW_NORMAL, child_tree(llf, frame_child(frame)));
 	old = READ_ONCE(*word);
 	do {
+		if (old == LLFREE_HOLE_TREE)
+			return -EINVAL;
 		if (tree_reserved(old))
 			return -EBUSY;
 	} while (!try_cmpxchg_relaxed(word, &old,

@@ -16,7 +16,7 @@
  */
 static __always_inline void give_permits(struct llfree *llf, int slot,
 					 unsigned long row, u64 mask,
-					unsigned int frames, unsigned int view)
+					 unsigned int frames, unsigned int view)
 {
 	if (likely(view == LLFREE_VIEW_NORMAL))
 		permits_give(llf, slot, row, frames);
@@ -31,16 +31,16 @@ static __always_inline void give_permits(struct llfree *llf, int slot,
  * Give frames, whose bits are clear, back to child and tree. The caller turned
  * preemption off before it cleared the bits; here it is turned on again.
  * @mask: bits that were cleared in each of the rows from @row on
- * @before: the child word before that
+ * @child: where the child word is
+ * @before: what it was before that
  *
  * Return: as child_give()
  */
 static __always_inline int free_frames(struct llfree *llf, int slot,
 				       unsigned long row, u64 mask,
-				      unsigned int frames, u16 before)
+				       unsigned int frames, u16 *child, u16 before)
 {
-	unsigned long child = row >> CHILD_ROW_SHIFT;
-	unsigned int given = child_give(llf, child, frames, before);
+	unsigned int given = child_give(child, frames, before);
 
 	if (unlikely((given & LLFREE_FREED_VIEW) == LLFREE_NR_VIEWS))
 		llf_bad_free(llf, row, max(frames >> LLFREE_ROW_ORDER, 1U), mask);
@@ -58,18 +58,18 @@ static int free_children(struct llfree *llf, int slot, unsigned long child,
 			 unsigned int nr, u16 mark, struct llfree_delta *delta)
 {
 	unsigned int view, given, frames = 0, i;
+	u16 *at = child_at(llf, child), words[FREE_CHILDREN];
 	unsigned long first = child;
-	u16 words[FREE_CHILDREN];
 
 	for (i = 0; i < nr; i++) {
-		words[i] = READ_ONCE(llf->children[child + i]);
+		words[i] = READ_ONCE(at[i]);
 		if (unlikely(!child_allocated(llf, child + i, words[i])))
 			return -EINVAL;
 	}
 
 	preempt_disable();
 	for (i = 0; i < nr; i++, child++) {
-		given = child_give_whole(llf, child, words[i], mark);
+		given = child_give_whole(&at[i], words[i], mark);
 		if (unlikely(given == LLFREE_NR_VIEWS))
 			break;
 		view = child_given(given, LLFREE_CHILD_FRAMES, delta);
@@ -99,33 +99,33 @@ static __always_inline bool free_valid(const struct llfree *llf, int slot,
 /* Frames of a row */
 static __always_inline int free_mask(struct llfree *llf, int slot,
 				     unsigned long row, u64 mask,
-				    unsigned int frames)
+				     unsigned int frames)
 {
-	u16 word;
+	u16 *child = child_at(llf, row >> CHILD_ROW_SHIFT), word;
 
 	preempt_disable();
-	word = READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]);
+	word = READ_ONCE(*child);
 	if (unlikely(!row_clear(llf, row, word, mask))) {
 		preempt_enable();
 		return -EINVAL;
 	}
-	return free_frames(llf, slot, row, mask, frames, word);
+	return free_frames(llf, slot, row, mask, frames, child, word);
 }
 
 /* A block of several rows of a child */
 static noinline int free_rows(struct llfree *llf, int slot, unsigned long row,
 			      unsigned int order)
 {
-	u16 word;
+	u16 *child = child_at(llf, row >> CHILD_ROW_SHIFT), word;
 
 	preempt_disable();
-	word = READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]);
+	word = READ_ONCE(*child);
 	if (unlikely(!llf_rows_clear(llf, row, 1U << (order - LLFREE_ROW_ORDER),
 				     word))) {
 		preempt_enable();
 		return -EINVAL;
 	}
-	return free_frames(llf, slot, row, ~0ULL, 1U << order, word);
+	return free_frames(llf, slot, row, ~0ULL, 1U << order, child, word);
 }
 
 /*
@@ -135,13 +135,13 @@ static noinline int free_rows(struct llfree *llf, int slot, unsigned long row,
 static noinline int free_whole(struct llfree *llf, int slot, unsigned long row)
 {
 	unsigned long child = row >> CHILD_ROW_SHIFT;
-	u16 word = READ_ONCE(llf->children[child]);
+	u16 *at = child_at(llf, child), word = READ_ONCE(*at);
 	unsigned int given;
 
 	if (unlikely(!child_allocated(llf, child, word)))
 		return -EINVAL;
 	preempt_disable();
-	given = child_give_whole(llf, child, word, 0);
+	given = child_give_whole(at, word, 0);
 	if (likely(given != LLFREE_NR_VIEWS))
 		give_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES,
 			     given & LLFREE_FREED_VIEW);
@@ -153,7 +153,7 @@ static noinline int free_whole(struct llfree *llf, int slot, unsigned long row)
 static __always_inline int free_block(struct llfree *llf, int slot,
 				      unsigned long frame, unsigned int order)
 {
-	unsigned long row = frame_row(llf, frame);
+	unsigned long row = frame_row(frame);
 
 	if (likely(order <= LLFREE_ROW_ORDER))
 		return free_mask(llf, slot, row,
@@ -197,12 +197,12 @@ static int free_large(struct llfree *llf, int slot, unsigned long frame,
 {
 	const unsigned long nr = 1UL << (order - LLFREE_CHILD_ORDER);
 	const unsigned int batch = min(nr, FREE_CHILDREN);
-	unsigned long child = frame_child(llf, frame), end = child + nr, i;
+	unsigned long child = frame_child(frame), end = child + nr, i;
 	int ret = 0;
 
 	/* Each batch looks itself, so that one need not be looked at before. */
 	for (i = child; nr > batch && i < end; i++)
-		if (!child_allocated(llf, i, READ_ONCE(llf->children[i])))
+		if (!child_allocated(llf, i, READ_ONCE(*child_at(llf, i))))
 			return -EINVAL;
 	for (; child < end && !ret; child += batch)
 		ret = free_children(llf, slot, child, batch, mark, delta);
@@ -301,7 +301,7 @@ long llfree_free_rest(struct llfree *llf, int slot, unsigned long frame,
 	delta = delta_or(delta, &unused);
 	if (order < LLFREE_ROW_ORDER)
 		mask = run_mask(frame & (LLFREE_ROW_FRAMES - 1), order);
-	return free_rest(llf, slot, frame_row(llf, frame),
+	return free_rest(llf, slot, frame_row(frame),
 			max(1U << order >> LLFREE_ROW_ORDER, 1U), mask, delta);
 }
 EXPORT_SYMBOL_GPL(llfree_free_rest);
@@ -361,12 +361,11 @@ int llfree_free_batch(struct llfree *llf, int slot, unsigned long frame,
 		return -EINVAL;
 	/* A row at either end may be in the range only in part. */
 	if (unlikely(!block_in_range(llf, frame, LLFREE_ROW_FRAMES)) &&
-	    (frame < llf->base || frame >= llf->end ||
-	     frame + __ffs64(mask) < llf->first ||
-	     frame + fls64(mask) > llf->end))
+	    (frame + __ffs64(mask) < range_first(llf) ||
+	     frame + fls64(mask) > range_end(llf)))
 		return -EINVAL;
 
-	ret = free_mask(llf, slot, frame_row(llf, frame), mask, frames);
+	ret = free_mask(llf, slot, frame_row(frame), mask, frames);
 	if (unlikely(ret < 0))
 		return ret;
 	child_given(ret, frames, delta_or(delta, &unused));

@@ -87,7 +87,7 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
 		order--;
 	}
 	if (order == LLFREE_ROW_ORDER)
-		order = max(llfree_block_order(llf, row_frame(llf, row)),
+		order = max(llfree_block_order(llf, row_frame(row)),
 			    LLFREE_ROW_ORDER);
 	llf_hint_raise(llf, max(order, least), view);
 }

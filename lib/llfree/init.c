@@ -4,7 +4,7 @@
 #include <linux/limits.h>
 #include <linux/string.h>
 
-#include "lower.h"
+#include "layout.h"
 
 /* Trees that an instance has at least, unless it has the smallest ones */
 #define MIN_TREES		1024UL
@@ -53,8 +53,8 @@ int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order
 
 	if (tree_order < LLFREE_MIN_TREE_ORDER || tree_order > LLFREE_MAX_TREE_ORDER)
 		return -EINVAL;
-	if (!nr || nr > LLFREE_MAX_FRAMES || first + nr < first ||
-	    first + nr > LONG_MAX - BIT(tree_order))
+	if (!nr || nr > LLFREE_MAX_FRAMES || first >= LLFREE_END_FRAMES ||
+	    nr > LLFREE_END_FRAMES - first)
 		return -EINVAL;
 
 	base = ALIGN_DOWN(first, BIT(tree_order));
@@ -63,16 +63,48 @@ int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order
 	mem->rows_size = (trees << (tree_order - LLFREE_ROW_ORDER)) * sizeof(u64);
 	mem->children_size = ALIGN((trees << (tree_order - LLFREE_CHILD_ORDER)) * sizeof(u16),
 				   SMP_CACHE_BYTES);
-	mem->trees_size = LLFREE_ALLOC_VIEWS *
-			  ALIGN(trees * sizeof(u32), SMP_CACHE_BYTES);
+	mem->trees_stride = ALIGN(trees * sizeof(u32), SMP_CACHE_BYTES);
+	mem->trees_size = LLFREE_ALLOC_VIEWS * mem->trees_stride;
 	return 0;
 }
 EXPORT_SYMBOL_GPL(llfree_layout);
 
+/* Do words share cache lines as those of an array that begins with number 0? */
+static bool words_aligned(const void *words, unsigned long first, size_t size)
+{
+	return IS_ALIGNED((unsigned long)words, SMP_CACHE_BYTES) ||
+	       IS_ALIGNED((unsigned long)words - first * size, SMP_CACHE_BYTES);
+}
+
+/* Is @mem enough for the range, and does it start as the words need it? */
+int llf_layout_check(unsigned long first, unsigned long nr,
+		     const struct llfree_memory *mem)
+{
+	const unsigned long tree = first >> mem->tree_order;
+	struct llfree_memory need;
+	int ret;
+
+	ret = llfree_layout(first, nr, mem->tree_order, &need);
+	if (ret)
+		return ret;
+	if (!mem->rows || !mem->children || !mem->trees ||
+	    !IS_ALIGNED((unsigned long)mem->rows, SMP_CACHE_BYTES) ||
+	    !words_aligned(mem->children, frame_child(tree << mem->tree_order),
+			   sizeof(u16)) ||
+	    !words_aligned(mem->trees, tree, sizeof(u32)) ||
+	    !IS_ALIGNED(mem->trees_stride, SMP_CACHE_BYTES) ||
+	    mem->rows_size < need.rows_size ||
+	    mem->children_size < need.children_size ||
+	    mem->trees_stride < need.trees_stride ||
+	    mem->trees_size / LLFREE_ALLOC_VIEWS < mem->trees_stride)
+		return -EINVAL;
+	return 0;
+}
+
 /* Bits of a row that are not in the range */
 static u64 row_outside(const struct llfree *llf, unsigned long row)
 {
-	unsigned long frame = row_frame(llf, row);
+	unsigned long frame = row_frame(row);
 	u64 inside = ~0ULL;
 
 	if (frame + LLFREE_ROW_FRAMES <= llf->first || frame >= llf->end)
@@ -84,41 +116,54 @@ static u64 row_outside(const struct llfree *llf, unsigned long row)
 	return ~inside;
 }
 
+/* A child outside the range has a word, since its tree is in the range. */
+static void init_hole(struct llfree *llf, unsigned long child)
+{
+	layout_rows(llf, child, 0);
+	*child_at(llf, child) = LLFREE_HOLE_CHILD;
+}
+
+/* A child in memory that was written before: its rows, turn and view are kept. */
+static void recover_child(struct llfree *llf, unsigned long child)
+{
+	const u16 word = *child_at(llf, child), turn = word & CHILD_TURN_MASK;
+	unsigned long row = child << CHILD_ROW_SHIFT;
+	unsigned int free = 0, view = child_view(word), i;
+	u64 bits;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
+		bits = row_now(llf, row) | row_outside(llf, row);
+		*row_at(llf, row) = bits ^ free_bits(turn);
+		free += LLFREE_ROW_FRAMES - hweight64(bits);
+	}
+	llf->repaired += free != child_free(word);
+	/* What isolated a child did not survive, and would never show it again. */
+	if (view == LLFREE_VIEW_ISOLATED)
+		view = LLFREE_VIEW_NORMAL;
+	*child_at(llf, child) = child_make(free, view) | turn;
+}
+
 static void init_child(struct llfree *llf, unsigned long child,
 		       enum llfree_mode mode)
 {
 	unsigned long row = child << CHILD_ROW_SHIFT;
-	unsigned int free = 0, view = LLFREE_VIEW_NORMAL, i;
-	u16 turn = 0;
-	u64 word;
-
-	if (mode == LLFREE_INIT_KEEP)
-		return;
-	if (mode == LLFREE_INIT_RECOVER)
-		turn = llf->children[child] & CHILD_TURN_MASK;
+	unsigned int free = 0, i;
+	u64 bits;
 
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
-		if (mode == LLFREE_INIT_RECOVER)
-			word = row_now(llf, row);
-		else
-			word = mode == LLFREE_INIT_ALLOC ? ~0ULL : 0;
-		word |= row_outside(llf, row);
-		llf->rows[row] = word ^ free_bits(turn);
-		free += LLFREE_ROW_FRAMES - hweight64(word);
+		bits = mode == LLFREE_INIT_ALLOC ? ~0ULL : row_outside(llf, row);
+		*row_at(llf, row) = bits;
+		free += LLFREE_ROW_FRAMES - hweight64(bits);
 	}
-	/* What isolated a child did not survive, and would never show it again. */
-	if (mode == LLFREE_INIT_RECOVER &&
-	    child_view(llf->children[child]) != LLFREE_VIEW_ISOLATED)
-		view = child_view(llf->children[child]);
-	llf->children[child] = child_make(free, view) | turn;
+	*child_at(llf, child) = child_make(free, LLFREE_VIEW_NORMAL);
 }
 
 /* Can a child have this word? */
 static bool child_valid(u16 word)
 {
+	if (child_hole(word))
+		return true;
 	return child_free(word) <= LLFREE_CHILD_FRAMES &&
-	       !(word & ~(CHILD_FREE_MASK | CHILD_VIEW_MASK | CHILD_REPORTED |
-			  CHILD_TURN_MASK)) &&
 	       (child_free(word) == LLFREE_CHILD_FRAMES ||
 		!(word & CHILD_REPORTED));
 }
@@ -130,13 +175,14 @@ static void init_tree(struct llfree *llf, unsigned long tree)
 	u16 word;
 
 	for (i = 0; i < tree_children(llf); i++) {
-		word = llf->children[tree_child(llf, tree) + i];
+		word = *child_at(llf, tree_child(llf, tree) + i);
 		free[child_view(word)] += child_free(word);
 	}
+	llf->nr_trees++;
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
 		class = free[view] == (s32)llf->tree_frames ?
 			LLFREE_CLASS_NONE : llf->policy->init_class;
-		llf->trees[view][tree] = tree_make(free[view], class, false);
+		*tree_at(llf, view, tree) = tree_make(free[view], class, false);
 	}
 }
 
@@ -163,12 +209,14 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem, enum llfree_mode mode,
 		const struct llfree_policy *policy)
 {
-	struct llfree_memory need;
-	unsigned long i;
+	unsigned long i, end;
 	unsigned int view;
 	int ret;
 
-	ret = llfree_layout(first, nr, mem->tree_order, &need);
+	BUILD_BUG_ON(LLFREE_HOLE_CHILD != (CHILD_REPORTED | CHILD_VIEW_MASK));
+	BUILD_BUG_ON(LLFREE_HOLE_TREE != (TREE_CLASS_MASK | tree_exhausted_make(0)));
+
+	ret = llf_layout_check(first, nr, mem);
 	if (ret)
 		return ret;
 	if (!policy)
@@ -178,18 +226,12 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 	    policy->init_class >= policy->nr_classes ||
 	    !policy->near || (policy->near & (policy->near - 1)))
 		return -EINVAL;
-	if (!mem->rows || !mem->children || !mem->trees ||
-	    !IS_ALIGNED((unsigned long)mem->rows, SMP_CACHE_BYTES) ||
-	    !IS_ALIGNED((unsigned long)mem->children, SMP_CACHE_BYTES) ||
-	    !IS_ALIGNED((unsigned long)mem->trees, SMP_CACHE_BYTES) ||
-	    mem->rows_size < need.rows_size ||
-	    mem->children_size < need.children_size ||
-	    mem->trees_size < need.trees_size)
-		return -EINVAL;
 	if (mode == LLFREE_INIT_KEEP) {
 		const u16 *children = mem->children;
 
-		for (i = 0; i < need.rows_size / (LLFREE_CHILD_FRAMES / 8); i++)
+		end = (ALIGN(first + nr, BIT(mem->tree_order)) -
+		       ALIGN_DOWN(first, BIT(mem->tree_order))) >> LLFREE_CHILD_ORDER;
+		for (i = 0; i < end; i++)
 			if (!child_valid(children[i]))
 				return -EUCLEAN;
 	}
@@ -199,21 +241,24 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 	llf->end = first + nr;
 	llf->tree_order = mem->tree_order;
 	llf->tree_frames = BIT(llf->tree_order);
-	llf->base = ALIGN_DOWN(first, llf->tree_frames);
-	llf->nr_trees = need.rows_size / (tree_rows(llf) * sizeof(u64));
 	llf->local_key = LOCAL_PRESENT | (LOCAL_ROW_MASK & ~((u64)tree_rows(llf) - 1));
-	llf->rows = mem->rows;
-	llf->children = mem->children;
 	llf->policy = policy;
-	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
-		llf->trees[view] = mem->trees + view *
-			(need.trees_size / LLFREE_ALLOC_VIEWS);
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
 		llf->hint[view] = HINT_IDLE;
-	}
+	layout_set(llf, mem, first);
 
-	for (i = 0; i < nr_children(llf); i++)
-		init_child(llf, i, mode);
-	for (i = 0; i < llf->nr_trees; i++)
+	end = trees_end(llf);
+	for (i = tree_child(llf, trees_first(llf)); i < tree_child(llf, end); i++) {
+		if (i < children_first(llf) || i >= children_end(llf))
+			init_hole(llf, i);
+		else if (mode < LLFREE_INIT_RECOVER)
+			init_child(llf, i, mode);
+		else if (child_hole(*child_at(llf, i)))
+			init_child(llf, i, LLFREE_INIT_ALLOC);
+		else if (mode == LLFREE_INIT_RECOVER)
+			recover_child(llf, i);
+	}
+	for (i = trees_first(llf); i < end; i++)
 		init_tree(llf, i);
 	return 0;
 }
@@ -233,22 +278,24 @@ EXPORT_SYMBOL_GPL(llfree_init);
 unsigned int llfree_max_slots(const struct llfree *llf)
 {
 	return min_t(unsigned long, INT_MAX,
-		     llf->nr_trees / (3UL * llf->policy->nr_classes));
+		     READ_ONCE(llf->nr_trees) / (3UL * llf->policy->nr_classes));
 }
 EXPORT_SYMBOL_GPL(llfree_max_slots);
 
 /**
- * llfree_set_slots() - give an instance its slots
- * @llf: the instance, with its slots drained if it has any
+ * llfree_set_slots() - give an instance its slots, or more of them
+ * @llf: the instance
  * @locals: @nr_slots elements, cache line aligned; they belong to the instance
- *	until the next call
+ *	until a call with others
  * @nr_slots: number of slots; 0 for none
  *
- * If the instance has none, other contexts may go on using it without a slot
- * meanwhile; llfree_nr_slots() tells them when they can use one. Otherwise nothing
- * else may use it.
+ * Other contexts may go on using the instance meanwhile if it has no slots yet, or if
+ * @locals are those that it has and @nr_slots is not below their number: room for all
+ * slots that there may be is given once, and their number rises.
+ * llfree_nr_slots() tells which ones can be used. Otherwise all slots have to be
+ * drained, and nothing else may use the instance.
  *
- * Context: any.
+ * Context: any; one caller at a time.
  *
  * Return: 0; -EINVAL for bad arguments
  */
@@ -261,9 +308,9 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 	    !IS_ALIGNED((unsigned long)locals, SMP_CACHE_BYTES))
 		return -EINVAL;
 
-	if (nr_slots)
-		memset(locals, 0, nr_slots * sizeof(*locals));
-	for (slot = 0; slot < nr_slots; slot++) {
+	slot = locals == llf->locals && nr_slots >= llf->nr_slots ? llf->nr_slots : 0;
+	for (; slot < nr_slots; slot++) {
+		memset(&locals[slot], 0, sizeof(*locals));
 		for (class = 0; class < LLFREE_MAX_CLASSES; class++)
 			locals[slot].partial[class] = HINT_NONE;
 	}

@@ -45,7 +45,7 @@ struct instance {
 	struct llfree_memory mem;
 	struct llfree_local *locals;
 	unsigned int nr_slots;
-	/* Model: bits from llf.base on; 1 = in use or outside the range */
+	/* Model: bits from inst_base() on; 1 = in use or outside the range */
 	unsigned long *taken;
 	u8 *views;
 	/* What was free at the start, and what operations said they changed */
@@ -73,6 +73,33 @@ static bool area_intact(const void *area, size_t size)
 	return !memchr_inv(area + size, GUARD_BYTE, GUARD_SIZE);
 }
 
+/* The first frame and the children of the trees that have frames of the range */
+static unsigned long inst_base(const struct instance *inst)
+{
+	return tree_frame(&inst->llf, inst->llf.first >> inst->llf.tree_order);
+}
+
+static unsigned long inst_children(const struct instance *inst)
+{
+	return tree_child(&inst->llf, inst->llf.nr_trees);
+}
+
+/* Words, counted from the first frame of the first tree */
+static u64 *inst_row(struct instance *inst, unsigned long row)
+{
+	return row_at(&inst->llf, frame_row(inst_base(inst)) + row);
+}
+
+static u16 *inst_child(struct instance *inst, unsigned long child)
+{
+	return child_at(&inst->llf, frame_child(inst_base(inst)) + child);
+}
+
+static u32 *inst_tree(struct instance *inst, unsigned int view, unsigned long tree)
+{
+	return tree_at(&inst->llf, view, (inst_base(inst) >> inst->llf.tree_order) + tree);
+}
+
 static unsigned long inst_nr(const struct instance *inst)
 {
 	return inst->llf.end - inst->llf.first;
@@ -80,7 +107,7 @@ static unsigned long inst_nr(const struct instance *inst)
 
 static u8 *inst_view(const struct instance *inst, unsigned long frame)
 {
-	return &inst->views[frame_child(&inst->llf, frame)];
+	return &inst->views[frame_child(frame - inst_base(inst))];
 }
 
 /* Give an instance a new life in the memory it has. */
@@ -128,9 +155,9 @@ static struct instance *inst_new_policy(struct kunit *test, unsigned long first,
 	inst->taken = area_new(test, frames / BITS_PER_BYTE);
 	bitmap_fill(inst->taken, frames);
 	if (mode == LLFREE_INIT_FREE)
-		bitmap_clear(inst->taken, first - inst->llf.base, nr);
-	inst->views = area_new(test, nr_children(&inst->llf));
-	memset(inst->views, LLFREE_VIEW_NORMAL, nr_children(&inst->llf));
+		bitmap_clear(inst->taken, first - inst_base(inst), nr);
+	inst->views = area_new(test, inst_children(inst));
+	memset(inst->views, LLFREE_VIEW_NORMAL, inst_children(inst));
 	return inst;
 }
 
@@ -145,7 +172,7 @@ static struct instance *inst_new(struct kunit *test, unsigned long first,
 static bool ref_free(const struct instance *inst, unsigned long frame,
 		     unsigned long nr, unsigned int view)
 {
-	unsigned long bit = frame - inst->llf.base, i;
+	unsigned long bit = frame - inst_base(inst), i;
 
 	if (find_next_bit(inst->taken, bit + nr, bit) < bit + nr)
 		return false;
@@ -194,13 +221,13 @@ static void ref_take(struct kunit *test, struct instance *inst,
 	KUNIT_ASSERT_TRUE_MSG(test, ref_free(inst, frame, nr, view),
 			      "got %lu+%lu twice or out of its view", frame,
 			      nr);
-	bitmap_set(inst->taken, frame - inst->llf.base, nr);
+	bitmap_set(inst->taken, frame - inst_base(inst), nr);
 }
 
 static void ref_give(struct kunit *test, struct instance *inst,
 		     unsigned long frame, unsigned long nr)
 {
-	unsigned long bit = frame - inst->llf.base;
+	unsigned long bit = frame - inst_base(inst);
 
 	KUNIT_ASSERT_TRUE(test, ref_in_range(inst, frame, nr));
 	KUNIT_ASSERT_GE_MSG(test,
@@ -356,12 +383,12 @@ static void inst_check(struct kunit *test, struct instance *inst)
 			    fault.found);
 
 	for (row = 0; row < tree_row(llf, llf->nr_trees); row++) {
-		start = row_frame(llf, row);
+		start = inst_base(inst) + row_frame(row);
 		KUNIT_EXPECT_EQ_MSG(test, (u64)~inst->taken[row],
 				    llfree_row_mask(llf, start),
 				    "row of frame %lu", start);
 	}
-	for (child = 0; child < nr_children(llf); child++) {
+	for (child = 0; child < inst_children(inst); child++) {
 		free = CHILD - bitmap_weight(inst->taken +
 					     child * LLFREE_CHILD_ROWS, CHILD);
 		frames[inst->views[child]] += free;
@@ -408,7 +435,7 @@ static void inst_check(struct kunit *test, struct instance *inst)
  */
 static unsigned long inst_alloc_all(struct kunit *test, struct instance *inst,
 				    unsigned int order, unsigned int view,
-				  unsigned long *frames)
+				    unsigned long *frames)
 {
 	struct llfree_request req = { .order = order, .view = view };
 	unsigned long nr = 0;
@@ -428,7 +455,7 @@ static unsigned long inst_alloc_all(struct kunit *test, struct instance *inst,
 
 static void inst_free_all(struct kunit *test, struct instance *inst,
 			  unsigned int order, unsigned long *frames,
-			 unsigned long nr)
+			  unsigned long nr)
 {
 	unsigned long i;
 
@@ -444,9 +471,9 @@ static void inst_free_rest(struct kunit *test, struct instance *inst)
 	unsigned long frame;
 	u64 mask;
 
-	for (frame = inst->llf.base; frame < inst->llf.end;
+	for (frame = inst_base(inst); frame < inst->llf.end;
 	     frame += LLFREE_ROW_FRAMES) {
-		mask = inst->taken[frame_row(&inst->llf, frame)];
+		mask = inst->taken[frame_row(frame - inst_base(inst))];
 		if (frame < inst->llf.first)
 			mask &= inst->llf.first - frame < LLFREE_ROW_FRAMES ?
 				~0ULL << (inst->llf.first - frame) : 0;
@@ -699,29 +726,31 @@ static void range_recover_mode(struct kunit *test)
 	inst_set_view(test, inst, range->first, LLFREE_VIEW_HIGHATOMIC);
 	inst_set_view(test, inst, last, LLFREE_VIEW_ISOLATED);
 
-	for (i = 0; i < nr_children(&inst->llf); i++) {
-		u16 *word = &inst->llf.children[i];
+	for (i = 0; i < inst_children(inst); i++) {
+		u16 *word = inst_child(inst, i);
 
+		if (child_hole(*word))
+			continue;
 		*word = child_make(prandom_u32_state(&rnd) % 513,
 				   child_view(*word)) | CHILD_REPORTED |
 			(*word & CHILD_TURN_MASK);
 	}
 	/* Somebody scribbled on the bits of frames that do not exist. */
-	for (i = inst->llf.base; i < range->first; i++) {
+	for (i = inst_base(inst); i < range->first; i++) {
 		inside = 1ULL << (i % LLFREE_ROW_FRAMES);
-		inst->llf.rows[frame_row(&inst->llf, i)] &= ~inside;
+		*row_at(&inst->llf, frame_row(i)) &= ~inside;
 	}
-	for (i = last + 1; i < inst->llf.base + inst->llf.nr_trees * TREE; i++) {
+	for (i = last + 1; i < inst_base(inst) + inst->llf.nr_trees * TREE; i++) {
 		inside = 1ULL << (i % LLFREE_ROW_FRAMES);
-		inst->llf.rows[frame_row(&inst->llf, i)] &= ~inside;
+		*row_at(&inst->llf, frame_row(i)) &= ~inside;
 	}
 
 	inst_start(test, inst, range->first, range->nr, LLFREE_INIT_RECOVER,
 		   NULL);
 	*inst_view(inst, last) = LLFREE_VIEW_NORMAL;
-	for (i = 0; i < nr_children(&inst->llf); i++)
-		KUNIT_EXPECT_EQ(test, 0,
-				inst->llf.children[i] & CHILD_REPORTED);
+	for (i = 0; i < inst_children(inst); i++)
+		if (!child_hole(*inst_child(inst, i)))
+			KUNIT_EXPECT_EQ(test, 0, *inst_child(inst, i) & CHILD_REPORTED);
 	inst_check(test, inst);
 	inst_free_rest(test, inst);
 	inst_check(test, inst);
@@ -752,9 +781,9 @@ static void range_queries(struct kunit *test)
 							     range->first - 1));
 	KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&inst->llf, end));
 	KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&inst->llf, ULONG_MAX));
-	if (inst->llf.base)
+	if (inst_base(inst))
 		KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&inst->llf,
-							 inst->llf.base - 1));
+							 inst_base(inst) - 1));
 
 	for (frame = range->first; frame < end; frame++)
 		KUNIT_ASSERT_EQ_MSG(test, ref_order(inst, frame),
@@ -780,7 +809,7 @@ static void range_queries(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, child.view, *inst_view(inst, frame));
 		KUNIT_EXPECT_EQ(test, child.free, CHILD -
 				bitmap_weight(inst->taken +
-					      frame_child(&inst->llf, frame) *
+					      frame_child(frame - inst_base(inst)) *
 					      LLFREE_CHILD_ROWS, CHILD));
 		KUNIT_EXPECT_EQ(test, child.free,
 				llfree_child_stable(&inst->llf, frame));
@@ -1051,14 +1080,14 @@ static void claim_debt_is_paid(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
 						    FIRST + child * CHILD,
 						    LLFREE_CHILD_ORDER, 0));
-	debt = tree_free(llf->trees[LLFREE_VIEW_NORMAL][0]);
+	debt = tree_free(*inst_tree(inst, LLFREE_VIEW_NORMAL, 0));
 	KUNIT_EXPECT_EQ(test, debt, -7 * (s32)CHILD);
 	inst_check(test, inst);
 	/* The slot believes in permits that are not there. */
 	KUNIT_EXPECT_EQ(test, 511, inst_alloc_all(test, inst, 0, 0, NULL));
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, 0, llfree_drain(llf, -1));
-	KUNIT_EXPECT_EQ(test, 0, tree_free(llf->trees[LLFREE_VIEW_NORMAL][0]));
+	KUNIT_EXPECT_EQ(test, 0, tree_free(*inst_tree(inst, LLFREE_VIEW_NORMAL, 0)));
 	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
@@ -1355,7 +1384,7 @@ static void free_bulk(struct kunit *test)
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
 		inst_free_bulk(test, inst, (int)(i % 2) - 1,
 			       FIRST + i * LLFREE_ROW_FRAMES,
-			      0x8000000180000001ULL << (i / 2) | BIT_ULL(i));
+			       0x8000000180000001ULL << (i / 2) | BIT_ULL(i));
 	inst_check(test, inst);
 
 	/* One frame of these is free already. */
@@ -1563,7 +1592,7 @@ static void double_free(struct kunit *test)
 	/* Never allocated */
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(&inst->llf, 0,
 						   FIRST + TREE / 2, order,
-						  &inst->delta));
+						   &inst->delta));
 	snapshot_check(test, inst, snap);
 	inst_check(test, inst);
 }
@@ -1667,11 +1696,11 @@ static void stable(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, CHILD, llfree_child_stable(llf, FIRST + 9));
 	/* An allocation between its two steps, and a free */
-	llf->children[0] -= 3;
+	*inst_child(inst, 0) -= 3;
 	KUNIT_EXPECT_EQ(test, -EAGAIN, llfree_child_stable(llf, FIRST));
-	llf->rows[2] |= 7;
+	*inst_row(inst, 2) |= 7;
 	KUNIT_EXPECT_EQ(test, CHILD - 3, llfree_child_stable(llf, FIRST));
-	llf->rows[2] &= ~3ULL;
+	*inst_row(inst, 2) &= ~3ULL;
 	KUNIT_EXPECT_EQ(test, -EAGAIN, llfree_child_stable(llf, FIRST));
 	KUNIT_EXPECT_EQ(test, CHILD, llfree_child_stable(llf, FIRST + CHILD));
 }
@@ -1974,7 +2003,7 @@ static void free_reserves(struct kunit *test)
 	}
 	KUNIT_EXPECT_TRUE(test, tree_reserved_at(test, inst, FIRST));
 	/* All of it is with the slot. */
-	KUNIT_EXPECT_EQ(test, 0, tree_free(inst->llf.trees[0][0]));
+	KUNIT_EXPECT_EQ(test, 0, tree_free(*inst_tree(inst, 0, 0)));
 	inst_check(test, inst);
 
 	/* In turns between trees: nobody owns them. */
@@ -2115,7 +2144,7 @@ static struct instance *inst_full_tree(struct kunit *test, unsigned int order)
 	while (inst_alloc(test, inst, 0, order, LLFREE_CLASS_MOVABLE) >= 0)
 		;
 	KUNIT_ASSERT_TRUE(test, tree_reserved_at(test, inst, FIRST));
-	KUNIT_ASSERT_EQ(test, 0, tree_free(inst->llf.trees[0][0]));
+	KUNIT_ASSERT_EQ(test, 0, tree_free(*inst_tree(inst, 0, 0)));
 	KUNIT_ASSERT_EQ(test, 0, visible(inst, LLFREE_VIEW_NORMAL));
 	return inst;
 }
@@ -2153,7 +2182,7 @@ static void fault_oom_reserved_tree(struct kunit *test)
 
 	for (i = 0; i < 400; i++)
 		inst_free(test, inst, LLFREE_NO_SLOT, FIRST + 10 * i, 0);
-	KUNIT_ASSERT_EQ(test, 400, tree_free(inst->llf.trees[0][0]));
+	KUNIT_ASSERT_EQ(test, 400, tree_free(*inst_tree(inst, 0, 0)));
 	inst_check(test, inst);
 	expect_own_class_only(test, inst);
 	for (i = 0; i < 400; i++)
@@ -2195,14 +2224,14 @@ static void fault_oom_sync(struct kunit *test)
 			inst_free(test, inst, 0, FIRST, req.order - 1);
 			inst_free(test, inst, LLFREE_NO_SLOT,
 				  FIRST + (1UL << (req.order - 1)),
-				 req.order - 1);
+				  req.order - 1);
 		} else {
 			inst_free(test, inst, LLFREE_NO_SLOT, FIRST, req.order);
 		}
 		KUNIT_EXPECT_EQ(test, FIRST, inst_alloc_req(test, inst, &req));
 		/* It did not need another way than its own tree. */
 		KUNIT_EXPECT_TRUE(test, tree_reserved_at(test, inst, FIRST));
-		KUNIT_EXPECT_EQ(test, 0, tree_free(inst->llf.trees[0][0]));
+		KUNIT_EXPECT_EQ(test, 0, tree_free(*inst_tree(inst, 0, 0)));
 		KUNIT_EXPECT_EQ(test, 0, local_free(*movable_local(inst, 0)));
 		inst_check(test, inst);
 	}
@@ -2224,7 +2253,7 @@ static void fault_oom_split_permits(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, FIRST,
 				inst_alloc(test, inst, 1, order, 0));
 		KUNIT_EXPECT_EQ(test, -(1 << (order - 1)),
-				tree_free(inst->llf.trees[0][0]));
+				tree_free(*inst_tree(inst, 0, 0)));
 		inst_check(test, inst);
 		/* Nobody finds anything where there is nothing. */
 		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 0, 0));
@@ -2374,7 +2403,7 @@ static void random_step(struct kunit *test, struct instance *inst,
 		.view = what < 4 ? 0 : prandom_u32_state(rnd) %
 				       LLFREE_ALLOC_VIEWS,
 	};
-	unsigned long bit = start - inst->llf.base;
+	unsigned long bit = start - inst_base(inst);
 	bool in_range = ref_in_range(inst, start, 1UL << order);
 	u64 mask, taken;
 	int ret;
@@ -2396,7 +2425,7 @@ static void random_step(struct kunit *test, struct instance *inst,
 		break;
 	case 9:
 		mask = random_u64(rnd);
-		taken = inst->taken[frame_row(&inst->llf, frame)];
+		taken = inst->taken[frame_row(frame - inst_base(inst))];
 		if (ref_in_range(inst, row, LLFREE_ROW_FRAMES) && (taken & mask))
 			inst_free_bulk(test, inst, slot, row, taken & mask);
 		break;
@@ -2423,7 +2452,7 @@ static void random_step(struct kunit *test, struct instance *inst,
 		break;
 	case 12:
 		mask = random_u64(rnd) & random_u64(rnd);
-		taken = inst->taken[frame_row(&inst->llf, frame)];
+		taken = inst->taken[frame_row(frame - inst_base(inst))];
 		KUNIT_EXPECT_EQ(test, mask & ~taken,
 				inst_claim_row(test, inst, row, mask,
 					       LLFREE_CLAIM_HIDDEN));
@@ -2470,83 +2499,83 @@ static void random_walk(struct kunit *test)
 
 static void break_row(struct instance *inst)
 {
-	inst->llf.rows[10] ^= 1;
+	*inst_row(inst, 10) ^= 1;
 }
 
 static void break_row_free(struct instance *inst)
 {
-	inst->llf.rows[LLFREE_CHILD_ROWS] = 0;
+	*inst_row(inst, LLFREE_CHILD_ROWS) = 0;
 }
 
 static void break_child(struct instance *inst)
 {
-	inst->llf.children[1]--;
+	(*inst_child(inst, 1))--;
 }
 
 static void break_child_view(struct instance *inst)
 {
-	inst->llf.children[2] |= LLFREE_VIEW_ISOLATED << CHILD_VIEW_SHIFT;
+	*inst_child(inst, 2) |= LLFREE_VIEW_ISOLATED << CHILD_VIEW_SHIFT;
 }
 
 static void break_reported(struct instance *inst)
 {
-	inst->llf.children[1] |= CHILD_REPORTED;
+	*inst_child(inst, 1) |= CHILD_REPORTED;
 }
 
 /* Consistent but for the fact that the frame does not exist */
 static void break_outside(struct instance *inst)
 {
-	inst->llf.rows[0] &= ~1ULL;
-	inst->llf.children[0]++;
-	inst->llf.trees[0][0] += BIT(TREE_FREE_SHIFT);
+	*inst_row(inst, 0) &= ~1ULL;
+	(*inst_child(inst, 0))++;
+	*inst_tree(inst, 0, 0) += BIT(TREE_FREE_SHIFT);
 }
 
 static void break_outside_end(struct instance *inst)
 {
-	inst->llf.rows[tree_row(&inst->llf, 2) - 1] &= ~BIT_ULL(63);
-	inst->llf.children[15]++;
-	inst->llf.trees[0][1] += BIT(TREE_FREE_SHIFT);
+	*inst_row(inst, tree_row(&inst->llf, 2) - 1) &= ~BIT_ULL(63);
+	(*inst_child(inst, 15))++;
+	*inst_tree(inst, 0, 1) += BIT(TREE_FREE_SHIFT);
 }
 
 static void break_tree_less(struct instance *inst)
 {
-	inst->llf.trees[0][1] -= BIT(TREE_FREE_SHIFT);
+	*inst_tree(inst, 0, 1) -= BIT(TREE_FREE_SHIFT);
 }
 
 static void break_tree_more(struct instance *inst)
 {
-	inst->llf.trees[0][0] += BIT(TREE_FREE_SHIFT);
+	*inst_tree(inst, 0, 0) += BIT(TREE_FREE_SHIFT);
 }
 
 static void break_tree_cma(struct instance *inst)
 {
-	inst->llf.trees[LLFREE_VIEW_CMA][1] += BIT(TREE_FREE_SHIFT);
+	*inst_tree(inst, LLFREE_VIEW_CMA, 1) += BIT(TREE_FREE_SHIFT);
 }
 
 static void break_tree_class(struct instance *inst)
 {
-	inst->llf.trees[0][1] &= ~TREE_CLASS_MASK;
-	inst->llf.trees[0][1] |= 5 << TREE_CLASS_SHIFT;
+	*inst_tree(inst, 0, 1) &= ~TREE_CLASS_MASK;
+	*inst_tree(inst, 0, 1) |= 5 << TREE_CLASS_SHIFT;
 }
 
 static void break_tree_no_class(struct instance *inst)
 {
-	inst->llf.trees[0][1] |= LLFREE_CLASS_NONE << TREE_CLASS_SHIFT;
+	*inst_tree(inst, 0, 1) |= LLFREE_CLASS_NONE << TREE_CLASS_SHIFT;
 }
 
 static void break_reserved(struct instance *inst)
 {
-	inst->llf.trees[0][1] |= TREE_RESERVED;
+	*inst_tree(inst, 0, 1) |= TREE_RESERVED;
 }
 
 static void break_not_reserved(struct instance *inst)
 {
-	inst->llf.trees[0][0] &= ~TREE_RESERVED;
+	*inst_tree(inst, 0, 0) &= ~TREE_RESERVED;
 }
 
 static void break_reserved_cma(struct instance *inst)
 {
-	inst->llf.trees[LLFREE_VIEW_CMA][0] |= TREE_RESERVED;
+	*inst_tree(inst, LLFREE_VIEW_CMA, 0) |= TREE_RESERVED;
 }
 
 static void break_local_free(struct instance *inst)
@@ -2561,7 +2590,7 @@ static void break_local_lost(struct instance *inst)
 
 static void break_local_twice(struct instance *inst)
 {
-	inst->locals[1].reserved[2] = local_make(0, 0);
+	inst->locals[1].reserved[2] = local_make(0, frame_row(inst_base(inst)));
 }
 
 struct corruption {
@@ -2706,7 +2735,7 @@ static bool actor_mark(struct actor *actor, unsigned long frame,
 		return false;
 	}
 	for (i = frame; i < frame + nr; i++)
-		if (xchg(&actor->crowd->owner[i - inst->llf.base],
+		if (xchg(&actor->crowd->owner[i - inst_base(inst)],
 			 actor->id + 1))
 			actor_error(actor, "got a frame that is in use", i);
 	return true;
@@ -2719,7 +2748,7 @@ static void actor_unmark(struct actor *actor, unsigned long frame,
 	unsigned long i;
 
 	for (i = frame; i < frame + nr; i++)
-		if (!xchg(&actor->crowd->owner[i - inst->llf.base], 0))
+		if (!xchg(&actor->crowd->owner[i - inst_base(inst)], 0))
 			actor_error(actor, "has a frame that is not in use", i);
 }
 
@@ -2861,7 +2890,7 @@ static void actor_claim(struct actor *actor)
 {
 	struct instance *inst = actor->crowd->inst;
 	unsigned int order = actor_random(actor, LLFREE_NR_ORDERS);
-	unsigned long frame = inst->llf.base +
+	unsigned long frame = inst_base(inst) +
 		ALIGN_DOWN(actor_random(actor, inst->llf.nr_trees * TREE),
 			   1UL << order);
 	struct held held = { .frame = frame, .order = order };

@@ -33,7 +33,7 @@ long llf_child_find(const struct llfree *llf, unsigned long child,
 /* An order that no block of the child exceeds, nor one that it is part of */
 static unsigned int child_largest(const struct llfree *llf, unsigned long child)
 {
-	const u16 word = READ_ONCE(llf->children[child]);
+	const u16 word = READ_ONCE(*child_at(llf, child));
 	unsigned int order = LLFREE_CHILD_ORDER;
 
 	while (order && llf_child_find(llf, child, order, word) < 0)
@@ -67,8 +67,8 @@ unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 	 * that a search has missed.
 	 */
 	unsigned int order = child_largest(llf, child);
-	unsigned int given = child_give(llf, child, frames,
-					READ_ONCE(llf->children[child]));
+	unsigned int given = child_give(child_at(llf, child), frames,
+					READ_ONCE(*child_at(llf, child)));
 
 	WARN_ONCE(given == LLFREE_NR_VIEWS,
 		  "llfree: %u permits of child %lu are lost\n", frames, child);
@@ -80,12 +80,12 @@ unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
 				       u16 before)
 {
-	u16 now = READ_ONCE(llf->children[child]);
+	u16 now = READ_ONCE(*child_at(llf, child));
 	unsigned int given = LLFREE_NR_VIEWS;
 
 	/* The caller began another turn; no other one since. */
 	if (!(((before + CHILD_TURN) ^ now) & CHILD_TURN_MASK))
-		given = child_give_whole(llf, child, now, 0);
+		given = child_give_whole(child_at(llf, child), now, 0);
 	WARN_ONCE(given == LLFREE_NR_VIEWS, "llfree: child %lu is lost\n", child);
 	child_shown(llf, child, LLFREE_MAX_ORDER, given);
 	return given;
@@ -128,7 +128,7 @@ bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 		return false;
 	for (i = 0; i < nr; i++) {
 		old = ~free;
-		if (!try_cmpxchg_release(&llf->rows[row + i], &old, free))
+		if (!try_cmpxchg_release(row_at(llf, row + i), &old, free))
 			goto undo; /* LLF(row_clear:A) */
 	}
 	return true;
@@ -139,7 +139,7 @@ undo:
 	 */
 	while (i--) {
 		old = free;
-		WARN_ONCE(!try_cmpxchg(&llf->rows[row + i], &old, ~free),
+		WARN_ONCE(!try_cmpxchg(row_at(llf, row + i), &old, ~free),
 			  "llfree: row %lu changed while it was being freed\n",
 			  row + i);
 	}
@@ -159,10 +159,10 @@ void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr, u64 ma
 	u64 old;
 
 	WARN_ONCE(1, "llfree: bad free of frames %#llx of row %lu, child word %#x\n",
-		  mask, row, READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
+		  mask, row, READ_ONCE(*child_at(llf, row >> CHILD_ROW_SHIFT)));
 	for (; nr--; row++) {
-		old = READ_ONCE(llf->rows[row]);
-		while (!try_cmpxchg(&llf->rows[row], &old, old ^ mask))
+		old = READ_ONCE(*row_at(llf, row));
+		while (!try_cmpxchg(row_at(llf, row), &old, old ^ mask))
 			;
 	}
 }

@@ -155,9 +155,8 @@ static __always_inline unsigned int child_freed_state(u16 new)
  *	frames have not been given.
  */
 static __always_inline unsigned int
-child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 before)
+child_give(u16 *word, unsigned int frames, u16 before)
 {
-	u16 *word = &llf->children[child];
 	u16 old = before, new;
 
 	for (;;) {
@@ -167,7 +166,7 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 bef
 		/* LLF(child_give:A) */
 		if (likely(try_cmpxchg_release(word, &old, new)))
 			return child_freed_state(new);
-		if (unlikely((old ^ before) & CHILD_TURN_MASK))
+		if (unlikely((old ^ before) & CHILD_TURN_MASK || child_hole(old)))
 			return LLFREE_NR_VIEWS;
 	}
 }
@@ -181,9 +180,8 @@ child_give(struct llfree *llf, unsigned long child, unsigned int frames, u16 bef
  *	turn has changed, and so nothing is done
  */
 static __always_inline unsigned int
-child_give_whole(struct llfree *llf, unsigned long child, u16 before, u16 mark)
+child_give_whole(u16 *word, u16 before, u16 mark)
 {
-	u16 *word = &llf->children[child];
 	u16 old = before, new;
 
 	do {
@@ -234,13 +232,13 @@ static __always_inline u64 free_bits(u16 child)
 static __always_inline u64 row_read(const struct llfree *llf, unsigned long row,
 				    u16 child)
 {
-	return READ_ONCE(llf->rows[row]) ^ free_bits(child);
+	return READ_ONCE(*row_at(llf, row)) ^ free_bits(child);
 }
 
 /* A row, as row_read() */
 static __always_inline u64 row_now(const struct llfree *llf, unsigned long row)
 {
-	return row_read(llf, row, READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
+	return row_read(llf, row, READ_ONCE(*child_at(llf, row >> CHILD_ROW_SHIFT)));
 }
 
 /*
@@ -256,7 +254,7 @@ static __always_inline bool row_set(struct llfree *llf, unsigned long row,
 	u64 stored = *old ^ free_bits(child);
 
 	/* LLF(row_set:A) */
-	if (likely(try_cmpxchg_acquire(&llf->rows[row], &stored, stored ^ mask)))
+	if (likely(try_cmpxchg_acquire(row_at(llf, row), &stored, stored ^ mask)))
 		return true;
 	*old = stored ^ free_bits(child);
 	return false;
@@ -272,7 +270,7 @@ static inline bool rows_fill(struct llfree *llf, unsigned long row,
 
 	for (i = 0; i < nr; i++) {
 		old = free;
-		if (!try_cmpxchg_acquire(&llf->rows[row + i], &old, ~free))
+		if (!try_cmpxchg_acquire(row_at(llf, row + i), &old, ~free))
 			goto undo; /* LLF(row_set:A) */
 	}
 	return true;
@@ -280,7 +278,7 @@ undo:
 	/* The caller owns the frames, so no other CPU changes these rows. */
 	while (i--)
 		/* LLF(row_clear:A) */
-		smp_store_release(&llf->rows[row + i], free);
+		smp_store_release(row_at(llf, row + i), free);
 	return false;
 }
 
@@ -288,11 +286,11 @@ undo:
 static __always_inline bool rows_free(const struct llfree *llf,
 				      unsigned long row, unsigned int nr)
 {
-	const u64 free = free_bits(READ_ONCE(llf->children[row >> CHILD_ROW_SHIFT]));
+	const u64 free = free_bits(READ_ONCE(*child_at(llf, row >> CHILD_ROW_SHIFT)));
 	u64 bits = 0;
 
 	while (nr--)
-		bits |= READ_ONCE(llf->rows[row + nr]) ^ free;
+		bits |= READ_ONCE(*row_at(llf, row + nr)) ^ free;
 	return !bits;
 }
 
@@ -315,7 +313,7 @@ static __always_inline bool rows_allocated(const struct llfree *llf,
 static __always_inline bool child_allocated(const struct llfree *llf,
 					    unsigned long child, u16 word)
 {
-	const u64 *rows = &llf->rows[child << CHILD_ROW_SHIFT];
+	const u64 *rows = row_at(llf, child << CHILD_ROW_SHIFT);
 	const u64 used = ~free_bits(word);
 
 	BUILD_BUG_ON(LLFREE_CHILD_ROWS != 8);
@@ -343,12 +341,13 @@ static __always_inline bool row_clear(struct llfree *llf, unsigned long row,
 				      u16 child, u64 mask)
 {
 	const u64 free = free_bits(child);
-	u64 old = READ_ONCE(llf->rows[row]);
+	u64 *at = row_at(llf, row);
+	u64 old = READ_ONCE(*at);
 
 	do {
 		if (((old ^ free) & mask) != mask)
 			return false;
-	} while (!try_cmpxchg_release(&llf->rows[row], &old, old ^ mask));
+	} while (!try_cmpxchg_release(at, &old, old ^ mask));
 	/* LLF(row_clear:A) */
 	return true;
 }
@@ -518,14 +517,14 @@ child_settle(struct llfree *llf, const struct piece *p, unsigned int used,
 static __always_inline bool
 child_alloc_whole(struct llfree *llf, unsigned long child, unsigned int nr,
 		  unsigned int views, unsigned int view[2], unsigned int lost[2],
-	       struct llfree_delta *delta)
+		  struct llfree_delta *delta)
 {
+	u16 *at = child_at(llf, child), before[2];
 	unsigned int given, i;
-	u16 before[2];
 
 	preempt_disable();
 	for (i = 0; i < nr; i++) {
-		if (!child_take_whole(&llf->children[child + i], views, &before[i]))
+		if (!child_take_whole(&at[i], views, &before[i]))
 			goto undo;
 		view[i] = child_view(before[i]);
 		child_taken(before[i], LLFREE_CHILD_FRAMES, delta);

@@ -11,9 +11,16 @@
 
 #include "lower.h"
 
+/* Is a frame in the range, and of a child that has memory? */
+static bool frame_exists(const struct llfree *llf, unsigned long frame)
+{
+	return block_in_range(llf, frame, 1) &&
+	       !child_hole(READ_ONCE(*child_at(llf, frame_child(frame))));
+}
+
 static bool child_all_free(const struct llfree *llf, unsigned long child)
 {
-	return child_free(READ_ONCE(llf->children[child])) ==
+	return child_free(READ_ONCE(*child_at(llf, child))) ==
 	       LLFREE_CHILD_FRAMES;
 }
 
@@ -34,10 +41,10 @@ int llfree_block_order(const struct llfree *llf, unsigned long frame)
 	unsigned int order;
 	u64 word, bit;
 
-	if (!block_in_range(llf, frame, 1))
+	if (!frame_exists(llf, frame))
 		return -1;
 
-	row = frame_row(llf, frame);
+	row = frame_row(frame);
 	word = row_now(llf, row);
 	bit = 1ULL << (frame & (LLFREE_ROW_FRAMES - 1));
 	if (word & bit)
@@ -56,10 +63,10 @@ int llfree_block_order(const struct llfree *llf, unsigned long frame)
 				return order;
 	}
 
-	child = frame_child(llf, frame);
+	child = frame_child(frame);
 	if (child_all_free(llf, child) && child_all_free(llf, child ^ 1) &&
-	    child_view(READ_ONCE(llf->children[child])) ==
-	    child_view(READ_ONCE(llf->children[child ^ 1])))
+	    child_view(READ_ONCE(*child_at(llf, child))) ==
+	    child_view(READ_ONCE(*child_at(llf, child ^ 1))))
 		order++;
 	return order;
 }
@@ -76,9 +83,10 @@ EXPORT_SYMBOL_GPL(llfree_block_order);
  */
 u64 llfree_row_mask(const struct llfree *llf, unsigned long frame)
 {
-	if (frame < llf->base || frame >= llf->end)
+	if (frame >= range_end(llf) || (frame | (LLFREE_ROW_FRAMES - 1)) < range_first(llf) ||
+	    child_hole(READ_ONCE(*child_at(llf, frame_child(frame)))))
 		return 0;
-	return ~row_now(llf, frame_row(llf, frame));
+	return ~row_now(llf, frame_row(frame));
 }
 EXPORT_SYMBOL_GPL(llfree_row_mask);
 
@@ -89,6 +97,8 @@ EXPORT_SYMBOL_GPL(llfree_row_mask);
  * @child: the state is stored here
  *
  * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * A hole is isolated, and nothing of it is free.
  *
  * Return: 0; -EINVAL if @frame is not in the range
  */
@@ -102,14 +112,13 @@ int llfree_child(const struct llfree *llf, unsigned long frame,
 	if (!block_in_range(llf, frame, 1))
 		return -EINVAL;
 
-	index = frame_child(llf, frame);
-	word = READ_ONCE(llf->children[index]);
-	tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
-				   [child_tree(llf, index)]);
-	child->frame = child_frame(llf, index);
+	index = frame_child(frame);
+	word = READ_ONCE(*child_at(llf, index));
+	tree = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, child_tree(llf, index)));
+	child->frame = child_frame(index);
 	child->free = child_free(word);
 	child->view = child_view(word);
-	child->reported = word & CHILD_REPORTED;
+	child->reported = word & CHILD_REPORTED && !child_hole(word);
 	child->class = tree_class(tree);
 	child->tree_reserved = tree_reserved(tree);
 	return 0;
@@ -127,7 +136,7 @@ EXPORT_SYMBOL_GPL(llfree_child);
  *
  * Context: any; takes no lock, does not sleep.
  *
- * Return: free frames of the child; -EAGAIN while an operation is under way;
+ * Return: free frames of the child, 0 for a hole; -EAGAIN while an operation is under way;
  *	-EINVAL if @frame is not in the range
  */
 int llfree_child_stable(const struct llfree *llf, unsigned long frame)
@@ -139,9 +148,11 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 	if (!block_in_range(llf, frame, 1))
 		return -EINVAL;
 
-	child = frame_child(llf, frame);
+	child = frame_child(frame);
 	/* Rows must not be older than what was freed and counted: LLF(child_stable:A) */
-	word = smp_load_acquire(&llf->children[child]);
+	word = smp_load_acquire(child_at(llf, child));
+	if (child_hole(word))
+		return 0;
 	free = child_free(word);
 	clear = rows_count_free(llf, child, word);
 	/*
@@ -149,7 +160,7 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 	 * operation under way. Its bit is not seen without its child step.
 	 */
 	smp_mb(); /* LLF(child_stable:B) */
-	word ^= READ_ONCE(llf->children[child]);
+	word ^= READ_ONCE(*child_at(llf, child));
 	if (free != clear || word & (CHILD_FREE_MASK | CHILD_TURN_MASK))
 		return -EAGAIN;
 	return free;
@@ -158,11 +169,14 @@ EXPORT_SYMBOL_GPL(llfree_child_stable);
 
 static void stats_trees(const struct llfree *llf, struct llfree_stats *stats)
 {
+	const unsigned long end = trees_end(llf);
 	unsigned long tree;
 	u32 word;
 
-	for (tree = 0; tree < llf->nr_trees; tree++) {
-		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	for (tree = trees_first(llf); tree < end; tree++) {
+		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
+		if (word == LLFREE_HOLE_TREE)
+			continue;
 		stats->reserved += tree_reserved(word);
 		stats->trees[tree_class(word)]++;
 	}
@@ -177,13 +191,14 @@ static void stats_trees(const struct llfree *llf, struct llfree_stats *stats)
  */
 void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats)
 {
+	const unsigned long end = children_end(llf);
 	unsigned long child;
 	u16 word;
 
 	memset(stats, 0, sizeof(*stats));
 	stats_trees(llf, stats);
-	for (child = 0; child < nr_children(llf); child++) {
-		word = READ_ONCE(llf->children[child]);
+	for (child = children_first(llf); child < end; child++) {
+		word = READ_ONCE(*child_at(llf, child));
 		stats->frames[child_view(word)] += child_free(word);
 		if (child_free(word) == LLFREE_CHILD_FRAMES)
 			stats->huge[child_view(word)]++;
@@ -202,6 +217,7 @@ EXPORT_SYMBOL_GPL(llfree_stats_exact);
 void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
 {
 	const unsigned int nr_slots = llfree_nr_slots(llf);
+	const unsigned long end = trees_end(llf);
 	unsigned int slot, class, view;
 	long sum[LLFREE_ALLOC_VIEWS] = { };
 	unsigned long tree;
@@ -210,8 +226,8 @@ void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
 	memset(stats, 0, sizeof(*stats));
 	stats_trees(llf, stats);
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
-		for (tree = 0; tree < llf->nr_trees; tree++)
-			sum[view] += tree_free(READ_ONCE(llf->trees[view][tree]));
+		for (tree = trees_first(llf); tree < end; tree++)
+			sum[view] += tree_free(READ_ONCE(*tree_at(llf, view, tree)));
 	for (slot = 0; slot < nr_slots; slot++) {
 		for (class = 0; class < llf->policy->nr_classes; class++) {
 			word = READ_ONCE(llf->locals[slot].reserved[class]);
@@ -278,24 +294,24 @@ static void count_child(const struct llfree *llf, unsigned long child,
 void llfree_count_orders(const struct llfree *llf, int view, int class,
 			 unsigned long nr[LLFREE_NR_ORDERS])
 {
+	const unsigned long end = children_end(llf);
 	unsigned long child;
 	u16 word, buddy;
 	u32 tree;
 
 	memset(nr, 0, LLFREE_NR_ORDERS * sizeof(*nr));
-	for (child = 0; child < nr_children(llf); child++) {
-		word = READ_ONCE(llf->children[child]);
+	for (child = children_first(llf); child < end; child++) {
+		word = READ_ONCE(*child_at(llf, child));
 		if ((view >= 0 && child_view(word) != view) || !child_free(word))
 			continue;
-		tree = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
-					   [child_tree(llf, child)]);
+		tree = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, child_tree(llf, child)));
 		if (class >= 0 && tree_class(tree) != class)
 			continue;
 		if (child_free(word) < LLFREE_CHILD_FRAMES) {
 			count_child(llf, child, nr);
 			continue;
 		}
-		buddy = READ_ONCE(llf->children[child ^ 1]);
+		buddy = READ_ONCE(*child_at(llf, child ^ 1));
 		if (child_view(buddy) != child_view(word) ||
 		    child_free(buddy) != LLFREE_CHILD_FRAMES) {
 			nr[LLFREE_CHILD_ORDER]++;

@@ -9,7 +9,7 @@ long llf_child_alloc_rows(struct llfree *llf, struct search *s,
 	const unsigned int frames = search_frames(s), nr = frames >> LLFREE_ROW_ORDER;
 	unsigned long first = child << CHILD_ROW_SHIFT;
 	struct piece p = {
-		.child = &llf->children[child], .order = s->order,
+		.child = child_at(llf, child), .order = s->order,
 		.views = BIT(s->view), .max = frames,
 	};
 	unsigned int lost;
@@ -58,7 +58,7 @@ long llf_child_peek(const struct llfree *llf, const struct search *s,
 	unsigned long first = child << CHILD_ROW_SHIFT;
 	unsigned int frames = search_frames(s), nr;
 	long row;
-	u16 word = READ_ONCE(llf->children[child]);
+	u16 word = READ_ONCE(*child_at(llf, child));
 
 	if (child_view(word) != s->view)
 		return -1;
@@ -67,7 +67,7 @@ long llf_child_peek(const struct llfree *llf, const struct search *s,
 		if (child & (nr - 1))
 			return -1;
 		while (nr--) {
-			word = READ_ONCE(llf->children[child + nr]);
+			word = READ_ONCE(*child_at(llf, child + nr));
 			if (child_view(word) != s->view)
 				return -1;
 			if (child_free(word) == LLFREE_CHILD_FRAMES)
@@ -94,7 +94,7 @@ long llf_child_peek(const struct llfree *llf, const struct search *s,
 static long tree_peek_huge(const struct llfree *llf, const struct search *s,
 			   unsigned long tree)
 {
-	const u16 *child = &llf->children[tree_child(llf, tree)];
+	const u16 *child = child_at(llf, tree_child(llf, tree));
 	const u16 whole = child_make(LLFREE_CHILD_FRAMES, s->view);
 	const u16 mask = CHILD_FREE_MASK | CHILD_VIEW_MASK;
 	const unsigned int nr = search_frames(s) >> LLFREE_CHILD_ORDER;
@@ -128,7 +128,7 @@ long llf_tree_peek(const struct llfree *llf, const struct search *s,
 		row = llf_child_peek(llf, s, child, NULL);
 		if (row < 0)
 			continue;
-		if (child_free(READ_ONCE(llf->children[child])) <
+		if (child_free(READ_ONCE(*child_at(llf, child))) <
 		    LLFREE_CHILD_FRAMES)
 			return row;
 		if (whole < 0 && !s->partial)
@@ -144,7 +144,7 @@ unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree)
 	unsigned int i, nr = 0;
 
 	for (i = 0; i < tree_children(llf); i++)
-		nr += child_whole(READ_ONCE(llf->children[child + i]));
+		nr += child_whole(READ_ONCE(*child_at(llf, child + i)));
 	return nr * LLFREE_CHILD_FRAMES;
 }
 
@@ -155,7 +155,7 @@ long llf_tree_free_child(const struct llfree *llf, unsigned long tree)
 	unsigned int i;
 
 	for (i = 0; i < tree_children(llf); i++, child++)
-		if (child_whole(READ_ONCE(llf->children[child])))
+		if (child_whole(READ_ONCE(*child_at(llf, child))))
 			return child << CHILD_ROW_SHIFT;
 	return -1;
 }

@@ -21,6 +21,9 @@ struct search {
 	unsigned int view;
 	unsigned int flags;
 	int slot;
+	/* The trees of the range when the search began */
+	unsigned long first_tree;
+	unsigned long end_tree;
 	/* Leave entirely free children alone; some were */
 	bool partial;
 	bool skipped_whole;
@@ -54,6 +57,19 @@ static inline void search_looked(struct search *s, unsigned long tree)
 {
 	if (!--s->looks)
 		s->stopped = tree;
+}
+
+/* Look at the trees that there are now: LLF(range:A) */
+static inline void search_range_init(const struct llfree *llf, struct search *s)
+{
+	s->end_tree = trees_end(llf);
+	s->first_tree = min(trees_first(llf), s->end_tree);
+}
+
+/* @tree, or the first one if there is no such tree */
+static inline unsigned long search_start(const struct search *s, unsigned long tree)
+{
+	return tree >= s->first_tree && tree < s->end_tree ? tree : s->first_tree;
 }
 
 static inline unsigned int search_frames(const struct search *s)
@@ -108,7 +124,7 @@ static __always_inline long child_alloc_row(struct llfree *llf, struct search *s
 					    unsigned long row, unsigned int max)
 {
 	struct piece p = {
-		.child = &llf->children[row >> CHILD_ROW_SHIFT],
+		.child = child_at(llf, row >> CHILD_ROW_SHIFT),
 		.order = s->order, .views = BIT(s->view),
 	};
 	const unsigned int order = s->order;
@@ -171,7 +187,7 @@ static __always_inline long tree_alloc(struct llfree *llf, struct search *s,
 
 	end = tree_children(llf);
 	for (i = 0; i < end; i++) {
-		word = READ_ONCE(llf->children[child]);
+		word = READ_ONCE(*child_at(llf, child));
 		if (child_view(word) != s->view ||
 		    child_free(word) < min_t(u32, frames, LLFREE_CHILD_FRAMES))
 			goto next;

@@ -54,7 +54,7 @@ static __always_inline long search_reserved(struct llfree *llf, struct search *s
 
 	held = local_take(llf, local, frames, s->nr * frames, &word);
 	while (unlikely(!held)) {
-		word = READ_ONCE(*local);
+		word = smp_load_acquire(local); /* LLF(local_look:A) */
 		if (!(word & LOCAL_PRESENT))
 			return -1;
 		if (local_free(word) < frames &&
@@ -130,9 +130,9 @@ tree_level(const struct llfree *llf, const struct search *s, unsigned long tree,
 /* Reserve a tree of @level, allocate from it, and make it the slot's tree. */
 static long search_reserve(struct llfree *llf, struct search *s, u64 *local,
 			   unsigned long tree, unsigned long row,
-			enum llfree_level level)
+			   enum llfree_level level)
 {
-	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 *word = tree_at(llf, LLFREE_VIEW_NORMAL, tree);
 	u32 old = READ_ONCE(*word);
 	unsigned int left, class;
 	long ret;
@@ -194,7 +194,7 @@ long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 		     enum llfree_level first, enum llfree_level last)
 {
 	/* LLF(tree_look:A) */
-	u32 word = smp_load_acquire(&llf->trees[s->view][tree]);
+	u32 word = smp_load_acquire(tree_at(llf, s->view, tree));
 	unsigned int class = tree_class(word);
 	u64 *local = search_local(llf, s);
 	enum llfree_level level;
@@ -251,7 +251,7 @@ long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 /* Try @nr trees from @tree on, going round at the ends of [@low, @high). */
 static long search_trees(struct llfree *llf, struct search *s, unsigned long tree,
 			 unsigned long low, unsigned long high,
-		      enum llfree_level first, enum llfree_level last)
+			 enum llfree_level first, enum llfree_level last)
 {
 	unsigned long i;
 	long ret;
@@ -278,7 +278,7 @@ static long search_steal_trees(struct llfree *llf, struct search *s, unsigned lo
 	long ret;
 
 	for (i = low; i < high && s->looks; i++, tree = tree + 1 < high ? tree + 1 : low) {
-		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
 		if (!tree_reserved(word) || tree_free(word) < (s32)search_frames(s) ||
 		    own == class_foreign(llf, s, tree_class(word)))
 			continue;
@@ -362,7 +362,7 @@ static long search_child(struct llfree *llf, struct search *s, unsigned long chi
 	if (lost)
 		llf_tree_return(llf, s->view, tree, -(s32)lost);
 	if (ret >= 0)
-		search_note_class(llf, s, tree_class(READ_ONCE(llf->trees[s->view][tree])),
+		search_note_class(llf, s, tree_class(READ_ONCE(*tree_at(llf, s->view, tree))),
 				  LLFREE_DID_STEAL);
 	return ret;
 }
@@ -376,7 +376,7 @@ static long search_from_children(struct llfree *llf, struct search *s, unsigned 
 				 bool *seen, bool *stuck)
 {
 	/* LLF(tree_look:A) */
-	const u32 word = smp_load_acquire(&llf->trees[s->view][tree]);
+	const u32 word = smp_load_acquire(tree_at(llf, s->view, tree));
 	const unsigned long first = tree_child(llf, tree);
 	unsigned long child;
 	bool found = false;
@@ -429,11 +429,11 @@ static long search_anywhere(struct llfree *llf, struct search *s, unsigned long 
 		seen = false;
 		stuck = false;
 		tree = start;
-		for (i = 0; i < llf->nr_trees && s->looks; i++) {
+		for (i = s->first_tree; i < s->end_tree && s->looks; i++) {
 			ret = search_from_children(llf, s, tree, &seen, &stuck);
 			if (ret >= 0)
 				return ret;
-			tree = tree + 1 < llf->nr_trees ? tree + 1 : 0;
+			tree = tree + 1 < s->end_tree ? tree + 1 : s->first_tree;
 		}
 		if (!s->looks)
 			break;
@@ -450,7 +450,7 @@ static long search_anywhere(struct llfree *llf, struct search *s, unsigned long 
 static bool tree_find(struct llfree *llf, const struct search *s, unsigned long tree)
 {
 	/* LLF(tree_look:A) */
-	const u32 word = smp_load_acquire(&llf->trees[s->view][tree]);
+	const u32 word = smp_load_acquire(tree_at(llf, s->view, tree));
 	unsigned long child = tree_child(llf, tree);
 	unsigned int i;
 	bool stuck;
@@ -481,7 +481,7 @@ static bool tree_find(struct llfree *llf, const struct search *s, unsigned long 
 bool llfree_find_order(struct llfree *llf, unsigned int order,
 		       enum llfree_view view)
 {
-	const struct search s = { .order = order, .nr = 1, .view = view };
+	struct search s = { .order = order, .nr = 1, .view = view };
 	unsigned long tree;
 	u32 gen = 0;
 
@@ -489,7 +489,8 @@ bool llfree_find_order(struct llfree *llf, unsigned int order,
 		return false;
 	if (order)
 		gen = llf_hint_arm(llf, order, view);
-	for (tree = 0; tree < llf->nr_trees; tree++)
+	search_range_init(llf, &s);
+	for (tree = s.first_tree; tree < s.end_tree; tree++)
 		if (tree_find(llf, &s, tree))
 			return true;
 	if (order)
@@ -509,7 +510,7 @@ long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last)
 {
-	const u32 *words = llf->trees[s->view];
+	const u32 *words = tree_at(llf, s->view, 0);
 	/* Words of trees with too few frames are below that. */
 	const s32 least = search_frames(s) << TREE_FREE_SHIFT;
 	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
@@ -562,18 +563,19 @@ again:
 static unsigned long slot_home(const struct llfree *llf, const struct search *s)
 {
 	if (s->slot < 0 || (llf->policy->low & BIT(s->class)))
-		return 0;
-	return llf->nr_trees * s->slot / llf->nr_slots;
+		return s->first_tree;
+	return s->first_tree + (s->end_tree - s->first_tree) * s->slot /
+			       llfree_nr_slots(llf);
 }
 
 /* From the trees near @start */
 static long search_near(struct llfree *llf, struct search *s, unsigned long start)
 {
-	unsigned long near = llf->policy->near;
-	unsigned long low = ALIGN_DOWN(start, near);
+	unsigned long low = ALIGN_DOWN(start, llf->policy->near);
+	unsigned long high = min(low + llf->policy->near, s->end_tree);
 
-	return llf_search_range(llf, s, start, low, min(low + near, llf->nr_trees),
-			 LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_FREE);
+	return llf_search_range(llf, s, start, max(low, s->first_tree), high,
+				LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_FREE);
 }
 
 /*
@@ -585,7 +587,7 @@ static long search_partial(struct llfree *llf, struct search *s, const u64 *loca
 			   unsigned long start)
 {
 	unsigned long low = ALIGN_DOWN(start, PARTIAL_TREES);
-	unsigned long high = min(low + PARTIAL_TREES, llf->nr_trees);
+	unsigned long high = min(low + PARTIAL_TREES, s->end_tree);
 	const s32 frames = search_frames(s);
 	/* Of a tree that does not suit. Most are full, or free like that one. */
 	u32 word, other = 0;
@@ -604,8 +606,8 @@ static long search_partial(struct llfree *llf, struct search *s, const u64 *loca
 	if (!(round & ROUND_SEEN))
 		WRITE_ONCE(llf->round[s->class], round | ROUND_SEEN);
 
-	for (tree = low; tree < high; tree++) {
-		word = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	for (tree = max(low, s->first_tree); tree < high; tree++) {
+		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
 		if (word == other || tree_free(word) < frames ||
 		    tree_reserved(word))
 			continue;
@@ -639,13 +641,13 @@ out:
 static void search_begin(const struct llfree *llf, struct search *s, unsigned long *start,
 			 unsigned long *low, unsigned long *high)
 {
-	*low = 0;
-	*high = llf->nr_trees;
+	*low = s->first_tree;
+	*high = s->end_tree;
 	if (!search_bounded(s))
 		return;
-	*start = READ_ONCE(llf->cursor[s->view]);
-	*low = ALIGN_DOWN(*start, BOUNDED_TREES);
-	*high = min(*low + BOUNDED_TREES, llf->nr_trees);
+	*start = search_start(s, READ_ONCE(llf->cursor[s->view]));
+	*low = max(*low, ALIGN_DOWN(*start, BOUNDED_TREES));
+	*high = min(ALIGN_DOWN(*start, BOUNDED_TREES) + BOUNDED_TREES, *high);
 	s->looks = BOUNDED_LOOKS;
 }
 
@@ -661,7 +663,7 @@ static void search_end(struct llfree *llf, const struct search *s, unsigned long
 	if (!search_bounded(s) ||
 	    (s->view == LLFREE_VIEW_NORMAL && (s->flags & LLFREE_ALLOC_NOFRAGMENT)))
 		return;
-	WRITE_ONCE(llf->cursor[s->view], next < llf->nr_trees ? next : 0);
+	WRITE_ONCE(llf->cursor[s->view], search_start(s, next));
 	if (s->view == LLFREE_VIEW_NORMAL)
 		WRITE_ONCE(llf->bounded_slot,
 			   READ_ONCE(llf->bounded_slot) + BOUNDED_SLOTS);
@@ -674,13 +676,13 @@ static void search_end(struct llfree *llf, const struct search *s, unsigned long
 static long search_view(struct llfree *llf, struct search *s)
 {
 	unsigned long *cursor = &llf->cursor[s->view];
-	unsigned long start = READ_ONCE(*cursor), low, high;
+	unsigned long start = search_start(s, READ_ONCE(*cursor)), low, high;
 	long ret;
 
 	search_begin(llf, s, &start, &low, &high);
 	ret = search_trees(llf, s, start, low, high, LLFREE_LEVEL_STEAL,
 			   LLFREE_LEVEL_STEAL);
-	if (ret < 0 && high - low == llf->nr_trees)
+	if (ret < 0 && high - low == s->end_tree - s->first_tree)
 		ret = search_anywhere(llf, s, start);
 	if (ret < 0)
 		search_end(llf, s, high);
@@ -704,6 +706,7 @@ static long search_normal(struct llfree *llf, struct search *s)
 	/* Without a slot, where the last such search ended */
 	if (s->slot < 0 && !(llf->policy->low & BIT(s->class)))
 		start = READ_ONCE(llf->cursor[LLFREE_VIEW_NORMAL]);
+	start = search_start(s, start);
 
 	if (s->partial) {
 		ret = search_partial(llf, s, local, start);
@@ -719,7 +722,7 @@ static long search_normal(struct llfree *llf, struct search *s)
 		if (ret >= 0)
 			return ret;
 	}
-	if (llf->nr_trees > near) {
+	if (s->end_tree - s->first_tree > near) {
 		ret = search_near(llf, s, home);
 		if (ret >= 0)
 			return ret;
@@ -741,8 +744,8 @@ static long search_normal(struct llfree *llf, struct search *s)
 	ret = search_steal(llf, s, start, low, high, true);
 	if (ret < 0 && !(s->flags & LLFREE_ALLOC_NOFRAGMENT)) {
 		ret = search_steal(llf, s, start, low, high, false);
-		if (ret < 0 && high - low == llf->nr_trees)
-			ret = search_anywhere(llf, s, search_bounded(s) ? start : 0);
+		if (ret < 0 && high - low == s->end_tree - s->first_tree)
+			ret = search_anywhere(llf, s, search_bounded(s) ? start : s->first_tree);
 	}
 	if (ret < 0)
 		search_end(llf, s, high);
@@ -755,6 +758,7 @@ static noinline long search_slow(struct llfree *llf, struct search *s)
 	unsigned long *cursor = &llf->cursor[LLFREE_VIEW_NORMAL];
 	long ret;
 
+	search_range_init(llf, s);
 	if (s->view != LLFREE_VIEW_NORMAL)
 		return search_view(llf, s);
 	ret = search_normal(llf, s);

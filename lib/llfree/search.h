@@ -11,6 +11,7 @@ long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last);
+void llf_shuffle_trees(struct llfree *llf);
 long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start);
 

@@ -18,7 +18,7 @@
 unsigned long llf_shuffled_child(const struct llfree *llf,
 				 unsigned long tree, unsigned int order)
 {
-	const u16 *children = &llf->children[tree_child(llf, tree)];
+	const u16 *children = child_at(llf, tree_child(llf, tree));
 	const unsigned int shift = llf->tree_order - LLFREE_CHILD_ORDER;
 	const unsigned int nr = 1U << shift;
 	const unsigned int pair = order > LLFREE_CHILD_ORDER;
@@ -49,26 +49,46 @@ unsigned long llf_shuffled_child(const struct llfree *llf,
 long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start)
 {
-	unsigned long step = llf->shuffle_step, tree, i;
+	const unsigned long step = READ_ONCE(llf->shuffle_step);
+	unsigned long tree, i;
 	long ret;
 
-	ret = llf_search_range(llf, s, start, 0, llf->nr_trees, LLFREE_LEVEL_SPARSE,
-			       LLFREE_LEVEL_SPARSE);
+	ret = llf_search_range(llf, s, start, s->first_tree, s->end_tree,
+			       LLFREE_LEVEL_SPARSE, LLFREE_LEVEL_SPARSE);
 	if (ret >= 0)
 		return ret;
 
-	tree = READ_ONCE(llf->shuffle_next);
-	for (i = 0; i < llf->nr_trees; i++) {
+	tree = search_start(s, READ_ONCE(llf->shuffle_next));
+	for (i = s->first_tree; i < s->end_tree; i++) {
 		ret = llf_search_tree(llf, s, tree, LLFREE_LEVEL_FREE, LLFREE_LEVEL_FREE);
-		tree += step;
-		if (tree >= llf->nr_trees)
-			tree -= llf->nr_trees;
+		tree = s->first_tree + (tree - s->first_tree + step) %
+				       (s->end_tree - s->first_tree);
 		if (ret >= 0) {
 			WRITE_ONCE(llf->shuffle_next, tree);
 			return ret;
 		}
 	}
 	return -1;
+}
+
+/* Take trees in the order of the key; again after the range has changed. */
+void llf_shuffle_trees(struct llfree *llf)
+{
+	const unsigned long first = trees_first(llf), nr = trees_end(llf) - first;
+	const u64 key = llf->shuffle_key;
+	unsigned long step;
+
+	if (nr < 2) {
+		WRITE_ONCE(llf->shuffle_step, 0);
+		return;
+	}
+	WRITE_ONCE(llf->shuffle_first, key >> 32);
+	WRITE_ONCE(llf->shuffle_next, first + (key >> 32) % nr);
+	step = 1 + (u32)key % (nr - 1);
+	while (gcd(step, nr) != 1)
+		step = step == 1 ? nr - 1 : step - 1;
+	/* Only now do searches use the numbers above. */
+	smp_store_release(&llf->shuffle_step, step);
 }
 
 /**
@@ -79,21 +99,12 @@ long llf_search_shuffled(struct llfree *llf, struct search *s,
  * Also the order of the entirely free children of a tree depends on @key. Costs time
  * in searches for huge blocks, and in searches where no suitable tree is in use.
  *
- * Context: one caller at a time; allocations may be under way.
+ * Context: one caller at a time, also of llfree_grow() and llfree_shrink(); allocations
+ * may be under way.
  */
 void llfree_shuffle(struct llfree *llf, u64 key)
 {
-	const unsigned long nr = llf->nr_trees;
-	unsigned long step;
-
-	if (nr < 2)
-		return;
-	llf->shuffle_first = key >> 32;
-	WRITE_ONCE(llf->shuffle_next, llf->shuffle_first % nr);
-	step = 1 + (u32)key % (nr - 1);
-	while (gcd(step, nr) != 1)
-		step = step == 1 ? nr - 1 : step - 1;
-	/* Only now do searches use the numbers above. */
-	smp_store_release(&llf->shuffle_step, step);
+	llf->shuffle_key = key;
+	llf_shuffle_trees(llf);
 }
 EXPORT_SYMBOL_GPL(llfree_shuffle);

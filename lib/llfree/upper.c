@@ -23,7 +23,7 @@ u32 llf_tree_give(struct llfree *llf, unsigned int view, unsigned long tree,
 void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 		     s32 frames)
 {
-	u32 *word = &llf->trees[view][tree];
+	u32 *word = tree_at(llf, view, tree);
 	u32 old = READ_ONCE(*word), new;
 
 	do {
@@ -44,7 +44,7 @@ void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
 		     u32 word, unsigned int order)
 {
-	u32 *at = &llf->trees[view][tree];
+	u32 *at = tree_at(llf, view, tree);
 	u32 old = READ_ONCE(*at), new;
 
 	do {
@@ -63,7 +63,7 @@ void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
 void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 			unsigned int class)
 {
-	u32 *word = &llf->trees[LLFREE_VIEW_NORMAL][tree];
+	u32 *word = tree_at(llf, LLFREE_VIEW_NORMAL, tree);
 	u32 old = READ_ONCE(*word), new;
 
 	do {
@@ -85,9 +85,9 @@ void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
  */
 unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 			   unsigned long tree, unsigned int min,
-			      unsigned int max, unsigned int class)
+			   unsigned int max, unsigned int class)
 {
-	u32 *word = &llf->trees[view][tree];
+	u32 *word = tree_at(llf, view, tree);
 	u32 old = READ_ONCE(*word), new;
 	unsigned int take;
 
@@ -131,7 +131,7 @@ void llf_local_release(struct llfree *llf, u64 word)
 	if (!(word & LOCAL_PRESENT))
 		return;
 	llf_tree_unreserve(llf, tree, local_free(word), LLFREE_CLASS_NONE);
-	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	old = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
 	llf_partial_note(llf, old, tree_free(old));
 }
 
@@ -148,7 +148,7 @@ void llf_local_release(struct llfree *llf, u64 word)
 bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 		    unsigned int need)
 {
-	u32 *tree = &llf->trees[LLFREE_VIEW_NORMAL][row_tree(llf, local_row(word))];
+	u32 *tree = tree_at(llf, LLFREE_VIEW_NORMAL, row_tree(llf, local_row(word)));
 	const s32 have = local_free(word);
 	u32 old = READ_ONCE(*tree), new;
 	s32 frames;
@@ -191,14 +191,14 @@ void llf_permits_give_tree(struct llfree *llf, int slot,
 	}
 	WRITE_ONCE(locals->last_free, last_free_make(tree, 0));
 
-	old = READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL][tree]);
+	old = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
 	do {
 		class = tree_class(old);
 		if (tree_reserved(old) || class >= llf->policy->nr_classes ||
 		    tree_free(old) < 0)
 			goto out;
 		new = tree_word(llf, old, 0, class, true);
-	} while (!try_cmpxchg_acquire(&llf->trees[LLFREE_VIEW_NORMAL][tree],
+	} while (!try_cmpxchg_acquire(tree_at(llf, LLFREE_VIEW_NORMAL, tree),
 				      &old, new)); /* LLF(tree_reserve:A) */
 	llf_local_release(llf, xchg(&locals->reserved[class],
 				    local_make(tree_free(old) + frames, row)));

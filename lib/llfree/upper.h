@@ -64,7 +64,7 @@ static inline u32 tree_word(const struct llfree *llf, u32 old, s32 free,
 static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
 				     unsigned long tree, s32 frames)
 {
-	u32 *word = &llf->trees[view][tree];
+	u32 *word = tree_at(llf, view, tree);
 	u32 old = READ_ONCE(*word), new;
 
 	do {
@@ -81,7 +81,7 @@ static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
  */
 static __always_inline bool partial_hoped(const struct llfree *llf, int slot,
 					  unsigned int class, unsigned int order,
-					u64 local)
+					  u64 local)
 {
 	u8 round = READ_ONCE(llf->round[class]);
 
@@ -176,8 +176,7 @@ static __always_inline void permits_give(struct llfree *llf, int slot,
 
 	/* A tree that is not reserved is in no reservation. */
 	if (likely(slot >= 0) &&
-	    tree_reserved(READ_ONCE(llf->trees[LLFREE_VIEW_NORMAL]
-				    [row_tree(llf, row)]))) {
+	    tree_reserved(READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row))))) {
 		local = llf->locals[slot].reserved;
 		end = local + llf->policy->nr_classes;
 		for (; local < end; local++) {

@@ -19,23 +19,26 @@ static int fault_set(struct llfree_fault *fault, const char *what,
 static int validate_child(const struct llfree *llf, unsigned long child,
 			  struct llfree_fault *fault)
 {
-	unsigned int free = child_free(llf->children[child]);
-	unsigned int clear = rows_count_free(llf, child, llf->children[child]), i;
-	unsigned long start = child_frame(llf, child), frame;
+	const u16 word = READ_ONCE(*child_at(llf, child));
+	unsigned long start = child_frame(child), frame;
+	unsigned int free, clear, i;
 
+	if (child_hole(word))
+		return 0;
+	free = child_free(word);
+	clear = rows_count_free(llf, child, word);
 	if (free != clear)
 		return fault_set(fault, "child.free is not its clear bits",
 				 start, clear, free);
-	if ((llf->children[child] & CHILD_REPORTED) &&
-	    free != LLFREE_CHILD_FRAMES)
+	if (word & CHILD_REPORTED && free != LLFREE_CHILD_FRAMES)
 		return fault_set(fault, "reported child is not free", start,
 				 LLFREE_CHILD_FRAMES, free);
-	if (start >= llf->first && start + LLFREE_CHILD_FRAMES <= llf->end)
+	if (block_in_range(llf, start, LLFREE_CHILD_FRAMES))
 		return 0;
 	for (i = 0; i < LLFREE_CHILD_FRAMES; i++) {
 		frame = start + i;
 		if (!block_in_range(llf, frame, 1) &&
-		    !(row_now(llf, frame_row(llf, frame)) &
+		    !(row_now(llf, frame_row(frame)) &
 		      (1ULL << (frame & (LLFREE_ROW_FRAMES - 1)))))
 			return fault_set(fault, "frame outside the range is free",
 					 frame, 1, 0);
@@ -47,18 +50,14 @@ static int validate_child(const struct llfree *llf, unsigned long child,
 static int validate_exhausted(const struct llfree *llf, unsigned long tree,
 			      unsigned int view, struct llfree_fault *fault)
 {
-	const u32 word = llf->trees[view][tree];
-	struct search g = { .nr = 1, .view = view };
+	const u32 word = READ_ONCE(*tree_at(llf, view, tree));
+	struct search s = { .nr = 1, .view = view };
 
-	for (g.order = 0; g.order <= LLFREE_MAX_ORDER; g.order++) {
-		if (!tree_exhausted(word, g.order))
-			continue;
-		if (llf_tree_peek(llf, &g, tree) >= 0)
-			return fault_set(fault, "an exhausted tree has a block",
-					 tree_frame(llf, tree),
-					 -1, g.order);
-		break;
-	}
+	while (s.order < LLFREE_MAX_ORDER && !tree_exhausted(word, s.order))
+		s.order++;
+	if (tree_exhausted(word, s.order) && llf_tree_peek(llf, &s, tree) >= 0)
+		return fault_set(fault, "an exhausted tree has a block",
+				 tree_frame(llf, tree), -1, s.order);
 	return 0;
 }
 
@@ -68,16 +67,23 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
 	unsigned long start = tree_frame(llf, tree);
 	long free[LLFREE_NR_VIEWS] = { }, permits;
 	unsigned int holders = 0, i, view, slot, class;
+	bool hole = true, looks_so;
 	u64 local;
 	u32 word;
 
 	for (i = 0; i < tree_children(llf); i++) {
-		u16 child = llf->children[tree_child(llf, tree) + i];
+		u16 child = READ_ONCE(*child_at(llf, tree_child(llf, tree) + i));
 
 		free[child_view(child)] += child_free(child);
+		hole &= child_hole(child);
 	}
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
-		word = llf->trees[view][tree];
+		word = READ_ONCE(*tree_at(llf, view, tree));
+		looks_so = word == LLFREE_HOLE_TREE;
+		if (hole != looks_so)
+			return fault_set(fault, "a tree of holes", start, hole, word);
+		if (hole)
+			continue;
 		permits = tree_free(word);
 		if (view == LLFREE_VIEW_NORMAL) {
 			for (slot = 0; slot < llf->nr_slots; slot++) {
@@ -127,15 +133,16 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
  */
 int llfree_validate(const struct llfree *llf, struct llfree_fault *fault)
 {
+	const unsigned long end = trees_end(llf);
 	unsigned long i;
 	int ret;
 
-	for (i = 0; i < nr_children(llf); i++) {
+	for (i = tree_child(llf, trees_first(llf)); i < tree_child(llf, end); i++) {
 		ret = validate_child(llf, i, fault);
 		if (ret)
 			return ret;
 	}
-	for (i = 0; i < llf->nr_trees; i++) {
+	for (i = trees_first(llf); i < end; i++) {
 		ret = validate_tree(llf, i, fault);
 		if (ret)
 			return ret;

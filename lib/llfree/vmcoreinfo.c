@@ -31,10 +31,10 @@ void __init llfree_vmcoreinfo_setup(void)
 	VMCOREINFO_LLFREE("CHILD_VIEW_MASK", CHILD_VIEW_MASK);
 	/* The bit of the word of a child that the bits of its free frames are equal to */
 	VMCOREINFO_LLFREE("CHILD_TURN_SHIFT", LLFREE_CHILD_TURN_SHIFT);
+	VMCOREINFO_LLFREE("CHILD_HOLE", LLFREE_HOLE_CHILD);
 	VMCOREINFO_LLFREE("VIEW_ISOLATED", LLFREE_VIEW_ISOLATED);
 	VMCOREINFO_OFFSET(llfree, first);
 	VMCOREINFO_OFFSET(llfree, end);
-	VMCOREINFO_OFFSET(llfree, base);
 	VMCOREINFO_OFFSET(llfree, rows);
 	VMCOREINFO_OFFSET(llfree, children);
 }

@@ -88,6 +88,10 @@
  *                 hint, at least one sees the other.
  *   set_view:A    is a full barrier. An allocation that starts after it sees the
  *                 view.
+ *   grow:A        pairs with range:A. A CPU that sees the range with what was added sees
+ *                 where its words are, and what they start with. Numbers of rows and
+ *                 trees also come from words; so local_look:A pairs with local_take:A,
+ *                 local_give:A and the xchg() that reserves a tree, as local_take:A does.
  *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots
  *                 sees where they are and that they are initialised.
  *
@@ -118,7 +122,7 @@
  * words, and the members of struct llfree that vmcoreinfo.c exports. A change that
  * makes such a reader wrong raises it. tools/mm/llfree-dump.c knows one version.
  */
-#define LLFREE_LAYOUT		2
+#define LLFREE_LAYOUT		3
 
 #define CHILD_ROW_SHIFT		(LLFREE_CHILD_ORDER - LLFREE_ROW_ORDER)
 
@@ -143,6 +147,15 @@ static inline unsigned int child_view(u16 word)
 static inline u16 child_make(unsigned int free, unsigned int view)
 {
 	return free | (view << CHILD_VIEW_SHIFT);
+}
+
+/*
+ * A child without memory, or outside the range. Its rows are 0, which means free, and
+ * only frees and queries of frames that do not exist read them.
+ */
+static inline bool child_hole(u16 word)
+{
+	return word == LLFREE_HOLE_CHILD;
 }
 
 /* Is all of it free, and for any allocation? */
@@ -214,7 +227,7 @@ static __always_inline u32 tree_reopen(u32 word)
 	       ((word + (1U << TREE_GEN_SHIFT)) & TREE_GEN_MASK);
 }
 
-/* Local word: {present:1, free:17, row:46}; row counts from llf->base */
+/* Local word: {present:1, free:17, row:46} */
 #define LOCAL_PRESENT		BIT_ULL(63)
 #define LOCAL_FREE_SHIFT	46
 #define LOCAL_FREE_MASK		0x1ffffU
@@ -334,30 +347,48 @@ static inline bool last_free_same_tree(u32 last, unsigned long tree)
 	return last - last_free_count(last) == last_free_make(tree, 0);
 }
 
-/* Frame, row, child and tree numbers; all but frames count from llf->base. */
+/*
+ * Frames, rows, children and trees are counted from frame 0, so their numbers do not
+ * change when the range grows. The pointers of an instance are biased: they point to
+ * where the word of number 0 would be. A CPU reads a pointer anew for each access, and
+ * after the number by LLF(range:A) or from a word by an acquire: then the memory behind
+ * the pointer has that word, see grow.c.
+ */
 
-static inline unsigned long frame_row(const struct llfree *llf,
-				      unsigned long frame)
+static __always_inline u64 *row_at(const struct llfree *llf, unsigned long row)
 {
-	return (frame - llf->base) >> LLFREE_ROW_ORDER;
+	return READ_ONCE(llf->rows) + row;
 }
 
-static inline unsigned long frame_child(const struct llfree *llf,
-					unsigned long frame)
+static __always_inline u16 *child_at(const struct llfree *llf, unsigned long child)
 {
-	return (frame - llf->base) >> LLFREE_CHILD_ORDER;
+	return READ_ONCE(llf->children) + child;
 }
 
-static inline unsigned long row_frame(const struct llfree *llf,
-				      unsigned long row)
+static __always_inline u32 *tree_at(const struct llfree *llf, unsigned int view,
+				    unsigned long tree)
 {
-	return llf->base + (row << LLFREE_ROW_ORDER);
+	return READ_ONCE(llf->trees[view]) + tree;
 }
 
-static inline unsigned long child_frame(const struct llfree *llf,
-					unsigned long child)
+static inline unsigned long frame_row(unsigned long frame)
 {
-	return llf->base + (child << LLFREE_CHILD_ORDER);
+	return frame >> LLFREE_ROW_ORDER;
+}
+
+static inline unsigned long frame_child(unsigned long frame)
+{
+	return frame >> LLFREE_CHILD_ORDER;
+}
+
+static inline unsigned long row_frame(unsigned long row)
+{
+	return row << LLFREE_ROW_ORDER;
+}
+
+static inline unsigned long child_frame(unsigned long child)
+{
+	return child << LLFREE_CHILD_ORDER;
 }
 
 /* Of the tree of a row or child, and what a tree begins with */
@@ -388,7 +419,7 @@ static __always_inline unsigned long tree_child(const struct llfree *llf,
 
 static inline unsigned long tree_frame(const struct llfree *llf, unsigned long tree)
 {
-	return llf->base + (tree << llf->tree_order);
+	return tree << llf->tree_order;
 }
 
 static inline unsigned int tree_rows(const struct llfree *llf)
@@ -401,17 +432,49 @@ static inline unsigned int tree_children(const struct llfree *llf)
 	return llf->tree_frames >> LLFREE_CHILD_ORDER;
 }
 
-static inline unsigned long nr_children(const struct llfree *llf)
+/*
+ * First frame of the range, and the one after the last: LLF(range:A). A caller
+ * that needs both reads the end first, see range_set().
+ */
+static __always_inline unsigned long range_first(const struct llfree *llf)
 {
-	return tree_child(llf, llf->nr_trees);
+	return smp_load_acquire(&llf->first); /* LLF(range:A) */
+}
+
+static __always_inline unsigned long range_end(const struct llfree *llf)
+{
+	return smp_load_acquire(&llf->end); /* LLF(range:A) */
+}
+
+/* Trees and children of the range: [first, end) */
+
+static inline unsigned long trees_first(const struct llfree *llf)
+{
+	return range_first(llf) >> llf->tree_order;
+}
+
+static inline unsigned long trees_end(const struct llfree *llf)
+{
+	return (range_end(llf) + llf->tree_frames - 1) >> llf->tree_order;
+}
+
+static inline unsigned long children_first(const struct llfree *llf)
+{
+	return frame_child(range_first(llf));
+}
+
+static inline unsigned long children_end(const struct llfree *llf)
+{
+	return frame_child(range_end(llf) + LLFREE_CHILD_FRAMES - 1);
 }
 
 /* Is the block wholly inside the range? */
 static inline bool block_in_range(const struct llfree *llf, unsigned long frame,
 				  unsigned long nr)
 {
-	return frame >= llf->first && frame < llf->end &&
-	       nr <= llf->end - frame;
+	const unsigned long end = range_end(llf);
+
+	return frame >= range_first(llf) && frame < end && nr <= end - frame;
 }
 
 /*

@@ -29,7 +29,7 @@
 #include <linux/types.h>
 
 /* LLFREE_LAYOUT in lib/llfree/words.h of the kernels that can be read */
-#define KNOWN_LAYOUT	2
+#define KNOWN_LAYOUT	3
 
 /* Exit status */
 #define EXIT_DAMAGED	1
@@ -79,9 +79,9 @@ struct dump {
 struct layout {
 	__u64 zone_size, zone_name, zone_llfree, zone_spanned, zone_counter;
 	__u64 node_zones, nr_zones, node_id;
-	__u64 first, end, base, rows, children;
+	__u64 first, end, rows, children;
 	__u64 row_frames, child_frames, child_rows;
-	__u64 free_mask, view_shift, view_mask, isolated, turn_shift;
+	__u64 free_mask, view_shift, view_mask, isolated, hole, turn_shift;
 };
 
 struct zone {
@@ -619,7 +619,6 @@ static void read_layout(const struct dump *dump, struct layout *l)
 	core = offset(dump, "OFFSET(zone_llfree.core)");
 	l->first = core + offset(dump, "OFFSET(llfree.first)");
 	l->end = core + offset(dump, "OFFSET(llfree.end)");
-	l->base = core + offset(dump, "OFFSET(llfree.base)");
 	l->rows = core + offset(dump, "OFFSET(llfree.rows)");
 	l->children = core + offset(dump, "OFFSET(llfree.children)");
 	l->row_frames = number(dump, 10, "NUMBER(LLFREE_ROW_FRAMES)");
@@ -628,6 +627,7 @@ static void read_layout(const struct dump *dump, struct layout *l)
 	l->free_mask = small(dump, "NUMBER(LLFREE_CHILD_FREE_MASK)", UINT16_MAX);
 	l->view_mask = small(dump, "NUMBER(LLFREE_CHILD_VIEW_MASK)", UINT16_MAX);
 	l->view_shift = small(dump, "NUMBER(LLFREE_CHILD_VIEW_SHIFT)", 15);
+	l->hole = small(dump, "NUMBER(LLFREE_CHILD_HOLE)", UINT16_MAX);
 	l->isolated = small(dump, "NUMBER(LLFREE_VIEW_ISOLATED)", UINT16_MAX);
 	l->child_rows = l->child_frames / 64;
 	if (l->row_frames != 64 || !l->child_rows ||
@@ -678,12 +678,10 @@ static bool read_zone(struct dump *dump, const struct layout *l, __u64 vaddr,
 	zone->counter = must_read64(dump, "a zone", vaddr + l->zone_counter);
 	zone->first = must_read64(dump, "LLFree", llfree + l->first);
 	zone->end = must_read64(dump, "LLFree", llfree + l->end);
-	zone->base = must_read64(dump, "LLFree", llfree + l->base);
+	zone->base = zone->first & ~(l->child_frames - 1);
 	zone->rows = must_read64(dump, "LLFree", llfree + l->rows);
 	zone->children = must_read64(dump, "LLFree", llfree + l->children);
-	if (zone->base > zone->first || zone->first >= zone->end ||
-	    zone->end - zone->base > MAX_FRAMES ||
-	    zone->base % l->child_frames)
+	if (zone->first >= zone->end || zone->end - zone->base > MAX_FRAMES)
 		fail(EXIT_DAMAGED, "%s: zone %s of node %u is damaged: frames %llu to %llu",
 		     dump->path, zone->name, zone->node, zone->first,
 		     zone->end);
@@ -727,6 +725,8 @@ static void count_child(const struct layout *l, struct zone *zone,
 {
 	unsigned int row, free = 0;
 
+	if (word == l->hole)
+		return;
 	for (row = 0; row < l->child_rows; row++, frame += 64) {
 		__u64 bits = get64(rows + row * 8);
 
@@ -754,16 +754,16 @@ static void walk_zone(struct dump *dump, const struct layout *l,
 	unsigned char words[CHUNK * 2];
 	__u64 nr = (zone->end - zone->base + l->child_frames - 1) /
 		      l->child_frames;
-	__u64 child, i;
+	__u64 base = zone->base / l->child_frames, child, i;
 
 	for (child = 0; child < nr; child += CHUNK) {
 		__u64 part = nr - child < CHUNK ? nr - child : CHUNK;
 
 		must_read(dump, "the rows of a zone",
-			  zone->rows + child * row_bytes, rows,
+			  zone->rows + (base + child) * row_bytes, rows,
 			  part * row_bytes);
 		must_read(dump, "the children of a zone",
-			  zone->children + child * 2, words, part * 2);
+			  zone->children + (base + child) * 2, words, part * 2);
 		for (i = 0; i < part; i++)
 			count_child(l, zone, zone->base + (child + i) *
 				    l->child_frames, get16(words + i * 2),

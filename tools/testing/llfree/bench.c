@@ -226,7 +226,7 @@ static void run_words(struct worker *w)
 	for (words = 0; n < blocks; words++) {
 		frame = llfree_alloc_row(&in.llf, &req,
 					 LLFREE_ROW_FRAMES >> order,
-					&w->masks[words], &w->delta);
+					 &w->masks[words], &w->delta);
 		if (frame < 0)
 			die("out of memory");
 		w->frames[words] = frame;

@@ -3,6 +3,7 @@
 #ifndef _LLFREE_TEST_INST_H
 #define _LLFREE_TEST_INST_H
 
+#include <linux/align.h>
 #include <linux/llfree.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -57,6 +58,18 @@ int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
 int inst_free(struct inst *in, int slot, unsigned long frame,
 	      unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);
+
+/* The first frame and the children of the trees that have frames of the range */
+static inline unsigned long inst_base(const struct inst *in)
+{
+	return ALIGN_DOWN(in->llf.first, in->llf.tree_frames);
+}
+
+static inline unsigned long inst_children(const struct inst *in)
+{
+	return (ALIGN(in->llf.end, in->llf.tree_frames) - inst_base(in)) /
+	       LLFREE_CHILD_FRAMES;
+}
 
 unsigned long inst_free_frames(struct inst *in);
 

@@ -316,14 +316,15 @@ static long last_child = -1;
  */
 static void check_preemptible(const void *word)
 {
+	const u16 *children = in.mem.children;
+	const u64 *rows = in.mem.rows;
 	unsigned int i, clear = 0;
 
 	if (last_child >= 0 && !shim_preempt_count) {
 		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
-			clear += hweight64(~in.llf.rows[last_child *
-							LLFREE_CHILD_ROWS + i] ^
-					   free_bits(in.llf.children[last_child]));
-		if (clear != (in.llf.children[last_child] & (2 * CHILD - 1)))
+			clear += hweight64(~rows[last_child * LLFREE_CHILD_ROWS + i] ^
+					   free_bits(children[last_child]));
+		if (clear != (children[last_child] & (2 * CHILD - 1)))
 			fail("child withholds frames, preemption is on",
 			     BASE + last_child * CHILD);
 		last_child = -1;

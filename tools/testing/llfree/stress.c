@@ -216,8 +216,8 @@ static u64 clock_now(void)
 
 static void check_visible(unsigned long frame, unsigned long nr, u64 began)
 {
-	unsigned long c = (frame - in.llf.base) / CHILD;
-	unsigned long last = (frame + nr - 1 - in.llf.base) / CHILD;
+	unsigned long c = (frame - inst_base(&in)) / CHILD;
+	unsigned long last = (frame + nr - 1 - inst_base(&in)) / CHILD;
 	u64 since;
 
 	if (!isolated_since)
@@ -288,7 +288,7 @@ static void alloc_bulk(struct thread *t)
 		return;
 	row = llfree_alloc_row(&in.llf, &req,
 			       1 + rng_below(&t->rng, min(ROW, t->limit - t->nr_held)),
-			      &mask, &t->delta);
+			       &mask, &t->delta);
 	t->allocs++;
 	if (row == -ENOMEM) {
 		t->fails++;
@@ -713,10 +713,10 @@ static void wait_stable(unsigned long frame, unsigned int *free)
 
 static void isolate_one(struct thread *t)
 {
-	unsigned long children = nr_children(&in.llf);
+	unsigned long children = inst_children(&in);
 	unsigned long c = rng_below(&t->rng, children / ISOLATORS) * ISOLATORS +
 			  t->nr;
-	unsigned long frame = in.llf.base + c * CHILD, i;
+	unsigned long frame = inst_base(&in) + c * CHILD, i;
 	unsigned int free;
 	u64 mask[LLFREE_CHILD_ROWS], claimed;
 	int old, ret;
@@ -891,7 +891,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	owner = calloc(s->nr, sizeof(*owner));
 	payload = calloc(s->nr, sizeof(*payload));
 	isolated_since = s->run == run_views ?
-		calloc(nr_children(&in.llf),
+		calloc(inst_children(&in),
 		       sizeof(*isolated_since)) : NULL;
 	stop = false;
 	pieces_done = false;
@@ -930,7 +930,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	llfree_drain(&in.llf, -1);
 	check_books("after draining");
 
-	ksft_test_result_pass("%s --seed %llu: %u threads, %lu steps, %lu allocations, %lu failed\n",
+	ksft_test_result_pass("%s --seed %llu: %u threads, %lu steps, %lu allocs, %lu failed\n",
 			      s->name, (unsigned long long)opt.seed, nr_threads,
 			      ops, allocs, fails);
 	for (i = 0; i < nr_threads; i++)
