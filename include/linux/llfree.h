@@ -363,6 +363,9 @@ int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order
 int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem, enum llfree_mode mode,
 		const struct llfree_policy *policy);
+int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
+		const struct llfree_memory *mem);
+int llfree_shrink(struct llfree *llf, unsigned long first, unsigned long nr);
 unsigned int llfree_max_slots(const struct llfree *llf);
 int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 		     unsigned int nr_slots);

@@ -481,6 +481,11 @@ static void before(unsigned int loc, bool write, bool fence)
 
 /* ---- Accesses ---- */
 
+static void *map(const void *p)
+{
+	return test && test->map ? test->map(p) : (void *)p;
+}
+
 static bool is_shared(const void *p)
 {
 	return current >= 0 && (char *)p >= (char *)test->mem &&
@@ -638,12 +643,19 @@ unsigned long long model_load(const void *p, unsigned int size, int order)
 	struct thread *t;
 	unsigned int back = 0;
 	u64 val;
+	const void *at = p;
 	int var;
 
+	p = map(at);
 	if (!is_shared(p))
 		return mem_read(p, size);
 
 	before(loc_of(p), false, false);
+	if (map(at) != p) {
+		val = mem_read(map(at), size);
+		commit(&(struct access){ .loc = loc_of(p) });
+		return val;
+	}
 	t = &threads[current];
 	val = mem_read(p, size);
 	var = opt->weak ? var_of(p) : -1;
@@ -660,13 +672,20 @@ unsigned long long model_load(const void *p, unsigned int size, int order)
 
 void model_store(void *p, unsigned int size, unsigned long long val, int order)
 {
+	void *at = p;
 	u64 old;
 
+	p = map(at);
 	if (!is_shared(p)) {
 		mem_write(p, size, val);
 		return;
 	}
 	before(loc_of(p), true, false);
+	if (map(at) != p) {
+		mem_write(map(at), size, val);
+		commit(&(struct access){ .loc = loc_of(p), .write = true });
+		return;
+	}
 	old = mem_read(p, size);
 	trace("store", p, old, val);
 	if (opt->weak)
@@ -699,24 +718,38 @@ static bool cmpxchg_stale(struct thread *t, const void *p, u64 *old)
 	return true;
 }
 
+/* Of memory that threads do not share */
+static bool plain_cmpxchg(void *p, unsigned int size, unsigned long long *old,
+			  unsigned long long val)
+{
+	const u64 found = mem_read(p, size);
+
+	if (found == *old) {
+		mem_write(p, size, val);
+		return true;
+	}
+	*old = found;
+	return false;
+}
+
 bool model_cmpxchg(void *p, unsigned int size, unsigned long long *old,
 		   unsigned long long val, int order)
 {
 	bool full = order == __ATOMIC_SEQ_CST;
 	struct thread *t;
+	void *at = p;
 	u64 found;
 	int var;
 
-	if (!is_shared(p)) {
-		found = mem_read(p, size);
-		if (found == *old)
-			mem_write(p, size, val);
-		else
-			*old = found;
-		return found == *old;
-	}
+	p = map(at);
+	if (!is_shared(p))
+		return plain_cmpxchg(p, size, old, val);
 
 	before(loc_of(p), true, full);
+	if (map(at) != p) {
+		commit(&(struct access){ .loc = loc_of(p), .write = true });
+		return plain_cmpxchg(map(at), size, old, val);
+	}
 	t = &threads[current];
 	found = mem_read(p, size);
 	if (opt->weak) {

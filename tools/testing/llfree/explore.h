@@ -23,6 +23,9 @@
  * @mem: the shared memory; accesses to other memory are no steps
  * @size: its size in bytes, at most EXPLORE_SIZE
  * @nr_threads: 1..EXPLORE_THREADS
+ * @map: where the word is that an address leads to now, if not NULL; several may lead to
+ *	one in @mem. Called before and after the wait for the turn of an access, and also
+ *	outside of runs. Not for the words of an xchg().
  * @reset: restores @mem and everything else to where runs start
  * @thread: what a thread does
  * @step: called in a thread before each of its accesses, if not NULL; what it
@@ -35,6 +38,7 @@ struct explore_test {
 	void *mem;
 	size_t size;
 	unsigned int nr_threads;
+	void *(*map)(const void *p);
 	void (*reset)(void);
 	void (*thread)(unsigned int tid);
 	void (*step)(unsigned int tid);

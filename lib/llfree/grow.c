@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree core: frames that come and go while the instance is in use.
+ *
+ * Numbers of rows, children and trees are absolute, so they stay what they are. No word
+ * is ever copied: the caller maps the memory that has the words a second time, in a
+ * larger range of addresses, together with memory for what is added. llfree_grow()
+ * makes the words of added frames there, publishes the addresses, and then the range,
+ * by LLF(grow:A). The old addresses stay valid and lead to the same words, so a CPU that
+ * still uses them is not wrong, and nothing waits for it.
+ *
+ * A CPU comes to a number that the old addresses do not have either by the range, or by
+ * a word that another CPU wrote with the new ones, or from its caller. It reads the
+ * addresses after that. For this, words that carry numbers are read by an acquire before
+ * they are used for more than a comparison.
+ *
+ * Children without memory are holes: LLFREE_HOLE_CHILD as their word, and rows that are
+ * 0. A tree of holes, LLFREE_HOLE_TREE, looks exhausted. Nothing changes these words, so
+ * one page of each kind serves for all holes. The pages have to be writable: a CPU that
+ * read a word before its child became a hole may still try a compare-and-swap, which
+ * fails.
+ */
+#include <linux/export.h>
+
+#include "layout.h"
+#include "search.h"
+
+/* Are these whole children? */
+static int grow_check(unsigned long first, unsigned long nr)
+{
+	if (!nr || !IS_ALIGNED(first | nr, LLFREE_CHILD_FRAMES) ||
+	    first >= LLFREE_END_FRAMES || nr > LLFREE_END_FRAMES - first)
+		return -EINVAL;
+	return 0;
+}
+
+/* Are @mem the words of the instance, as far as these are in the range? */
+static bool grow_same_words(const struct llfree *llf, const struct llfree *next)
+{
+	const unsigned long end = children_end(llf);
+	unsigned long i;
+
+	for (i = children_first(llf); i < end; i++)
+		if (child_hole(READ_ONCE(*child_at(llf, i))) !=
+		    child_hole(READ_ONCE(*child_at(next, i))))
+			return false;
+	return true;
+}
+
+/* Make the word of a tree say that it has children, all of which are allocated. */
+static void grow_tree(struct llfree *llf, const struct llfree *next, unsigned long tree)
+{
+	const u32 word = tree_make(0, llf->policy->init_class, false);
+	unsigned int view;
+	u32 hole;
+
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		hole = LLFREE_HOLE_TREE;
+		if (try_cmpxchg_relaxed(tree_at(next, view, tree), &hole, word) &&
+		    view == LLFREE_VIEW_NORMAL)
+			WRITE_ONCE(llf->nr_trees, llf->nr_trees + 1);
+	}
+}
+
+static void range_set(struct llfree *llf, unsigned long first, unsigned long end)
+{
+	/*
+	 * A CPU that sees them sees what they lead to. It reads the end first:
+	 * an empty range may come back elsewhere, and it must not see what is between.
+	 */
+	if (first != llf->first)
+		smp_store_release(&llf->first, first); /* LLF(grow:A) */
+	if (end != llf->end)
+		smp_store_release(&llf->end, end); /* LLF(grow:A) */
+	if (llf->shuffle_step)
+		llf_shuffle_trees(llf);
+}
+
+/**
+ * llfree_grow() - add frames to an instance
+ * @llf: the instance
+ * @first: first frame to add, aligned to LLFREE_CHILD_FRAMES
+ * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES. Each child is outside the
+ *	range or a hole in it.
+ * @mem: memory of the sizes of llfree_layout() for the smallest range that has these
+ *	frames and all others, with the order of trees that the instance has. Words of the
+ *	range are those that the instance uses, mapped once more. Elsewhere rows are 0,
+ *	children are LLFREE_HOLE_CHILD, and trees LLFREE_HOLE_TREE; only those of @first
+ *	to @first + @nr change.
+ *
+ * The added frames are allocated, and their children are isolated: llfree_set_view()
+ * shows them, and llfree_free() makes them free. Use them after this function has
+ * returned. The memory that the instance used before has to stay mapped until nothing
+ * uses the instance any more.
+ *
+ * Context: any; one caller at a time, also of llfree_shrink(), llfree_set_slots() and
+ * llfree_shuffle(). Other contexts may use the instance meanwhile. Reads the words of all
+ * children.
+ *
+ * Return: 0; -EINVAL for bad arguments; -EEXIST if one of the children is there, or
+ *	@mem does not have the words of the instance. Then nothing has changed.
+ */
+int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
+		const struct llfree_memory *mem)
+{
+	const bool empty = llf->first == llf->end;
+	const unsigned long end = empty ? first + nr : max(llf->end, first + nr);
+	const unsigned long start = empty ? first : min(llf->first, first);
+	struct llfree next = { .tree_order = llf->tree_order,
+			       .tree_frames = llf->tree_frames };
+	unsigned long i;
+	int ret;
+
+	ret = grow_check(first, nr);
+	if (ret)
+		return ret;
+	ret = llf_layout_check(start, end - start, mem);
+	if (ret)
+		return ret;
+	if (mem->tree_order != llf->tree_order)
+		return -EINVAL;
+
+	layout_set(&next, mem, start);
+	if (!grow_same_words(llf, &next))
+		return -EEXIST;
+	for (i = frame_child(first); i < frame_child(first + nr); i++)
+		if (!child_hole(READ_ONCE(*child_at(&next, i))))
+			return -EEXIST;
+
+	for (i = frame_child(first); i < frame_child(first + nr); i++) {
+		layout_rows(&next, i, ~0ULL);
+		WRITE_ONCE(*child_at(&next, i), child_make(0, LLFREE_VIEW_ISOLATED));
+		grow_tree(llf, &next, child_tree(llf, i));
+	}
+	layout_set(llf, mem, start);
+	range_set(llf, start, end);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_grow);
+
+/* Is all of a child allocated, and no search looks at it? */
+static int shrink_check_child(const struct llfree *llf, unsigned long child)
+{
+	const u16 word = READ_ONCE(*child_at(llf, child));
+
+	if (child_hole(word))
+		return -ENOENT;
+	if (child_free(word) || child_view(word) != LLFREE_VIEW_ISOLATED)
+		return -EBUSY;
+	return rows_count_free(llf, child, word) ? -EAGAIN : 0;
+}
+
+/*
+ * Does no slot, and no operation under way, have permits of a tree, none of whose
+ * children is going to be left?
+ */
+static int shrink_check_tree(const struct llfree *llf, unsigned long tree,
+			     unsigned long first, unsigned long end)
+{
+	unsigned long child = tree_child(llf, tree);
+	unsigned int view, i;
+	u32 word;
+
+	for (i = 0; i < tree_children(llf); i++, child++)
+		if ((child < first || child >= end) &&
+		    !child_hole(READ_ONCE(*child_at(llf, child))))
+			return 0;
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		word = READ_ONCE(*tree_at(llf, view, tree));
+		if (tree_reserved(word) || tree_free(word))
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Are all children of a tree holes? */
+static bool tree_is_hole(const struct llfree *llf, unsigned long tree)
+{
+	const u16 *child = child_at(llf, tree_child(llf, tree));
+	unsigned int i;
+
+	for (i = 0; i < tree_children(llf); i++)
+		if (!child_hole(READ_ONCE(child[i])))
+			return false;
+	return true;
+}
+
+/* No CPU has permits of a tree of holes, so only marks of searches can change. */
+static void shrink_tree(struct llfree *llf, unsigned long tree)
+{
+	unsigned int view;
+	u32 *word, old;
+
+	if (!tree_is_hole(llf, tree))
+		return;
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		word = tree_at(llf, view, tree);
+		old = READ_ONCE(*word);
+		while (!try_cmpxchg_relaxed(word, &old, LLFREE_HOLE_TREE))
+			;
+	}
+	WRITE_ONCE(llf->nr_trees, llf->nr_trees - 1);
+}
+
+/* The range without holes at its ends */
+static void shrink_range(struct llfree *llf)
+{
+	unsigned long first = llf->first, end = llf->end;
+
+	while (first < end && child_hole(READ_ONCE(*child_at(llf, frame_child(first)))))
+		first = llfree_next_child(first);
+	while (end > first && child_hole(READ_ONCE(*child_at(llf, frame_child(end - 1)))))
+		end = ALIGN_DOWN(end - 1, LLFREE_CHILD_FRAMES);
+	/* If nothing is left: an empty range has no trees. */
+	if (first >= end) {
+		first = ALIGN_DOWN(llf->first, llf->tree_frames);
+		end = first;
+	}
+	range_set(llf, first, end);
+}
+
+/**
+ * llfree_shrink() - take frames from an instance
+ * @llf: the instance
+ * @first: first frame to take, aligned to LLFREE_CHILD_FRAMES
+ * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES, all in the range
+ *
+ * The caller owns all of these frames, and their children are isolated. Afterwards they
+ * are holes. The memory of their words can then be replaced by that of holes, at all
+ * addresses where the instance has it; until that is done, and no CPU uses a stale
+ * translation, it must not be used for anything else.
+ *
+ * Context: any; one caller at a time, as llfree_grow(). Other contexts may use the
+ * instance meanwhile.
+ *
+ * Return: 0; -EINVAL for bad arguments; -ENOENT if one of the children is a hole; -EBUSY
+ *	if one is not isolated or has free frames; -EAGAIN while an operation is under way
+ *	there, or a slot has reserved the tree: drain all slots and try again. Unless it
+ *	is 0, nothing has changed.
+ */
+int llfree_shrink(struct llfree *llf, unsigned long first, unsigned long nr)
+{
+	const unsigned long begin = frame_child(first), end = frame_child(first + nr);
+	unsigned long i;
+	int ret;
+
+	ret = grow_check(first, nr);
+	if (ret)
+		return ret;
+	if (!block_in_range(llf, first, nr))
+		return -EINVAL;
+	for (i = begin; i < end; i++) {
+		ret = shrink_check_child(llf, i);
+		if (ret)
+			return ret;
+	}
+	for (i = child_tree(llf, begin); i <= child_tree(llf, end - 1); i++) {
+		ret = shrink_check_tree(llf, i, begin, end);
+		if (ret)
+			return ret;
+	}
+
+	/* The frames are the caller's: nothing else can change the children. */
+	for (i = begin; i < end; i++) {
+		WRITE_ONCE(*child_at(llf, i), LLFREE_HOLE_CHILD);
+		layout_rows(llf, i, 0);
+	}
+	for (i = child_tree(llf, begin); i <= child_tree(llf, end - 1); i++)
+		shrink_tree(llf, i);
+	shrink_range(llf);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_shrink);
