@@ -623,26 +623,21 @@ zf_bulk_rows(struct zone *zone, struct llfree_request *req, int migratetype,
 {
 	struct llfree *llf = &zone->llfree->core;
 	struct llfree_delta delta = { };
-	unsigned int done = 0, rows, i;
-	u64 mask[LLFREE_CHILD_ROWS];
+	unsigned int done = 0, i;
+	u64 masks[LLFREE_CHILD_ROWS];
 	struct page *page;
 	long pfn;
 
 	while (done < nr) {
-		rows = LLFREE_CHILD_ROWS;
-		pfn = llfree_alloc_rows(llf, req, nr - done, mask, &delta);
-		if (pfn < 0) {
-			rows = 1;
-			pfn = llfree_alloc_row(llf, req, nr - done, mask, &delta);
-		}
+		pfn = llfree_alloc_batch(llf, req, nr - done, masks, &delta);
 		if (pfn < 0)
 			break;
 		/* With something to return, more is not worth a long search. */
 		req->flags |= LLFREE_ALLOC_RESERVED;
 
-		for (i = 0; i < rows; i++, pfn += LLFREE_ROW_FRAMES) {
-			if (mask[i])
-				done += zf_list_pages(list, pfn, mask[i], req->order,
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++, pfn += LLFREE_ROW_FRAMES) {
+			if (masks[i])
+				done += zf_list_pages(list, pfn, masks[i], req->order,
 						      migratetype, &page);
 		}
 		if (likely(req->view == LLFREE_VIEW_NORMAL))

@@ -63,15 +63,17 @@ struct held {
 
 /**
  * struct core_held - frames of the core
- * @frame: the first one
- * @mask: which ones from there on, for those of bulk requests; otherwise 0
- * @order: size, if @mask is 0
+ * @frame: the first one; of a batch the first one of the child
+ * @masks: which ones of each row of the child, for a batch
+ * @order: size of the block, or of the blocks of a batch
+ * @batch: whether llfree_alloc_batch() returned them
  * @used: whether there are any
  */
 struct core_held {
 	unsigned long frame;
-	u64 mask;
+	u64 masks[LLFREE_CHILD_ROWS];
 	u8 order;
+	bool batch;
 	bool used;
 };
 

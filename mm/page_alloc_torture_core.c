@@ -42,16 +42,33 @@ static void core_own(const struct actor *a, unsigned long frame, u32 from,
 		     frame, old, from, torture_ctx_names[a->ctx], a->cpu);
 }
 
+static unsigned long core_nr(const struct core_held *h)
+{
+	unsigned long nr = 0;
+	unsigned int row;
+
+	if (!h->batch)
+		return 1UL << h->order;
+	for (row = 0; row < LLFREE_CHILD_ROWS; row++)
+		nr += hweight64(h->masks[row]);
+	return nr;
+}
+
 static void core_own_all(const struct actor *a, const struct core_held *h,
 			 u32 from, u32 to)
 {
-	unsigned long i;
+	unsigned long i, frame = h->frame;
+	unsigned int row;
 	u64 mask;
 
-	for (mask = h->mask; mask; mask &= mask - 1)
-		core_own(a, h->frame + __ffs64(mask), from, to);
-	for (i = 0; !h->mask && i < 1UL << h->order; i++)
-		core_own(a, h->frame + i, from, to);
+	if (!h->batch) {
+		for (i = 0; i < 1UL << h->order; i++)
+			core_own(a, frame + i, from, to);
+		return;
+	}
+	for (row = 0; row < LLFREE_CHILD_ROWS; row++, frame += LLFREE_ROW_FRAMES)
+		for (mask = h->masks[row]; mask; mask &= mask - 1)
+			core_own(a, frame + __ffs64(mask), from, to);
 }
 
 static void core_delta(struct actor *a, const struct llfree_delta *delta)
@@ -90,15 +107,17 @@ static void core_alloc(struct actor *a, struct core_held *h)
 		.flags = rnd(a, 8) ? 0 : LLFREE_ALLOC_NOFRAGMENT,
 	};
 	struct llfree_delta delta = { };
+	unsigned int nr;
 	long frame;
 	u64 ns;
 
 	h->order = req.order;
-	h->mask = 0;
+	h->batch = req.order <= LLFREE_ROW_ORDER && !rnd(a, 3);
 	ns = ktime_get_mono_fast_ns();
-	if (req.order <= LLFREE_ROW_ORDER && !rnd(a, 3)) {
-		frame = llfree_alloc_row(&core, &req, 1 + rnd(a, 64), &h->mask,
-					 &delta);
+	if (h->batch) {
+		/* More than a row has now and then */
+		nr = 1 + rnd(a, rnd(a, 4) ? LLFREE_ROW_FRAMES : LLFREE_CHILD_FRAMES);
+		frame = llfree_alloc_batch(&core, &req, nr, h->masks, &delta);
 	} else if (a->ctx == CTX_TASK && !rnd(a, 8)) {
 		frame = ALIGN_DOWN(CORE_FIRST + rnd(a, CORE_FRAMES),
 				   1UL << req.order);
@@ -120,7 +139,20 @@ static void core_alloc(struct actor *a, struct core_held *h)
 	h->used = true;
 	core_own_all(a, h, 0, core_id(a));
 	a->core_counts.allocs++;
-	a->core_counts.pages += h->mask ? hweight64(h->mask) : 1UL << h->order;
+	a->core_counts.pages += core_nr(h);
+}
+
+static int core_free_rows(const struct core_held *h, int slot,
+			  struct llfree_delta *delta)
+{
+	unsigned long frame = h->frame;
+	unsigned int row;
+	int ret = 0;
+
+	for (row = 0; row < LLFREE_CHILD_ROWS && !ret; row++, frame += LLFREE_ROW_FRAMES)
+		if (h->masks[row])
+			ret = llfree_free_batch(&core, slot, frame, h->masks[row], delta);
+	return ret;
 }
 
 static void core_free_one(struct actor *a, struct core_held *h)
@@ -131,8 +163,8 @@ static void core_free_one(struct actor *a, struct core_held *h)
 
 	core_own_all(a, h, core_id(a), 0);
 	h->used = false;
-	if (h->mask)
-		ret = llfree_free_batch(&core, slot, h->frame, h->mask, &delta);
+	if (h->batch)
+		ret = core_free_rows(h, slot, &delta);
 	else if (h->order && h->order <= EXCHANGE_ORDER && !rnd(a, 4))
 		for (i = 0; i < 1UL << h->order && !ret; i++)
 			ret = llfree_free(&core, slot, h->frame + i, 0, &delta);
@@ -140,8 +172,8 @@ static void core_free_one(struct actor *a, struct core_held *h)
 		ret = llfree_free(&core, slot, h->frame, h->order, &delta);
 	core_delta(a, &delta);
 	if (ret && torture_problem())
-		WARN(1, "core: free of frame %#lx order %u mask %#llx: %d, in %s on CPU %u\n",
-		     h->frame, h->order, h->mask, ret, torture_ctx_names[a->ctx],
+		WARN(1, "core: free of frame %#lx order %u, %lu in all: %d, in %s on CPU %u\n",
+		     h->frame, h->order, core_nr(h), ret, torture_ctx_names[a->ctx],
 		     a->cpu);
 	a->core_counts.frees++;
 }

@@ -394,10 +394,8 @@ long llfree_alloc_fast(struct llfree *llf, unsigned int slot, unsigned int order
 		       struct llfree_delta *delta);
 long llfree_alloc_slow(struct llfree *llf, const struct llfree_request *req,
 		       struct llfree_delta *delta);
-long llfree_alloc_row(struct llfree *llf, const struct llfree_request *req,
-		      unsigned int nr, u64 *mask, struct llfree_delta *delta);
-long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
-		       unsigned int nr, u64 *mask, struct llfree_delta *delta);
+long llfree_alloc_batch(struct llfree *llf, const struct llfree_request *req,
+			unsigned int nr, u64 *masks, struct llfree_delta *delta);
 int llfree_free(struct llfree *llf, int slot, unsigned long frame,
 		unsigned int order, struct llfree_delta *delta);
 long llfree_free_rest(struct llfree *llf, int slot, unsigned long frame,

@@ -304,44 +304,6 @@ long llfree_alloc(struct llfree *llf, const struct llfree_request *req,
 }
 EXPORT_SYMBOL_GPL(llfree_alloc);
 
-/**
- * llfree_alloc_row() - allocate several blocks of one row at once
- * @llf: the instance
- * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
- * @nr: most blocks wanted
- * @mask: bits of the frames that were allocated, counted from the frame that
- *	is returned
- * @delta: what changed is added here; may be NULL
- *
- * Costs as much as one llfree_alloc(). May return fewer blocks than wanted though
- * there are more.
- *
- * Context: any, also NMI; takes no lock, does not sleep.
- *
- * Return: first frame of the row, aligned to LLFREE_ROW_FRAMES; -ENOMEM as
- *	llfree_alloc(); -EINVAL for bad arguments
- */
-long llfree_alloc_row(struct llfree *llf, const struct llfree_request *req,
-		      unsigned int nr, u64 *mask, struct llfree_delta *delta)
-{
-	struct llfree_delta unused __uninitialized;
-	struct search s __uninitialized;
-	long row;
-
-	if (unlikely(!request_valid(llf, req) || !nr ||
-		     req->order > LLFREE_ROW_ORDER))
-		return -EINVAL;
-
-	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
-	search_init(llf, &s, req, nr, delta_or(delta, &unused));
-	row = llf_search(llf, &s);
-	if (unlikely(row < 0))
-		return -ENOMEM;
-	*mask = s.mask;
-	return row_frame(row);
-}
-EXPORT_SYMBOL_GPL(llfree_alloc_row);
-
 /*
  * How many blocks there are to be had in the rest of the child, at most @max
  * @row: first row to look at; it is set to the first one that has any
@@ -404,47 +366,27 @@ next:
 	return 0;
 }
 
-/**
- * llfree_alloc_rows() - allocate several blocks of one child at once
- * @llf: the instance
- * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
- * @nr: most blocks wanted
- * @mask: LLFREE_CHILD_ROWS words; bits of the frames that were allocated, counted
- *	from the frame that is returned. Written only if there are any.
- * @delta: what changed is added here; may be NULL
+/*
+ * Allocate up to @nr blocks where the slot goes on in the tree that it has reserved.
+ * @masks: LLFREE_CHILD_ROWS words for the frames; written only if there are any
  *
- * For scattered blocks this costs much less than as many llfree_alloc_row(). Looks
- * only where the slot goes on in the tree that it has reserved, and may return
- * fewer blocks than wanted though there are more. A caller that gets none asks
- * llfree_alloc_row(), which looks everywhere.
- *
- * Context: any, also NMI; takes no lock, does not sleep.
- *
- * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES; -ENOMEM if
- *	the slot has none there; -EINVAL for bad arguments
+ * Return: last row in which blocks were allocated; negative if there are none
  */
-long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
-		       unsigned int nr, u64 *mask, struct llfree_delta *delta)
+static long batch_reserved(struct llfree *llf, const struct llfree_request *req,
+			   unsigned int nr, u64 *masks, struct llfree_delta *delta)
 {
-	unsigned int order = req->order, held, used = 0, lost = 0;
-	struct llfree_delta unused __uninitialized;
+	const unsigned int order = req->order;
+	unsigned int held, used = 0, lost = 0;
 	struct piece p = {
-		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .masks = mask,
+		.order = order, .views = BIT(LLFREE_VIEW_NORMAL), .masks = masks,
 	};
 	unsigned long at;
 	u64 *local, word;
 
-	if (unlikely(!request_valid(llf, req) || !nr || order > LLFREE_ROW_ORDER))
-		return -EINVAL;
-	if (req->slot < 0 || req->view != LLFREE_VIEW_NORMAL)
-		return -ENOMEM;
-	delta = delta_or(delta, &unused);
-
 	local = &llf->locals[req->slot].reserved[req->class];
-	nr = min_t(unsigned int, nr, LLFREE_CHILD_FRAMES >> order);
 	held = local_take(llf, local, 1U << order, nr << order, &word);
 	if (!held)
-		return -ENOMEM;
+		return -1;
 
 	at = local_row(word);
 	p.row = at;
@@ -459,8 +401,64 @@ long llfree_alloc_rows(struct llfree *llf, const struct llfree_request *req,
 
 	llf_permits_return(llf, local, at, held - used - lost);
 	if (!used)
-		return -ENOMEM;
+		return -1;
 	local_set_row(llf, local, p.row);
-	return child_frame(p.row >> CHILD_ROW_SHIFT);
+	return p.row;
 }
-EXPORT_SYMBOL_GPL(llfree_alloc_rows);
+
+/* Allocate up to @nr blocks of one row from anywhere; otherwise batch_reserved() */
+static long batch_search(struct llfree *llf, const struct llfree_request *req,
+			 unsigned int nr, u64 *masks, struct llfree_delta *delta)
+{
+	struct search s __uninitialized;
+	long row;
+
+	nr = min_t(unsigned int, nr, LLFREE_ROW_FRAMES >> req->order);
+	search_init(llf, &s, req, nr, delta);
+	row = llf_search(llf, &s);
+	if (unlikely(row < 0))
+		return -1;
+	memset(masks, 0, LLFREE_CHILD_ROWS * sizeof(*masks));
+	masks[row & (LLFREE_CHILD_ROWS - 1)] = s.mask;
+	return row;
+}
+
+/**
+ * llfree_alloc_batch() - allocate several blocks of one child at once
+ * @llf: the instance
+ * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
+ * @nr: most blocks wanted
+ * @masks: LLFREE_CHILD_ROWS words; bits of the frames that were allocated, counted
+ *	from the frame that is returned. Written only if there are any.
+ * @delta: what changed is added here; may be NULL
+ *
+ * Takes blocks of several rows where the slot goes on in the tree that it has
+ * reserved; if there are none, blocks of one row, found as by llfree_alloc(). Each of
+ * these costs about as much as the allocation of one block. May return fewer blocks
+ * than wanted though there are more.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES, also if that is
+ *	not in the range; -ENOMEM as llfree_alloc(); -EINVAL for bad arguments
+ */
+long llfree_alloc_batch(struct llfree *llf, const struct llfree_request *req,
+			unsigned int nr, u64 *masks, struct llfree_delta *delta)
+{
+	struct llfree_delta unused __uninitialized;
+	long row = -1;
+
+	if (unlikely(!request_valid(llf, req) || !nr || req->order > LLFREE_ROW_ORDER))
+		return -EINVAL;
+	delta = delta_or(delta, &unused);
+	nr = min_t(unsigned int, nr, LLFREE_CHILD_FRAMES >> req->order);
+
+	if (likely(req->slot >= 0 && req->view == LLFREE_VIEW_NORMAL))
+		row = batch_reserved(llf, req, nr, masks, delta);
+	if (row < 0)
+		row = batch_search(llf, req, nr, masks, delta);
+	if (unlikely(row < 0))
+		return -ENOMEM;
+	return child_frame(row >> CHILD_ROW_SHIFT);
+}
+EXPORT_SYMBOL_GPL(llfree_alloc_batch);

@@ -304,8 +304,8 @@ static void inst_free(struct kunit *test, struct instance *inst, int slot,
 	inst->delta.huge[view] += !!(ret & LLFREE_FREED_WHOLE);
 }
 
-static void inst_free_bulk(struct kunit *test, struct instance *inst, int slot,
-			   unsigned long frame, u64 mask)
+static void inst_free_batch(struct kunit *test, struct instance *inst, int slot,
+			    unsigned long frame, u64 mask)
 {
 	unsigned int i;
 
@@ -325,6 +325,49 @@ static void ref_take_mask(struct kunit *test, struct instance *inst,
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
 		if (mask & BIT_ULL(i))
 			ref_take(test, inst, frame + i, 1, view);
+}
+
+static bool mask_shape_ok(u64 mask, unsigned int order)
+{
+	/* Frames of the runs that are aligned and complete in the mask */
+	return runs_mask(row_runs(~mask, order), order) == mask;
+}
+
+static unsigned int batch_frames(const u64 *masks)
+{
+	unsigned int nr = 0, i;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		nr += hweight64(masks[i]);
+	return nr;
+}
+
+static long inst_alloc_batch(struct kunit *test, struct instance *inst,
+			     const struct llfree_request *req, unsigned int nr,
+			     u64 *masks)
+{
+	unsigned int blocks, i;
+	long child;
+
+	child = llfree_alloc_batch(&inst->llf, req, nr, masks, &inst->delta);
+	if (child < 0) {
+		KUNIT_EXPECT_EQ(test, child, -ENOMEM);
+		KUNIT_EXPECT_EQ_MSG(test, 0,
+				    ref_blocks(inst, req->order, req->view),
+				    "free blocks of order %d were not found",
+				    req->order);
+		return child;
+	}
+	KUNIT_ASSERT_TRUE(test, IS_ALIGNED(child, LLFREE_CHILD_FRAMES));
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
+		KUNIT_ASSERT_TRUE(test, mask_shape_ok(masks[i], req->order));
+		ref_take_mask(test, inst, child + i * LLFREE_ROW_FRAMES, masks[i],
+			      req->view);
+	}
+	blocks = batch_frames(masks) >> req->order;
+	KUNIT_EXPECT_GE(test, blocks, 1);
+	KUNIT_EXPECT_LE(test, blocks, nr);
+	return child;
 }
 
 static u64 inst_claim_row(struct kunit *test, struct instance *inst,
@@ -480,7 +523,7 @@ static void inst_free_rest(struct kunit *test, struct instance *inst)
 		if (inst->llf.end - frame < LLFREE_ROW_FRAMES)
 			mask &= (1ULL << (inst->llf.end - frame)) - 1;
 		if (mask)
-			inst_free_bulk(test, inst, LLFREE_NO_SLOT, frame, mask);
+			inst_free_batch(test, inst, LLFREE_NO_SLOT, frame, mask);
 	}
 }
 
@@ -1041,9 +1084,9 @@ static void order_claim(struct kunit *test)
 	if (order)
 		inst_free(test, inst, 1, frame, order - 1);
 	if (order > 1)
-		inst_free_bulk(test, inst, 1, ALIGN_DOWN(last - 1,
-							 LLFREE_ROW_FRAMES),
-			      BIT_ULL((last - 1) % LLFREE_ROW_FRAMES));
+		inst_free_batch(test, inst, 1,
+				ALIGN_DOWN(last - 1, LLFREE_ROW_FRAMES),
+				BIT_ULL((last - 1) % LLFREE_ROW_FRAMES));
 	KUNIT_EXPECT_EQ(test, -EBUSY, inst_claim(test, inst, frame, order, 0));
 	inst_check(test, inst);
 	inst_free_rest(test, inst);
@@ -1168,28 +1211,22 @@ static void free_shape(struct kunit *test)
 			inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
 }
 
-/* ---- Bulk ---- */
+/* ---- Batches ---- */
 
-static const unsigned int bulk_orders[] = { 0, 1, 2, 3, 4, 5, 6 };
+static const unsigned int batch_orders[] = { 0, 1, 2, 3, 4, 5, 6 };
 
-KUNIT_ARRAY_PARAM(bulk_order, bulk_orders, order_desc);
+KUNIT_ARRAY_PARAM(batch_order, batch_orders, order_desc);
 
-static bool bulk_shape_ok(u64 mask, unsigned int order)
-{
-	/* Frames of the runs that are aligned and complete in the mask */
-	return runs_mask(row_runs(~mask, order), order) == mask;
-}
-
-static void bulk_alloc(struct kunit *test)
+/* Of a child where the slot goes on, else of a row: all of it in the end */
+static void batch_alloc(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
-	unsigned int nr, max, blocks;
 	struct llfree_request req = { .order = order };
+	unsigned long total = 0, expected, several = 0;
+	u64 masks[LLFREE_CHILD_ROWS];
+	unsigned int nr, rows, i;
 	struct instance *inst;
 	struct rnd_state rnd;
-	unsigned long total = 0, expected;
-	long frame;
-	u64 mask;
 
 	prandom_seed_state(&rnd, order);
 	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
@@ -1197,23 +1234,21 @@ static void bulk_alloc(struct kunit *test)
 	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
 	KUNIT_ASSERT_GT(test, expected, 0);
 	for (;;) {
-		nr = 1 + prandom_u32_state(&rnd) % 80;
-		max = min(nr, 64U >> order);
+		/* Few as often as many */
+		nr = prandom_u32_state(&rnd);
+		nr = 1 + nr / 2 % (nr % 2 ? 80 : 600);
 		req.slot = (int)(nr % 3) - 1;
-		mask = 0;
-		frame = llfree_alloc_row(&inst->llf, &req, nr, &mask,
-					 &inst->delta);
-		if (frame < 0)
+		if (inst_alloc_batch(test, inst, &req, nr, masks) < 0)
 			break;
-		blocks = hweight64(mask) >> order;
-		KUNIT_ASSERT_TRUE(test, bulk_shape_ok(mask, order));
-		KUNIT_EXPECT_GE(test, blocks, 1);
-		KUNIT_EXPECT_LE(test, blocks, max);
-		ref_take_mask(test, inst, frame, mask, LLFREE_VIEW_NORMAL);
-		total += blocks;
+		for (i = 0, rows = 0; i < LLFREE_CHILD_ROWS; i++)
+			rows += !!masks[i];
+		if (req.slot < 0)
+			KUNIT_EXPECT_EQ(test, rows, 1);
+		several += rows > 1;
+		total += batch_frames(masks) >> order;
 	}
-	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
 	KUNIT_EXPECT_EQ(test, total, expected);
+	KUNIT_EXPECT_GT(test, several, 0);
 	inst_check(test, inst);
 	inst_free_rest(test, inst);
 	inst_check(test, inst);
@@ -1269,104 +1304,46 @@ static void fast_alloc(struct kunit *test)
 	inst_check(test, inst);
 }
 
-/* What the slot has at hand by child, else by row: all of it in the end */
-static void rows_alloc(struct kunit *test)
-{
-	const unsigned int order = *(const unsigned int *)test->param_value;
-	struct llfree_request req = { .order = order };
-	unsigned long total = 0, expected, by_child = 0;
-	unsigned int nr, blocks, rows, i;
-	u64 mask[LLFREE_CHILD_ROWS];
-	struct instance *inst;
-	struct rnd_state rnd;
-	long frame;
-
-	prandom_seed_state(&rnd, order);
-	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
-	inst_scatter(test, inst, &rnd);
-	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
-	KUNIT_ASSERT_GT(test, expected, 0);
-	for (;;) {
-		nr = 1 + prandom_u32_state(&rnd) % 600;
-		req.slot = (int)(nr % 3) - 1;
-		rows = LLFREE_CHILD_ROWS;
-		frame = llfree_alloc_rows(&inst->llf, &req, nr, mask,
-					  &inst->delta);
-		if (frame >= 0) {
-			KUNIT_EXPECT_GE(test, req.slot, 0);
-			KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, LLFREE_CHILD_FRAMES));
-		} else {
-			KUNIT_ASSERT_EQ(test, frame, -ENOMEM);
-			rows = 1;
-			frame = llfree_alloc_row(&inst->llf, &req, nr, mask,
-						 &inst->delta);
-		}
-		if (frame < 0)
-			break;
-		for (i = 0, blocks = 0; i < rows; i++) {
-			KUNIT_ASSERT_TRUE(test, bulk_shape_ok(mask[i], order));
-			blocks += hweight64(mask[i]) >> order;
-			ref_take_mask(test, inst, frame + i * LLFREE_ROW_FRAMES,
-				      mask[i], LLFREE_VIEW_NORMAL);
-		}
-		KUNIT_EXPECT_GE(test, blocks, 1);
-		KUNIT_EXPECT_LE(test, blocks, nr);
-		total += blocks;
-		if (rows > 1)
-			by_child += blocks;
-	}
-	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
-	KUNIT_EXPECT_EQ(test, total, expected);
-	KUNIT_EXPECT_GT(test, by_child, 0);
-	inst_check(test, inst);
-	inst_free_rest(test, inst);
-	inst_check(test, inst);
-}
-
-/* From memory that is all free, as many as were asked for */
-static void bulk_alloc_full(struct kunit *test)
+/* From memory that is all free: a row, as many as were asked for, and a child */
+static void batch_alloc_full(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
 	struct llfree_request req = { .order = order };
-	unsigned int blocks;
-	u64 mask = 0;
-	long frame;
+	u64 masks[LLFREE_CHILD_ROWS];
+	long child;
 
-	frame = llfree_alloc_row(&inst->llf, &req, 64 >> order, &mask,
-				 &inst->delta);
-	KUNIT_ASSERT_GE(test, frame, 0);
-	KUNIT_EXPECT_EQ(test, mask, ~0ULL);
-	ref_take_mask(test, inst, frame, mask, 0);
+	child = inst_alloc_batch(test, inst, &req, 64 >> order, masks);
+	KUNIT_ASSERT_GE(test, child, 0);
+	KUNIT_EXPECT_EQ(test, batch_frames(masks), 64);
 	KUNIT_EXPECT_EQ(test, inst->delta.frames[0], -64);
-	frame = llfree_alloc_row(&inst->llf, &req, 1, &mask, &inst->delta);
-	KUNIT_ASSERT_GE(test, frame, 0);
-	blocks = hweight64(mask) >> order;
-	KUNIT_EXPECT_EQ(test, blocks, 1);
-	ref_take_mask(test, inst, frame, mask, 0);
+	KUNIT_EXPECT_EQ(test, child, inst_alloc_batch(test, inst, &req, 1, masks));
+	KUNIT_EXPECT_EQ(test, batch_frames(masks), 1U << order);
+	/* That is where the slot goes on. */
+	KUNIT_EXPECT_EQ(test, child, inst_alloc_batch(test, inst, &req, INT_MAX, masks));
+	KUNIT_EXPECT_EQ(test, batch_frames(masks), CHILD - 64 - (1U << order));
 	inst_check(test, inst);
 }
 
-/* A bulk allocation gives as many frames as its mask says, and none of them twice. */
-static void fault_bulk_overwrites(struct kunit *test)
+/* A batch has as many frames as its masks say, and none of them twice. */
+static void fault_batch_overwrites(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
+	unsigned long *frames, nr = 0, before;
 	struct llfree_request req = { };
-	unsigned long *frames, nr = 0;
-	unsigned int want, got;
-	u64 mask;
-	long row;
+	u64 masks[LLFREE_CHILD_ROWS];
+	unsigned int want, i;
+	long child;
 
 	/* Fill an array as a per-CPU list would, in uneven portions. */
 	frames = area_new(test, TREE * sizeof(*frames));
 	for (want = 1; nr < TREE; want = want % 63 + 1) {
-		row = llfree_alloc_row(&inst->llf, &req, want, &mask,
-				       &inst->delta);
-		KUNIT_ASSERT_GE(test, row, 0);
-		ref_take_mask(test, inst, row, mask, 0);
-		for (got = 0; mask; mask &= mask - 1, got++)
-			frames[nr++] = row + __ffs64(mask);
-		KUNIT_ASSERT_LE(test, got, want);
+		child = inst_alloc_batch(test, inst, &req, want, masks);
+		KUNIT_ASSERT_GE(test, child, 0);
+		for (i = 0, before = nr; i < CHILD; i++)
+			if (masks[i / LLFREE_ROW_FRAMES] & BIT_ULL(i % LLFREE_ROW_FRAMES))
+				frames[nr++] = child + i;
+		KUNIT_ASSERT_LE(test, nr - before, want);
 		KUNIT_EXPECT_EQ(test, nr, -inst->delta.frames[0]);
 	}
 	inst_check(test, inst);
@@ -1374,7 +1351,7 @@ static void fault_bulk_overwrites(struct kunit *test)
 	inst_check(test, inst);
 }
 
-static void free_bulk(struct kunit *test)
+static void free_batch(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
 	struct snapshot *snap;
@@ -1382,9 +1359,9 @@ static void free_bulk(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
-		inst_free_bulk(test, inst, (int)(i % 2) - 1,
-			       FIRST + i * LLFREE_ROW_FRAMES,
-			       0x8000000180000001ULL << (i / 2) | BIT_ULL(i));
+		inst_free_batch(test, inst, (int)(i % 2) - 1,
+				FIRST + i * LLFREE_ROW_FRAMES,
+				0x8000000180000001ULL << (i / 2) | BIT_ULL(i));
 	inst_check(test, inst);
 
 	/* One frame of these is free already. */
@@ -1416,9 +1393,9 @@ static void bad_request(struct kunit *test)
 	};
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
 	struct llfree_request req = { };
+	u64 masks[LLFREE_CHILD_ROWS];
 	struct snapshot *snap;
 	unsigned int i;
-	u64 mask;
 
 	inst_alloc(test, inst, 0, 3, 0);
 	snap = snapshot_new(test, inst);
@@ -1427,23 +1404,19 @@ static void bad_request(struct kunit *test)
 				    llfree_alloc(&inst->llf, &bad[i],
 						 &inst->delta), "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_alloc_row(&inst->llf, &bad[i], 1,
-						     &mask, &inst->delta),
+				    llfree_alloc_batch(&inst->llf, &bad[i], 1,
+						       masks, &inst->delta),
 				    "%u", i);
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
 				    llfree_alloc_slow(&inst->llf, &bad[i],
 						      &inst->delta),
 				    "%u", i);
-		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
-				    llfree_alloc_rows(&inst->llf, &bad[i], 1,
-						      &mask, &inst->delta),
-				    "%u", i);
 	}
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_row(&inst->llf, &req, 0,
-							&mask, &inst->delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_batch(&inst->llf, &req, 0, masks,
+							  &inst->delta));
 	req.order = LLFREE_ROW_ORDER + 1;
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_row(&inst->llf, &req, 1,
-							&mask, &inst->delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_batch(&inst->llf, &req, 1, masks,
+							  &inst->delta));
 	snapshot_check(test, inst, snap);
 	inst_check(test, inst);
 }
@@ -2076,7 +2049,7 @@ static void fault_order_always_yes(struct kunit *test)
 	/* Every second frame is free. */
 	KUNIT_ASSERT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
 	for (i = 0; i < TREE; i += 64)
-		inst_free_bulk(test, inst, 0, FIRST + i, 0x5555555555555555ULL);
+		inst_free_batch(test, inst, 0, FIRST + i, 0x5555555555555555ULL);
 	for (order = LLFREE_MAX_ORDER; order; order--) {
 		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, order, 0));
 		for (i = 0; i < LLFREE_NR_ORDERS; i++)
@@ -2405,7 +2378,7 @@ static void random_step(struct kunit *test, struct instance *inst,
 	};
 	unsigned long bit = start - inst_base(inst);
 	bool in_range = ref_in_range(inst, start, 1UL << order);
-	u64 mask, taken;
+	u64 masks[LLFREE_CHILD_ROWS], mask, taken;
 	int ret;
 
 	switch (what) {
@@ -2427,18 +2400,12 @@ static void random_step(struct kunit *test, struct instance *inst,
 		mask = random_u64(rnd);
 		taken = inst->taken[frame_row(frame - inst_base(inst))];
 		if (ref_in_range(inst, row, LLFREE_ROW_FRAMES) && (taken & mask))
-			inst_free_bulk(test, inst, slot, row, taken & mask);
+			inst_free_batch(test, inst, slot, row, taken & mask);
 		break;
 	case 10:
 		req.order %= LLFREE_ROW_ORDER + 1;
-		ret = 1 + prandom_u32_state(rnd) % 64;
-		frame = llfree_alloc_row(&inst->llf, &req, ret, &mask,
-					 &inst->delta);
-		if ((long)frame >= 0)
-			ref_take_mask(test, inst, frame, mask, req.view);
-		else
-			KUNIT_EXPECT_EQ(test, 0, ref_blocks(inst, req.order,
-							    req.view));
+		inst_alloc_batch(test, inst, &req, 1 + prandom_u32_state(rnd) % 64,
+				 masks);
 		break;
 	case 11:
 		ret = in_range && ref_free(inst, start, 1UL << order,
@@ -2834,30 +2801,7 @@ static void actor_hold_mask(struct actor *actor, unsigned long frame, u64 mask)
 	actor_hold(actor, &held);
 }
 
-static void actor_alloc_rows(struct actor *actor, const struct llfree_request *req,
-			     unsigned int nr)
-{
-	u64 mask[LLFREE_CHILD_ROWS];
-	unsigned int i, blocks = 0;
-	long frame;
-
-	frame = llfree_alloc_rows(&actor->crowd->inst->llf, req, nr, mask,
-				  &actor->delta);
-	if (frame < 0)
-		return;
-	actor->allocs++;
-	for (i = 0; i < LLFREE_CHILD_ROWS; i++, frame += LLFREE_ROW_FRAMES) {
-		if (!bulk_shape_ok(mask[i], req->order))
-			actor_error(actor, "got rows of wrong shape", frame);
-		blocks += hweight64(mask[i]) >> req->order;
-		if (mask[i])
-			actor_hold_mask(actor, frame, mask[i]);
-	}
-	if (!blocks || blocks > nr)
-		actor_error(actor, "got a wrong number of blocks", frame);
-}
-
-static void actor_alloc_bulk(struct actor *actor, unsigned int view)
+static void actor_alloc_batch(struct actor *actor, unsigned int view)
 {
 	struct llfree_request req = {
 		.slot = actor_slot(actor),
@@ -2865,25 +2809,31 @@ static void actor_alloc_bulk(struct actor *actor, unsigned int view)
 		.class = actor_random(actor, LLFREE_NR_CLASSES),
 		.view = view,
 	};
-	unsigned int nr = 1 + actor_random(actor, 64);
-	u64 mask = 0;
-	long frame;
+	unsigned int nr = 1 + actor_random(actor, 64), i;
+	u64 masks[LLFREE_CHILD_ROWS];
+	long child;
 
-	if (actor_random(actor, 2)) {
-		actor_alloc_rows(actor, &req, nr * 8);
-		return;
-	}
-	frame = llfree_alloc_row(&actor->crowd->inst->llf, &req, nr, &mask,
-				 &actor->delta);
-	if (frame < 0) {
+	/* More than a row has half of the time */
+	if (actor_random(actor, 2))
+		nr *= LLFREE_CHILD_ROWS;
+	child = llfree_alloc_batch(&actor->crowd->inst->llf, &req, nr, masks,
+				   &actor->delta);
+	if (child < 0) {
 		actor->fails++;
+		if (child != -ENOMEM)
+			actor_error(actor, "batch failed strangely", -child);
 		return;
 	}
 	actor->allocs++;
-	if (!bulk_shape_ok(mask, req.order) || !mask ||
-	    hweight64(mask) >> req.order > nr)
-		actor_error(actor, "got a bulk of wrong shape", frame);
-	actor_hold_mask(actor, frame, mask);
+	if (!IS_ALIGNED(child, LLFREE_CHILD_FRAMES))
+		actor_error(actor, "got a batch that is not aligned", child);
+	if (!batch_frames(masks) || batch_frames(masks) >> req.order > nr)
+		actor_error(actor, "got a wrong number of blocks", child);
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
+		if (!mask_shape_ok(masks[i], req.order))
+			actor_error(actor, "got a batch of wrong shape", child);
+		actor_hold_mask(actor, child + i * LLFREE_ROW_FRAMES, masks[i]);
+	}
 }
 
 static void actor_claim(struct actor *actor)
@@ -2953,7 +2903,7 @@ static void actor_mixed(struct actor *actor, unsigned int view)
 		actor_alloc(actor, order[actor_random(actor, 16)], view);
 		break;
 	case 6:
-		actor_alloc_bulk(actor, view);
+		actor_alloc_batch(actor, view);
 		break;
 	case 7:
 		actor_claim(actor);
@@ -3431,11 +3381,10 @@ static struct kunit_case llfree_cases[] = {
 	KUNIT_CASE(claim_debt_is_paid),
 	KUNIT_CASE(claim_row),
 	KUNIT_CASE_PARAM(free_shape, shape_gen_params),
-	KUNIT_CASE_PARAM(bulk_alloc, bulk_order_gen_params),
+	KUNIT_CASE_PARAM(batch_alloc, batch_order_gen_params),
 	KUNIT_CASE_PARAM(fast_alloc, order_gen_params),
-	KUNIT_CASE_PARAM(rows_alloc, bulk_order_gen_params),
-	KUNIT_CASE_PARAM(bulk_alloc_full, bulk_order_gen_params),
-	KUNIT_CASE(free_bulk),
+	KUNIT_CASE_PARAM(batch_alloc_full, batch_order_gen_params),
+	KUNIT_CASE(free_batch),
 	KUNIT_CASE(bad_request),
 	KUNIT_CASE_PARAM(double_free, order_gen_params),
 	KUNIT_CASE(view_allocs),
@@ -3461,7 +3410,7 @@ static struct kunit_case llfree_cases[] = {
 	KUNIT_CASE(fault_order_always_yes),
 	KUNIT_CASE(fault_drain_ignores_slot),
 	KUNIT_CASE(fault_irq_context),
-	KUNIT_CASE(fault_bulk_overwrites),
+	KUNIT_CASE(fault_batch_overwrites),
 	KUNIT_CASE(fault_start_moves),
 	KUNIT_CASE(fault_error_not_crash),
 	KUNIT_CASE_PARAM(fault_tail_unchecked, order_gen_params),

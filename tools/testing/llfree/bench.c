@@ -8,8 +8,8 @@
  *           all threads share (shared). With three levels nothing can be faster
  *           than the floor, so all results are given in multiples of it, too.
  *   bulk    every thread allocates blocks, waits for the others, frees all in order
- *   words   the same, 64 frames (or what a row has) with each operation; per
- *           block
+ *   words   bulk with up to 64 frames (a row's worth) with each allocation, and what
+ *           it has of a row with each free; per block
  *   repeat  alloc and free of one block
  *   rand    every thread allocates blocks; they are shuffled across all threads, and
  *           freed: mostly what others allocated
@@ -217,20 +217,25 @@ static void run_bulk(struct worker *w)
 static void run_words(struct worker *w)
 {
 	struct llfree_request req = { .slot = w->nr, .order = order };
-	unsigned long i, n = 0, words;
+	unsigned long i, n = 0, words = 0;
+	u64 masks[LLFREE_CHILD_ROWS];
 	double start;
 	long frame;
 
 	meet();
 	start = now();
-	for (words = 0; n < blocks; words++) {
-		frame = llfree_alloc_row(&in.llf, &req,
-					 LLFREE_ROW_FRAMES >> order,
-					 &w->masks[words], &w->delta);
+	while (n < blocks) {
+		frame = llfree_alloc_batch(&in.llf, &req, LLFREE_ROW_FRAMES >> order,
+					   masks, &w->delta);
 		if (frame < 0)
 			die("out of memory");
-		w->frames[words] = frame;
-		n += hweight64(w->masks[words]) >> order;
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++, frame += LLFREE_ROW_FRAMES) {
+			if (!masks[i])
+				continue;
+			w->frames[words] = frame;
+			w->masks[words++] = masks[i];
+			n += hweight64(masks[i]) >> order;
+		}
 	}
 	count(w, ALLOC, start, n);
 	meet();

@@ -286,97 +286,57 @@ long diff_alloc(struct diff *d, const struct llfree_request *req, bool quick)
 	return frame;
 }
 
-static unsigned int check_got_mask(struct diff *d,
-				   const struct llfree_request *req,
-				   unsigned long frame, u64 mask)
+static void check_got_mask(struct diff *d, const struct llfree_request *req,
+			   unsigned long frame, u64 mask)
 {
-	unsigned int size = 1U << req->order, blocks = 0, i;
-	u64 block;
+	unsigned int size = 1U << req->order;
 
-	for (i = 0; i < LLFREE_ROW_FRAMES; i += size) {
-		block = GENMASK_ULL(size - 1, 0) << i;
-		if ((mask & block) == block) {
-			check_got(d, req, frame + i, size);
-			blocks++;
-		} else if (mask & block) {
-			FAIL(d, "mask %#llx has part of a block",
-			     (unsigned long long)mask);
-		}
+	if (mask_blocks(mask, req->order) < 0) {
+		FAIL(d, "mask %#llx has part of a block", (unsigned long long)mask);
+		return;
 	}
-	return blocks;
+	for (; mask; mask &= ~(GENMASK_ULL(size - 1, 0) << __ffs64(mask)))
+		check_got(d, req, frame + __ffs64(mask), size);
 }
 
-/* It need not find what there is, so a failure is right at any time. */
-long diff_alloc_rows(struct diff *d, const struct llfree_request *req,
-		     unsigned int nr)
+long diff_alloc_batch(struct diff *d, const struct llfree_request *req,
+		      unsigned int nr)
 {
 	bool valid = nr && request_valid(d, req, LLFREE_ROW_ORDER);
-	u64 mask[LLFREE_CHILD_ROWS];
+	unsigned int most = valid ? min_t(unsigned int, nr << req->order,
+					  LLFREE_CHILD_FRAMES) : 0;
+	u64 masks[LLFREE_CHILD_ROWS] = {};
 	struct llfree_delta delta = {};
-	unsigned int i, blocks = 0;
-	long frame, frames = 0;
-
-	begin(d, LLFREE_CHILD_FRAMES,
-	      "alloc_rows slot %d order %d class %d view %d flags %d nr %u",
-	      req->slot, req->order, req->class, req->view, req->flags, nr);
-	frame = CALL(d, llfree_alloc_rows(&d->in.llf, req, nr, mask, &delta));
-	note(d, frame < 0 ? "= %ld" : "= %#lx", frame);
-	if (!valid) {
-		if (frame != -EINVAL)
-			FAIL(d, "bad alloc_rows returned %ld", frame);
-	} else if (frame >= 0) {
-		if (!IS_ALIGNED(frame, LLFREE_CHILD_FRAMES))
-			FAIL(d, "alloc_rows returned %#lx, not the start of a child",
-			     frame);
-		for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
-			blocks += check_got_mask(d, req,
-						 frame + i * LLFREE_ROW_FRAMES,
-						 mask[i]);
-			frames += hweight64(mask[i]);
-		}
-		if (!blocks || blocks > nr)
-			FAIL(d, "asked for %u blocks, got %u", nr, blocks);
-		check_did(d, req, &delta);
-	} else if (frame != -ENOMEM) {
-		FAIL(d, "alloc_rows returned %ld", frame);
-	}
-	compare_delta(d, &delta, -frames);
-	return frame;
-}
-
-long diff_alloc_bulk(struct diff *d, const struct llfree_request *req,
-		     unsigned int nr)
-{
-	bool valid = nr && request_valid(d, req, LLFREE_ROW_ORDER);
-	struct llfree_delta delta = {};
-	unsigned int blocks;
-	u64 mask = 0;
+	unsigned int frames, i;
 	long frame;
 
-	begin(d, LLFREE_ROW_FRAMES,
-	      "alloc_bulk slot %d order %d class %d view %d flags %d nr %u",
+	begin(d, most,
+	      "alloc_batch slot %d order %d class %d view %d flags %d nr %u",
 	      req->slot, req->order, req->class, req->view, req->flags, nr);
-	frame = CALL(d, llfree_alloc_row(&d->in.llf, req, nr, &mask, &delta));
-	if (frame < 0)
-		note(d, "= %ld", frame);
-	else
-		note(d, "= %#lx %#llx", frame, (unsigned long long)mask);
+	frame = CALL(d, llfree_alloc_batch(&d->in.llf, req, nr, masks, &delta));
+	note(d, frame < 0 ? "= %ld" : "= %#lx", frame);
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		if (masks[i])
+			note(d, "  row %u %#llx", i, (unsigned long long)masks[i]);
 	if (!valid) {
 		if (frame != -EINVAL)
-			FAIL(d, "bad alloc_bulk returned %ld", frame);
+			FAIL(d, "bad alloc_batch returned %ld", frame);
 	} else if (frame == -ENOMEM) {
 		check_nothing(d, req);
 	} else if (frame < 0) {
-		FAIL(d, "alloc_bulk returned %ld", frame);
-	} else if (!IS_ALIGNED(frame, LLFREE_ROW_FRAMES)) {
-		FAIL(d, "alloc_bulk returned %#lx, not the start of a row", frame);
+		FAIL(d, "alloc_batch returned %ld", frame);
+	} else if (!IS_ALIGNED(frame, LLFREE_CHILD_FRAMES)) {
+		FAIL(d, "alloc_batch returned %#lx, not the start of a child", frame);
 	} else {
-		blocks = check_got_mask(d, req, frame, mask);
-		if (!blocks || blocks > nr)
-			FAIL(d, "asked for %u blocks, got %u", nr, blocks);
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+			check_got_mask(d, req, frame + i * LLFREE_ROW_FRAMES, masks[i]);
 		check_did(d, req, &delta);
 	}
-	compare_delta(d, &delta, frame < 0 ? 0 : -(long)hweight64(mask));
+	/* Masks stay as they were if it fails. */
+	frames = batch_frames(masks);
+	if (frame < 0 ? frames : !frames || frames > most)
+		FAIL(d, "alloc_batch of at most %u frames returned %u", most, frames);
+	compare_delta(d, &delta, -(long)frames);
 	return frame;
 }
 
@@ -438,7 +398,7 @@ static void mark_mask(struct diff *d, unsigned long row, u64 mask, bool used)
 			model_mark(&d->m, row + i, 1, used);
 }
 
-int diff_free_bulk(struct diff *d, int slot, unsigned long row, u64 mask)
+int diff_free_batch(struct diff *d, int slot, unsigned long row, u64 mask)
 {
 	struct llfree_delta delta = {};
 	int ret, want = 0;
@@ -448,14 +408,14 @@ int diff_free_bulk(struct diff *d, int slot, unsigned long row, u64 mask)
 	    (mask & ~diff_row_mask(d, row, true)))
 		want = -EINVAL;
 	begin(d, want ? 0 : hweight64(mask),
-	      "free_bulk slot %d row %#lx mask %#llx", slot, row,
+	      "free_batch slot %d row %#lx mask %#llx", slot, row,
 	      (unsigned long long)mask);
 	if (!want)
 		mark_mask(d, row, mask, false);
 	ret = CALL(d, llfree_free_batch(&d->in.llf, slot, row, mask, &delta));
 	note(d, "= %d", ret);
 	if (ret != want)
-		FAIL(d, "free_bulk slot %d row %#lx mask %#llx: %d, not %d",
+		FAIL(d, "free_batch slot %d row %#lx mask %#llx: %d, not %d",
 		     slot, row, (unsigned long long)mask, ret, want);
 	compare_delta(d, &delta, want ? 0 : hweight64(mask));
 	return ret;

@@ -58,12 +58,10 @@ extern const struct llfree_policy diff_policies[DIFF_POLICIES];
 
 /* Operations, with good and bad arguments. They return what the core does. */
 long diff_alloc(struct diff *d, const struct llfree_request *req, bool quick);
-long diff_alloc_rows(struct diff *d, const struct llfree_request *req,
-		     unsigned int nr);
-long diff_alloc_bulk(struct diff *d, const struct llfree_request *req,
-		     unsigned int nr);
+long diff_alloc_batch(struct diff *d, const struct llfree_request *req,
+		      unsigned int nr);
 int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order);
-int diff_free_bulk(struct diff *d, int slot, unsigned long row, u64 mask);
+int diff_free_batch(struct diff *d, int slot, unsigned long row, u64 mask);
 int diff_claim(struct diff *d, unsigned long frame, unsigned int order,
 	       unsigned int flags);
 long diff_claim_row(struct diff *d, unsigned long row, u64 mask,

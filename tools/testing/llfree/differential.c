@@ -117,7 +117,7 @@ static void do_alloc(struct diff *d)
 	diff_alloc(d, &req, pick(d, 2));
 }
 
-static void do_alloc_bulk(struct diff *d)
+static void do_alloc_batch(struct diff *d)
 {
 	struct llfree_request req = pick_request(d);
 	unsigned int nr = 1 + (chance(d, 50) ? pick(d, 64) : pick(d, 4));
@@ -131,10 +131,7 @@ static void do_alloc_bulk(struct diff *d)
 		else
 			nr = 0;
 	}
-	if (pick(d, 2))
-		diff_alloc_rows(d, &req, nr);
-	else
-		diff_alloc_bulk(d, &req, nr);
+	diff_alloc_batch(d, &req, nr);
 }
 
 /* A used block, found from a random frame; order -1 if none was found. */
@@ -195,7 +192,7 @@ static u64 pick_mask(struct diff *d)
 	}
 }
 
-static void do_free_bulk(struct diff *d)
+static void do_free_batch(struct diff *d)
 {
 	unsigned long row = ALIGN_DOWN(pick_frame(d), LLFREE_ROW_FRAMES);
 	u64 mask = diff_row_mask(d, row, true) & pick_mask(d);
@@ -218,7 +215,7 @@ static void do_free_bulk(struct diff *d)
 	} else if (!mask) {
 		return;
 	}
-	diff_free_bulk(d, slot, row, mask);
+	diff_free_batch(d, slot, row, mask);
 }
 
 static void do_claim(struct diff *d)
@@ -294,7 +291,7 @@ static void step(struct diff *d)
 		if (chance(d, 60))
 			get ? do_alloc(d) : do_free(d);
 		else
-			get ? do_alloc_bulk(d) : do_free_bulk(d);
+			get ? do_alloc_batch(d) : do_free_batch(d);
 	} else if (what < 900) {
 		do_claim(d);
 	} else if (what < 930) {

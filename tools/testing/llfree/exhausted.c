@@ -123,12 +123,12 @@ TEST_F(half, free_reopens_one_tree)
 TEST_F(half, allocation_does_not_reopen)
 {
 	struct llfree_request req = { .slot = 0 };
+	u64 masks[LLFREE_CHILD_ROWS];
 	unsigned long i;
-	u64 mask;
 
 	exhaust(_metadata, &self->in, 1, 0);
 	ASSERT_LE(0, inst_alloc(&self->in, LLFREE_NO_SLOT, 0));
-	ASSERT_LE(0, llfree_alloc_row(&self->in.llf, &req, 9, &mask, &self->in.sum));
+	ASSERT_LE(0, inst_alloc_batch(&self->in.llf, &req, 9, masks, &self->in.sum));
 	ASSERT_EQ(0, llfree_claim(&self->in.llf, BASE + 3 * TREE, 0, 0, &self->in.sum));
 	for (i = 1; i < TREES; i++)
 		EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE + i * TREE, 0), 1));

@@ -57,10 +57,10 @@ enum state {
 
 enum kind {
 	GET,
-	ALLOC_BULK,
+	ALLOC_BATCH,
 	PUT,		/* something that is allocated */
 	FREE_ANY,
-	FREE_BULK,
+	FREE_BATCH,
 	CLAIM,
 	CLAIM_ROW,
 	SET_VIEW,
@@ -85,8 +85,8 @@ struct op {
 
 /* What comes often stands here often. */
 static const u8 kinds[] = {
-	GET, GET, GET, GET, GET, ALLOC_BULK, ALLOC_BULK, ALLOC_BULK, PUT, PUT, PUT,
-	PUT, PUT, PUT, FREE_BULK, FREE_BULK, FREE_BULK, FREE_ANY, FREE_ANY, CLAIM,
+	GET, GET, GET, GET, GET, ALLOC_BATCH, ALLOC_BATCH, ALLOC_BATCH, PUT, PUT, PUT,
+	PUT, PUT, PUT, FREE_BATCH, FREE_BATCH, FREE_BATCH, FREE_ANY, FREE_ANY, CLAIM,
 	CLAIM, CLAIM, CLAIM_ROW, CLAIM_ROW, SET_VIEW, SET_VIEW, SET_REPORTED,
 	SET_CLASS, DRAIN, QUERY, RESTART, SET_SLOTS,
 };
@@ -123,7 +123,7 @@ static void cover_end(unsigned int kind, unsigned int order, bool success,
 static void cover_interrupt(const void *pc, unsigned int kind, bool same_slot)
 {
 	static const u8 group[NR_KINDS] = {
-		[PUT] = 1, [FREE_BULK] = 1, [CLAIM] = 2, [CLAIM_ROW] = 2,
+		[PUT] = 1, [FREE_BATCH] = 1, [CLAIM] = 2, [CLAIM_ROW] = 2,
 		[SET_VIEW] = 3, [DRAIN] = 4, [RESTART] = 5,
 	};
 	struct rng rng = {
@@ -232,6 +232,12 @@ static struct llfree_request op_request(const struct op *op)
 	return req;
 }
 
+/* Up to what a row has and some more, or up to what a child has */
+static unsigned int op_blocks(const struct op *op)
+{
+	return op->where[0] % 80 * (op->where[0] % 160 < 80 ? 1 : 8);
+}
+
 static bool touches_free_frame(unsigned long frame, unsigned long nr)
 {
 	return free_frame != NO_FRAME && frame <= free_frame &&
@@ -292,7 +298,7 @@ static bool do_free_any(const struct op *op, bool others)
 	return !diff_free(&d, slot, frame, order);
 }
 
-static bool do_free_bulk(const struct op *op, bool others)
+static bool do_free_batch(const struct op *op, bool others)
 {
 	unsigned long row = ALIGN_DOWN(op_frame(op), LLFREE_ROW_FRAMES);
 	u64 used = diff_row_mask(&d, row, true), mask = op_mask(op);
@@ -303,7 +309,7 @@ static bool do_free_bulk(const struct op *op, bool others)
 		mask |= BIT_ULL(free_frame - row);
 	else if (others || !op_odd(op, 6))
 		mask &= used;
-	return !diff_free_bulk(&d, op_slot(op), row, mask);
+	return !diff_free_batch(&d, op_slot(op), row, mask);
 }
 
 static bool do_claim(const struct op *op)
@@ -396,19 +402,17 @@ static bool do_op(const struct op *op, bool others)
 	case GET:
 		req = op_request(op);
 		return diff_alloc(&d, &req, op->where[0] & 1) >= 0;
-	case ALLOC_BULK:
+	case ALLOC_BATCH:
 		req = op_request(op);
 		if (!op_odd(op, 5))
 			req.order %= LLFREE_ROW_ORDER + 1;
-		if (op->where[0] % 160 >= 80)
-			return diff_alloc_rows(&d, &req, op->where[0] % 80 * 8) >= 0;
-		return diff_alloc_bulk(&d, &req, op->where[0] % 80) >= 0;
+		return diff_alloc_batch(&d, &req, op_blocks(op)) >= 0;
 	case PUT:
 		return do_free(op);
 	case FREE_ANY:
 		return do_free_any(op, others);
-	case FREE_BULK:
-		return do_free_bulk(op, others);
+	case FREE_BATCH:
+		return do_free_batch(op, others);
 	case CLAIM:
 		return do_claim(op);
 	case CLAIM_ROW:
@@ -448,7 +452,7 @@ static void run_next(void)
 	unsigned int i, nr = 1;
 	bool success = true;
 
-	if (kind == GET || kind == ALLOC_BULK || kind == PUT || kind == FREE_BULK)
+	if (kind == GET || kind == ALLOC_BATCH || kind == PUT || kind == FREE_BATCH)
 		nr = repeats[op->how >> 6];
 	for (i = 0; i < nr && success && !d.failed; i++) {
 		unsigned long step = interrupts && !i &&
@@ -466,7 +470,7 @@ static void run_next(void)
 
 static bool takes(enum kind kind)
 {
-	return kind != PUT && kind != FREE_ANY && kind != FREE_BULK &&
+	return kind != PUT && kind != FREE_ANY && kind != FREE_BATCH &&
 	       kind != SET_VIEW;
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <linux/align.h>
+#include <linux/bits.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,6 +231,53 @@ int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
 	delta->frames[view] += 1 << order;
 	delta->huge[view] += !!(ret & LLFREE_FREED_WHOLE);
 	return 0;
+}
+
+int mask_blocks(u64 mask, unsigned int order)
+{
+	const unsigned int size = 1U << order;
+	int nr = 0, i;
+	u64 block;
+
+	for (i = 0; i < LLFREE_ROW_FRAMES; i += size) {
+		block = GENMASK_ULL(size - 1, 0) << i;
+		if ((mask & block) == block)
+			nr++;
+		else if (mask & block)
+			return -1;
+	}
+	return nr;
+}
+
+long inst_alloc_batch(struct llfree *llf, const struct llfree_request *req,
+		      unsigned int nr, u64 *masks, struct llfree_delta *delta)
+{
+	long child = llfree_alloc_batch(llf, req, nr, masks, delta);
+	unsigned int blocks, row;
+
+	if (child < 0)
+		return child;
+	for (row = 0; row < LLFREE_CHILD_ROWS; row++)
+		if (mask_blocks(masks[row], req->order) < 0)
+			return -EPROTO;
+	blocks = batch_frames(masks) >> req->order;
+	if (!blocks || blocks > nr || !IS_ALIGNED(child, LLFREE_CHILD_FRAMES))
+		return -EPROTO;
+	return child;
+}
+
+int inst_free_masks(struct llfree *llf, int slot, unsigned long child,
+		    const u64 *masks, struct llfree_delta *delta)
+{
+	unsigned int row;
+	int ret = 0;
+
+	for (row = 0; row < LLFREE_CHILD_ROWS && !ret; row++)
+		if (masks[row])
+			ret = llfree_free_batch(llf, slot,
+						child + row * LLFREE_ROW_FRAMES,
+						masks[row], delta);
+	return ret;
 }
 
 int inst_free(struct inst *in, int slot, unsigned long frame,

@@ -4,6 +4,7 @@
 #define _LLFREE_TEST_INST_H
 
 #include <linux/align.h>
+#include <linux/bitops.h>
 #include <linux/llfree.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,6 +56,15 @@ long inst_alloc_fast(struct llfree *llf, const struct llfree_request *req,
 /* The same for a free: llfree_free_fast() for all but the largest blocks */
 int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		   unsigned int order, struct llfree_delta *delta);
+/*
+ * llfree_alloc_batch(), or -EPROTO if what it returns is not between one and @nr
+ * whole blocks of a child
+ */
+long inst_alloc_batch(struct llfree *llf, const struct llfree_request *req,
+		      unsigned int nr, u64 *masks, struct llfree_delta *delta);
+/* Free all frames of a batch, by row. */
+int inst_free_masks(struct llfree *llf, int slot, unsigned long child,
+		    const u64 *masks, struct llfree_delta *delta);
 int inst_free(struct inst *in, int slot, unsigned long frame,
 	      unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);
@@ -72,6 +82,25 @@ static inline unsigned long inst_children(const struct inst *in)
 }
 
 unsigned long inst_free_frames(struct inst *in);
+
+/* Number of blocks in the mask of a row, or -1 if it has part of a block */
+int mask_blocks(u64 mask, unsigned int order);
+
+/* Does a batch have this frame of its child? */
+static inline bool batch_has(const u64 *masks, unsigned int i)
+{
+	return masks[i / LLFREE_ROW_FRAMES] >> (i % LLFREE_ROW_FRAMES) & 1;
+}
+
+/* Number of frames in a batch */
+static inline unsigned int batch_frames(const u64 *masks)
+{
+	unsigned int nr = 0, row;
+
+	for (row = 0; row < LLFREE_CHILD_ROWS; row++)
+		nr += hweight64(masks[row]);
+	return nr;
+}
 
 /* Random numbers: splitmix64 */
 struct rng {

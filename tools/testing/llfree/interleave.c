@@ -614,49 +614,33 @@ static void op_alloc_cma(int actor, int order)
 		.class = LLFREE_CLASS_MOVABLE, .view = LLFREE_VIEW_CMA });
 }
 
-static void op_alloc_bulk(int actor, int order)
+static void alloc_batch(int actor, int slot, int order)
 {
 	struct llfree_request req = {
-		.slot = slot_of[actor], .order = order,
-		.class = LLFREE_CLASS_MOVABLE,
+		.slot = slot, .order = order, .class = LLFREE_CLASS_MOVABLE,
 	};
-	unsigned int i;
-	u64 mask = 0;
-	long row;
-
-	begin_alloc(actor, &req);
-	row = llfree_alloc_row(llf, &req, ROW >> order, &mask, &books.sum);
-	end_alloc(actor, &req, row);
-	if (row < 0)
-		return;
-	if (!mask || !IS_ALIGNED(row, ROW))
-		fail("bulk alloc of nothing", row);
-	for (i = 0; i < ROW; i++)
-		if (mask & BIT_ULL(i))
-			own_visible(actor, row + i, 1);
-}
-
-/* All that the slot has at hand; there may be more */
-static void op_alloc_rows(int actor, int order)
-{
-	struct llfree_request req = {
-		.slot = slot_of[actor], .order = order,
-		.class = LLFREE_CLASS_MOVABLE,
-	};
-	u64 mask[CHILD / ROW];
+	u64 masks[LLFREE_CHILD_ROWS];
 	unsigned int i;
 	long child;
 
 	begin_alloc(actor, &req);
-	child = llfree_alloc_rows(llf, &req, CHILD >> order, mask, &books.sum);
-	if (child == -ENOMEM)
-		return;
+	child = inst_alloc_batch(llf, &req, CHILD >> order, masks, &books.sum);
 	end_alloc(actor, &req, child);
-	if (child < 0 || !IS_ALIGNED(child, CHILD))
-		fail("allocation of rows went wrong", child);
-	for (i = 0; i < CHILD; i++)
-		if (mask[i / ROW] & BIT_ULL(i % ROW))
+	for (i = 0; child >= 0 && i < CHILD; i++)
+		if (batch_has(masks, i))
 			own_visible(actor, child + i, 1);
+}
+
+/* All that the slot has at hand; if that is nothing, a row from anywhere */
+static void op_alloc_batch(int actor, int order)
+{
+	alloc_batch(actor, slot_of[actor], order);
+}
+
+/* A row, from anywhere */
+static void op_alloc_batch_no_slot(int actor, int order)
+{
+	alloc_batch(actor, LLFREE_NO_SLOT, order);
 }
 
 /* The first own block from the shared frames on, if there is one */
@@ -918,10 +902,10 @@ static const struct op {
 	{ "get7noslot", op_alloc_no_slot, 7 },
 	{ "get2cma", op_alloc_cma, 2 },
 	{ "get9cma", op_alloc_cma, 9 },
-	{ "bulk0", op_alloc_bulk, 0 },
-	{ "bulk2", op_alloc_bulk, 2 },
-	{ "rows0", op_alloc_rows, 0 },
-	{ "rows3", op_alloc_rows, 3 },
+	{ "batch0", op_alloc_batch, 0 },
+	{ "batch3", op_alloc_batch, 3 },
+	{ "batch0noslot", op_alloc_batch_no_slot, 0 },
+	{ "batch2noslot", op_alloc_batch_no_slot, 2 },
 	{ "put0", op_free, 0 },
 	{ "put6", op_free, 6 },
 	{ "put8", op_free, 8 },
@@ -1597,7 +1581,7 @@ TEST_F_TIMEOUT(state, weak_pairs, SECONDS_MAX)
 /* Those that stand for all kinds of steps */
 static const char * const kinds[] = {
 	"put0", "put8", "put9", "get0", "get6", "get8", "get9", "get10",
-	"get0noslot", "bulk0", "claim9", "claimrow", "isolate", "tocma",
+	"get0noslot", "batch0", "claim9", "claimrow", "isolate", "tocma",
 	"isolateput", "drainall",
 };
 
@@ -1638,16 +1622,16 @@ static const char * const chosen[] = {
 	"put0 | get0 | get0",
 	"put0 put0 | get0 | get0",
 	"put0 | put0 | get9",
-	"putword | putword | bulk0",
-	"putword | putword | rows0",
+	"putword | putword | batch0noslot",
+	"putword | putword | batch0",
 	"put0 | quick0 | quick0",
 	"quick0 | quick0 | tocma",
 	"quick6 | quick0 | tocma tonormal",
 	"quick4 | claimrow | isolate",
-	"rows0 | rows0 | put0",
-	"rows3 put0got | get9 | get0",
-	"claimrow | rows0 | tocma",
-	"isolatewait | rows0 | drainall",
+	"batch0 | batch0 | put0",
+	"batch3 put0got | get9 | get0",
+	"claimrow | batch0 | tocma",
+	"isolatewait | batch0 | drainall",
 	"put8 | put8 | get9 | get0",
 	"put8 | put8 | get10",
 	"put8 | put8 | get8",
@@ -1659,12 +1643,12 @@ static const char * const chosen[] = {
 	/* Pieces of a block that was allocated as a whole, and the other way */
 	"get9 put0got | put0 | get0",
 	"get9 put0got | get0noslot | get0noslot",
-	"get9 put0got | bulk0 | claim0row1",
+	"get9 put0got | batch0 | claim0row1",
 	"get0 put0got | get9 | get9",
 	"get0 put0got | get10 | get9",
 	"get6 put6got | get8 | get7",
 	"get9 put9got | get9 put9got | get9",
-	"bulk0 put6got | get7 | get6",
+	"batch0 put6got | get7 | get6",
 	/* Frees of what is not there */
 	"badputfree9 | get0 | get0",
 	"badputfree9 | badputfree9 | get0",
@@ -1680,7 +1664,7 @@ static const char * const chosen[] = {
 	"claim10 | get9 | isolate",
 	"claim10 | get0 | tocma",
 	"claim8 | get0 | isolate | tonormal",
-	"claimrow | bulk0 | tocma",
+	"claimrow | batch0noslot | tocma",
 	/* Views */
 	"isolate tonormal | get0 put0got | get9",
 	"tocma tonormal | get2cma | get0",
@@ -1745,7 +1729,7 @@ TEST_F_TIMEOUT(whole_owned, whole, SECONDS_MAX)
 		"put9got | isolate", "put9got | tocma", "put9got | tocma tonormal",
 		"put9got get9 | tocma | get0", "put9got | get0 | claim8",
 		"put9got | get9 put9got | get9 | tocma tonormal",
-		"put9got | bulk0 | setreported", "put9got | get9 put9got | setreported",
+		"put9got | batch0 | setreported", "put9got | get9 put9got | setreported",
 		"put9got | claimrow | get7 | isolate", "put9got ! tocma | get9",
 	};
 	int i;
@@ -1766,7 +1750,7 @@ TEST_F_TIMEOUT(whole_owned, strays, SECONDS_MAX)
 		"put9got | stray | get9", "put9got | stray | get0",
 		"put9got | stray | get9 | get0", "put9got | stray | get9 put9got",
 		"put9got get9 put9got get9 | stray | get0",
-		"put9got | stray | get9 put9got get9", "put9got | stray | bulk0",
+		"put9got | stray | get9 put9got get9", "put9got | stray | batch0",
 		"put9got | stray | claim8 | get0", "put9got | stray | isolate",
 		"put9got | stray | claim9 | tocma",
 		"put9got | stray | stray", "put9got | stray | stray | get9",
@@ -1799,8 +1783,8 @@ static const char * const weak_chosen[] = {
 	"put8 | put8 | get9",
 	"put9 | put9 | get10",
 	"put6got | claim7 | claim0row1 claim0",
-	"put6got | get7 | bulk0",
-	"put6got | get7 | rows0",
+	"put6got | get7 | batch0noslot",
+	"put6got | get7 | batch0",
 	"put6got | quick6 | quick0",
 	"put0 put0 | get0 | get0",
 	"get0 | put0 | isolatewait",

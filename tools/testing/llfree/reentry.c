@@ -118,41 +118,31 @@ static void op_alloc_cma(int actor, int order)
 	get_order(actor, order, actor % 2, LLFREE_VIEW_CMA);
 }
 
-static void op_alloc_bulk(int actor, int order)
+static void alloc_batch(int actor, int order, int slot)
 {
-	struct llfree_request req = { .slot = actor % 2, .order = order };
-	unsigned int i;
-	u64 mask = 0;
-	long row;
-
-	row = llfree_alloc_row(&in.llf, &req, ROW >> order, &mask, &in.sum);
-	got[actor] = row;
-	if (row < 0)
-		return;
-	if (!mask || !IS_ALIGNED(row, ROW))
-		fail("bulk alloc of nothing", row);
-	for (i = 0; i < ROW; i++)
-		if (mask & BIT_ULL(i))
-			own(actor, row + i, 1);
-}
-
-/* What the slot has at hand, of a child */
-static void op_alloc_rows(int actor, int order)
-{
-	struct llfree_request req = { .slot = actor % 2, .order = order };
-	u64 mask[CHILD / ROW];
+	struct llfree_request req = { .slot = slot, .order = order };
+	u64 masks[LLFREE_CHILD_ROWS];
 	unsigned int i;
 	long child;
 
-	child = llfree_alloc_rows(&in.llf, &req, CHILD >> order, mask, &in.sum);
+	child = inst_alloc_batch(&in.llf, &req, CHILD >> order, masks, &in.sum);
 	got[actor] = child;
-	if (child < 0)
-		return;
-	if (!IS_ALIGNED(child, CHILD))
-		fail("allocation of rows is not aligned", child);
-	for (i = 0; i < CHILD; i++)
-		if (mask[i / ROW] & BIT_ULL(i % ROW))
+	if (child < 0 && child != -ENOMEM)
+		fail("batch is wrong", -child);
+	for (i = 0; child >= 0 && i < CHILD; i++)
+		if (batch_has(masks, i))
 			own(actor, child + i, 1);
+}
+
+/* What the slot has at hand, of a child; if that is nothing, of a row */
+static void op_alloc_batch(int actor, int order)
+{
+	alloc_batch(actor, order, actor % 2);
+}
+
+static void op_alloc_batch_no_slot(int actor, int order)
+{
+	alloc_batch(actor, order, LLFREE_NO_SLOT);
 }
 
 static void op_free(int actor, int order)
@@ -266,10 +256,10 @@ static const struct op {
 	{ "alloc 0 without slot", op_alloc_no_slot, 0, true, 0, 0 },
 	{ "alloc 7 without slot", op_alloc_no_slot, 7, true, 7, 0 },
 	{ "alloc 2 of CMA", op_alloc_cma, 2, true, 2, LLFREE_VIEW_CMA },
-	{ "bulk alloc 0", op_alloc_bulk, 0, true, 0, 0 },
-	{ "bulk alloc 2", op_alloc_bulk, 2, true, 2, 0 },
-	{ "alloc rows 0", op_alloc_rows, 0, false, -1 },
-	{ "alloc rows 2", op_alloc_rows, 2, false, -1 },
+	{ "alloc batch 0", op_alloc_batch, 0, true, 0, 0 },
+	{ "alloc batch 2", op_alloc_batch, 2, true, 2, 0 },
+	{ "alloc batch 0 without slot", op_alloc_batch_no_slot, 0, true, 0, 0 },
+	{ "alloc batch 2 without slot", op_alloc_batch_no_slot, 2, true, 2, 0 },
 	{ "free 0", op_free, 0, false, -1 },
 	{ "free 8", op_free, 8, false, -1 },
 	{ "free 9", op_free, 9, false, -1 },
@@ -503,9 +493,9 @@ static const char *finish(void)
 	unsigned long nr[LLFREE_NR_ORDERS], sum, f;
 	struct llfree_request req = { .slot = 1 };
 	const char *why = inst_check(&in);
+	u64 masks[LLFREE_CHILD_ROWS];
 	bool block;
 	int v, o;
-	u64 mask;
 
 	if (failure)
 		return failure;
@@ -529,8 +519,8 @@ static const char *finish(void)
 	for (f = BASE; f < BASE + NR; f += CHILD)
 		inst_set_view(&in, f, LLFREE_VIEW_NORMAL);
 	sum = count_owned();
-	while (llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum) >= 0)
-		sum += hweight64(mask);
+	while (inst_alloc_batch(&in.llf, &req, CHILD, masks, &in.sum) >= 0)
+		sum += batch_frames(masks);
 	if (sum != NR)
 		return "frames were lost";
 	return inst_check(&in);

@@ -277,56 +277,31 @@ static bool alloc_one(struct thread *t, unsigned int order, unsigned int view)
 	return true;
 }
 
-static void alloc_bulk(struct thread *t)
+static void alloc_batch(struct thread *t)
 {
+	/* What a row has is enough half of the time. */
+	unsigned int most = rng_below(&t->rng, 2) ? ROW : CHILD;
 	unsigned int order = rng_below(&t->rng, 4), i;
 	struct llfree_request req = pick_request(t, order);
-	u64 began = clock_now(), mask = 0;
-	long row;
-
-	if (t->nr_held >= t->limit)
-		return;
-	row = llfree_alloc_row(&in.llf, &req,
-			       1 + rng_below(&t->rng, min(ROW, t->limit - t->nr_held)),
-			       &mask, &t->delta);
-	t->allocs++;
-	if (row == -ENOMEM) {
-		t->fails++;
-		return;
-	}
-	if (row < 0 || !IS_ALIGNED(row, ROW) || !mask)
-		die("bulk alloc returned %ld, mask %#llx", row,
-		    (unsigned long long)mask);
-	for (i = 0; i < ROW; i += 1U << order) {
-		if (!(mask & BIT_ULL(i)))
-			continue;
-		own(t, row + i, 1UL << order);
-		hold(t, row + i, order);
-	}
-	check_visible(row, 1, began);
-}
-
-static void alloc_rows(struct thread *t)
-{
-	unsigned int order = rng_below(&t->rng, 4), i, max;
-	struct llfree_request req = pick_request(t, order);
-	u64 began = clock_now(), mask[CHILD / ROW];
+	u64 masks[LLFREE_CHILD_ROWS], began = clock_now();
 	long child;
 
 	if (t->nr_held >= t->limit)
 		return;
-	max = min(CHILD, t->limit - t->nr_held);
-	child = llfree_alloc_rows(&in.llf, &req, 1 + rng_below(&t->rng, max), mask,
-				  &t->delta);
-	if (child == -ENOMEM)
-		return;
-	if (child < 0 || !IS_ALIGNED(child, CHILD))
-		die("allocation of rows returned %ld", child);
+	most = min(most, t->limit - t->nr_held);
+	child = inst_alloc_batch(&in.llf, &req, 1 + rng_below(&t->rng, most), masks,
+				 &t->delta);
 	t->allocs++;
+	if (child == -ENOMEM) {
+		t->fails++;
+		return;
+	}
+	if (child < 0)
+		die("allocation of a batch returned %ld", child);
 	for (i = 0; i < CHILD; i += 1U << order) {
-		if (!(mask[i / ROW] & BIT_ULL(i % ROW)))
+		if (!batch_has(masks, i))
 			continue;
-		own(t, child + i, 1UL << order);
+		own(t, child + i, 1U << order);
 		hold(t, child + i, order);
 	}
 	check_visible(child, 1, began);
@@ -358,7 +333,7 @@ static void free_words(struct thread *t, struct block block)
 		disown(t, frame, nr);
 		err = llfree_free_batch(&in.llf, pick_slot(t), row, mask, &t->delta);
 		if (err)
-			die("bulk free of frame %#lx order %u returned %d",
+			die("batch free of frame %#lx order %u returned %d",
 			    frame, block.order, err);
 		frame += nr;
 	}
@@ -526,10 +501,7 @@ static void step(struct thread *t, unsigned int max_order)
 
 		alloc_one(t, order, LLFREE_VIEW_NORMAL);
 	} else if (what < fill + 3) {
-		if (rng_below(&t->rng, 2))
-			alloc_rows(t);
-		else
-			alloc_bulk(t);
+		alloc_batch(t);
 	} else if (what < 85) {
 		free_one(t);
 	} else if (what < 92) {
@@ -930,7 +902,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 	llfree_drain(&in.llf, -1);
 	check_books("after draining");
 
-	ksft_test_result_pass("%s --seed %llu: %u threads, %lu steps, %lu allocs, %lu failed\n",
+	ksft_test_result_pass("%s --seed %llu: %u threads, %lu steps, %lu allocated, %lu failed\n",
 			      s->name, (unsigned long long)opt.seed, nr_threads,
 			      ops, allocs, fails);
 	for (i = 0; i < nr_threads; i++)

@@ -412,15 +412,18 @@ TEST_F(core, no_delta)
 {
 	struct llfree_request req = { .slot = 0 };
 	struct llfree *llf = &self->in.llf;
+	u64 masks[LLFREE_CHILD_ROWS], mask;
 	long frame;
-	u64 mask;
 
 	frame = llfree_alloc(llf, &req, NULL);
 	ASSERT_GE(frame, 0);
 	EXPECT_EQ(0, llfree_free(llf, 0, frame, 0, NULL));
-	frame = llfree_alloc_row(llf, &req, 64, &mask, NULL);
-	ASSERT_GE(frame, 0);
-	EXPECT_EQ(0, llfree_free_batch(llf, 0, frame, mask, NULL));
+	/* With a slot, and without */
+	for (req.slot = 0; req.slot >= LLFREE_NO_SLOT; req.slot--) {
+		frame = inst_alloc_batch(llf, &req, 64, masks, NULL);
+		ASSERT_GE(frame, 0);
+		EXPECT_EQ(0, inst_free_masks(llf, 0, frame, masks, NULL));
+	}
 	EXPECT_EQ(0, llfree_claim(llf, BASE, 10, 0, NULL));
 	EXPECT_EQ(0, llfree_free(llf, 0, BASE, 10, NULL));
 	EXPECT_EQ(3, llfree_claim_row(llf, BASE, 7, 0, &mask, NULL));
@@ -441,21 +444,22 @@ TEST_F(core, bad_alloc)
 		{ .slot = INT_MIN }, { .flags = 0x80 }, { .flags = 0x8 },
 	};
 	struct llfree_request req = {};
-	u64 mask;
+	u64 masks[LLFREE_CHILD_ROWS];
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		EXPECT_EQ(-EINVAL, llfree_alloc(&self->in.llf, &bad[i], &self->in.sum));
-		EXPECT_EQ(-EINVAL, llfree_alloc_row(&self->in.llf, &bad[i], 1,
-						    &mask, &self->in.sum));
+		EXPECT_EQ(-EINVAL, llfree_alloc_batch(&self->in.llf, &bad[i], 1, masks,
+						      &self->in.sum));
 	}
-	EXPECT_EQ(-EINVAL, llfree_alloc_rows(&self->in.llf, &req, 0, &mask,
-					     &self->in.sum));
-	EXPECT_EQ(-EINVAL, llfree_alloc_row(&self->in.llf, &req, 0, &mask,
-					    &self->in.sum));
-	req.order = LLFREE_ROW_ORDER + 1;
-	EXPECT_EQ(-EINVAL, llfree_alloc_row(&self->in.llf, &req, 1, &mask,
-					    &self->in.sum));
+	for (req.slot = LLFREE_NO_SLOT; req.slot < 1; req.slot++) {
+		req.order = 0;
+		EXPECT_EQ(-EINVAL, llfree_alloc_batch(&self->in.llf, &req, 0, masks,
+						      &self->in.sum));
+		req.order = LLFREE_ROW_ORDER + 1;
+		EXPECT_EQ(-EINVAL, llfree_alloc_batch(&self->in.llf, &req, 1, masks,
+						      &self->in.sum));
+	}
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
@@ -694,11 +698,25 @@ TEST(huge_blocks_are_broken_last)
 	}
 }
 
+/* inst_alloc_batch() that returns the first frame of the blocks */
+static long alloc_batch(struct inst *in, const struct llfree_request *req,
+			unsigned int nr, u64 *masks)
+{
+	long child = inst_alloc_batch(&in->llf, req, nr, masks, &in->sum);
+	unsigned int i = 0;
+
+	if (child < 0)
+		return child;
+	while (!batch_has(masks, i))
+		i++;
+	return child + i;
+}
+
 /* An instance whose slot 0 has used up all of a child of its tree by words */
 static int one_child_in_use(struct inst *in, struct llfree_request *req)
 {
+	u64 masks[LLFREE_CHILD_ROWS];
 	unsigned long i;
-	u64 mask;
 
 	if (inst_init(in, BASE, NR, LLFREE_INIT_ALLOC, NULL, 2))
 		return -1;
@@ -707,8 +725,8 @@ static int one_child_in_use(struct inst *in, struct llfree_request *req)
 			return -1;
 	*req = (struct llfree_request){ .slot = 0, .class = 1 };
 	for (i = 0; i < CHILD; i += ROW)
-		if (llfree_alloc_row(&in->llf, req, ROW, &mask, &in->sum) !=
-		    BASE + i || mask != ~0ULL)
+		if (alloc_batch(in, req, ROW, masks) != BASE + i ||
+		    masks[i / ROW] != ~0ULL)
 			return -1;
 	return 0;
 }
@@ -717,10 +735,10 @@ static int one_child_in_use(struct inst *in, struct llfree_request *req)
 TEST(huge_blocks_are_not_begun_by_the_hint)
 {
 	const unsigned long other = BASE + 2 * TREE;
+	u64 masks[LLFREE_CHILD_ROWS];
 	struct llfree_request req;
 	unsigned long i;
 	struct inst in;
-	u64 mask;
 
 	for (i = 0; i < 9; i++) {
 		ASSERT_EQ(0, one_child_in_use(&in, &req));
@@ -738,7 +756,8 @@ TEST(huge_blocks_are_not_begun_by_the_hint)
 	for (i = 0; i < CHILD; i += ROW)
 		ASSERT_EQ(0, llfree_free_batch(&in.llf, 0, BASE + i, ~0ULL, &in.sum));
 	ASSERT_EQ(0, inst_free(&in, -1, other, 6));
-	EXPECT_EQ(other, llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum));
+	EXPECT_EQ(other, alloc_batch(&in, &req, ROW, masks));
+	EXPECT_EQ(ROW, batch_frames(masks));
 	ASSERT_STREQ("", inst_check(&in));
 	inst_exit(&in);
 }
@@ -750,7 +769,7 @@ TEST(huge_blocks_are_not_begun_by_the_hint)
 TEST(holes_of_the_own_tree_go_first)
 {
 	const unsigned long second = BASE + CHILD, hole = BASE + 3 * ROW;
-	u64 masks[LLFREE_CHILD_ROWS], mask;
+	u64 masks[LLFREE_CHILD_ROWS];
 	struct llfree_request req;
 	unsigned long i;
 	struct inst in;
@@ -776,15 +795,11 @@ TEST(holes_of_the_own_tree_go_first)
 				EXPECT_EQ(hole, llfree_alloc(&in.llf, &req, &in.sum));
 				break;
 			case 2:
-				EXPECT_EQ(hole, llfree_alloc_row(&in.llf, &req, 1, &mask,
-								 &in.sum));
-				break;
 			case 3:
-				/* That one asks the other if it finds none. */
-				EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&in.llf, &req, 1,
-								     masks, &in.sum));
-				EXPECT_EQ(hole, llfree_alloc_row(&in.llf, &req, 1, &mask,
-								 &in.sum));
+				/* Where the slot goes on there is none: the search finds it. */
+				EXPECT_EQ(hole, alloc_batch(&in, &req, how == 2 ? 1 : 600,
+							    masks));
+				EXPECT_EQ(1 << order, batch_frames(masks));
 				break;
 			}
 			/* Now there are none again. */
@@ -830,21 +845,21 @@ TEST(holes_of_the_own_tree_are_looked_for_once)
 TEST(huge_blocks_are_not_begun_after_isolation)
 {
 	const unsigned long other = BASE + 2 * TREE;
+	u64 masks[LLFREE_CHILD_ROWS];
 	struct llfree_request req;
 	struct inst in;
 	long frame;
-	u64 mask;
 
 	ASSERT_EQ(0, one_child_in_use(&in, &req));
 	ASSERT_EQ(0, inst_free(&in, -1, other, 6));
 	ASSERT_GE(inst_set_view(&in, other, LLFREE_VIEW_ISOLATED), 0);
 	/* Nothing there: a huge block has to do. */
-	frame = llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum);
+	frame = alloc_batch(&in, &req, ROW, masks);
 	EXPECT_EQ(BASE + CHILD, ALIGN_DOWN(frame, CHILD));
 	ASSERT_GE(inst_set_view(&in, other, LLFREE_VIEW_NORMAL), 0);
 	while (frame != other) {
 		ASSERT_LT(frame, BASE + 2 * CHILD);
-		frame = llfree_alloc_row(&in.llf, &req, ROW, &mask, &in.sum);
+		frame = alloc_batch(&in, &req, ROW, masks);
 	}
 	ASSERT_STREQ("", inst_check(&in));
 	inst_exit(&in);
@@ -1278,48 +1293,43 @@ TEST_F(core, free_above_max_order)
 	EXPECT_EQ(NR >> 10, alloc_all(&self->in, -1, 10, 0));
 }
 
-TEST_F(core, bulk_every_order)
+TEST_F(core, batch_every_order)
 {
-	unsigned int order, nr, blocks;
+	u64 masks[LLFREE_CHILD_ROWS];
 	struct llfree_request req = {};
+	unsigned int order, nr, blocks, i;
 	unsigned long total;
-	long row;
-	u64 mask;
-	int i;
+	long child;
 
 	for (order = 0; order <= LLFREE_ROW_ORDER; order++) {
-		for (nr = 1; nr <= 2 * ROW; nr = nr * 2 + 1) {
-			unsigned int want = min(nr, (unsigned int)(ROW >> order));
+		for (nr = 1; nr <= 2 * CHILD; nr = nr * 2 + 1) {
+			unsigned int row = min(nr, (unsigned int)(ROW >> order));
+			unsigned int most = min(nr, (unsigned int)(CHILD >> order));
 
 			req.slot = (int)(nr % 5) - 1;
 			req.order = order;
-			row = llfree_alloc_row(&self->in.llf, &req, nr, &mask,
-					       &self->in.sum);
-			ASSERT_GE(row, BASE);
-			ASSERT_TRUE(IS_ALIGNED(row, ROW));
-			blocks = hweight64(mask) >> order;
-			/* All free: no reason for less than was asked for */
-			EXPECT_EQ(want, blocks);
-			EXPECT_EQ(hweight64(mask), (unsigned long)blocks << order);
-			for (i = 0; i < ROW; i += 1 << order) {
-				u64 block = GENMASK_ULL((1 << order) - 1, 0) << i;
-
-				EXPECT_TRUE((mask & block) == block ||
-					    !(mask & block));
-			}
-			EXPECT_EQ(~mask, llfree_row_mask(&self->in.llf, row));
-			EXPECT_EQ(NR - hweight64(mask), inst_free_frames(&self->in));
-			EXPECT_EQ(0, llfree_free_batch(&self->in.llf, req.slot, row,
-						       mask, &self->in.sum));
+			child = inst_alloc_batch(&self->in.llf, &req, nr, masks,
+						 &self->in.sum);
+			ASSERT_GE(child, BASE);
+			blocks = batch_frames(masks) >> order;
+			/* All free: no reason for less than was asked for of a row */
+			EXPECT_LE(row, blocks);
+			EXPECT_GE(req.slot < 0 ? row : most, blocks);
+			for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+				EXPECT_EQ(~masks[i], llfree_row_mask(&self->in.llf,
+								     child + i * ROW));
+			EXPECT_EQ(NR - (blocks << order), inst_free_frames(&self->in));
+			EXPECT_EQ(0, inst_free_masks(&self->in.llf, req.slot, child,
+						     masks, &self->in.sum));
 			EXPECT_EQ(NR, inst_free_frames(&self->in));
 			EXPECT_STREQ("", inst_check(&self->in));
 		}
 		total = 0;
 		req.slot = 1;
-		while ((row = llfree_alloc_row(&self->in.llf, &req, ROW, &mask,
-					       &self->in.sum)) >= 0)
-			total += hweight64(mask);
-		EXPECT_EQ(-ENOMEM, row);
+		while ((child = inst_alloc_batch(&self->in.llf, &req, ROW, masks,
+						 &self->in.sum)) >= 0)
+			total += batch_frames(masks);
+		EXPECT_EQ(-ENOMEM, child);
 		EXPECT_EQ(NR, total);
 		EXPECT_EQ(0, inst_free(&self->in, -1, BASE, 13));
 		EXPECT_EQ(0, inst_free(&self->in, -1, BASE + NR / 2, 13));
@@ -1453,53 +1463,63 @@ TEST(quick_interrupted)
 	}
 }
 
-/* Only what the slot has reserved; the rest of a child in one go */
-TEST_F(core, rows_of_own_tree)
+/* Where the slot goes on, the rest of a child in one go; everywhere else a row */
+TEST_F(core, batch_of_own_tree)
 {
 	struct llfree_request req = { .slot = 0, .class = 1 };
-	u64 mask[CHILD / ROW], bulk;
-	long child, frame;
-	unsigned long f, total = 0;
+	const unsigned long cma = BASE + NR - CHILD;
+	u64 masks[LLFREE_CHILD_ROWS], first[LLFREE_CHILD_ROWS];
+	struct llfree *llf = &self->in.llf;
+	unsigned int total, i;
+	long own, child;
 
-	/* Nothing is reserved yet, and without a slot nothing ever is. */
-	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
-					     &self->in.sum));
-	frame = llfree_alloc_row(&self->in.llf, &req, 1, &bulk, &self->in.sum);
-	ASSERT_GE(frame, 0);
+	/* The slot has reserved nothing yet. */
+	own = inst_alloc_batch(llf, &req, 100, first, &self->in.sum);
+	ASSERT_GE(own, BASE);
+	EXPECT_EQ(ROW, batch_frames(first));
+	EXPECT_TRUE(tree_is_reserved(&self->in, own));
+
+	/* Without a slot nothing ever is, */
 	req.slot = LLFREE_NO_SLOT;
-	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
-					     &self->in.sum));
+	child = inst_alloc_batch(llf, &req, 100, masks, &self->in.sum);
+	ASSERT_GE(child, BASE);
+	EXPECT_EQ(ROW, batch_frames(masks));
+	ASSERT_EQ(0, inst_free_masks(llf, LLFREE_NO_SLOT, child, masks, &self->in.sum));
+	/* nor in other views. */
 	req.slot = 0;
 	req.view = LLFREE_VIEW_CMA;
-	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
-					     &self->in.sum));
+	EXPECT_EQ(-ENOMEM, llfree_alloc_batch(llf, &req, 1, masks, &self->in.sum));
+	ASSERT_EQ(0, inst_set_view(&self->in, cma, LLFREE_VIEW_CMA));
+	EXPECT_EQ(cma, inst_alloc_batch(llf, &req, 100, masks, &self->in.sum));
+	EXPECT_EQ(ROW, batch_frames(masks));
+	ASSERT_EQ(0, inst_free_masks(llf, LLFREE_NO_SLOT, cma, masks, &self->in.sum));
+	ASSERT_EQ(LLFREE_VIEW_CMA, inst_set_view(&self->in, cma, LLFREE_VIEW_NORMAL));
 	req.view = LLFREE_VIEW_NORMAL;
 
-	child = llfree_alloc_rows(&self->in.llf, &req, 100, mask, &self->in.sum);
-	ASSERT_EQ(ALIGN_DOWN(frame, CHILD), child);
-	for (f = 0; f < CHILD / ROW; f++)
-		total += hweight64(mask[f]);
-	EXPECT_EQ(100, total);
-	EXPECT_EQ(0, mask[0] & bulk);
-	EXPECT_EQ(NR - 101, inst_free_frames(&self->in));
-	child = llfree_alloc_rows(&self->in.llf, &req, INT_MAX, mask, NULL);
-	ASSERT_EQ(ALIGN_DOWN(frame, CHILD), child);
-	for (f = 0; f < CHILD / ROW; f++)
-		total += hweight64(mask[f]);
-	EXPECT_EQ(CHILD - 1, total);
-	/* The others are entirely free: not to be begun here. */
-	EXPECT_EQ(-ENOMEM, llfree_alloc_rows(&self->in.llf, &req, 1, mask,
-					     &self->in.sum));
-	self->in.sum.frames[0] -= CHILD - 101;
+	ASSERT_EQ(own, inst_alloc_batch(llf, &req, 100, masks, &self->in.sum));
+	EXPECT_EQ(100, batch_frames(masks));
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+		EXPECT_EQ(0, masks[i] & first[i]);
+	total = ROW + 100;
+	EXPECT_EQ(NR - total, inst_free_frames(&self->in));
+	ASSERT_EQ(own, inst_alloc_batch(llf, &req, INT_MAX, masks, NULL));
+	EXPECT_EQ(CHILD - total, batch_frames(masks));
+	self->in.sum.frames[0] -= CHILD - total;
+	EXPECT_EQ(0, llfree_child_stable(llf, own));
+	/* The others are entirely free: one is begun by a row. */
+	child = inst_alloc_batch(llf, &req, 100, masks, &self->in.sum);
+	ASSERT_GE(child, BASE);
+	EXPECT_NE(own, child);
+	EXPECT_EQ(ROW, batch_frames(masks));
 	EXPECT_STREQ("", inst_check(&self->in));
 }
 
 /* Holes of all rows of a child, then on to the next child that has some */
-TEST_F(core, rows_take_holes)
+TEST_F(core, batch_takes_holes)
 {
 	struct llfree_request req = { .slot = 0, .order = 1 };
-	u64 mask[CHILD / ROW], bulk;
-	unsigned long f, i, nr = 0;
+	u64 masks[LLFREE_CHILD_ROWS];
+	unsigned long f, i, nr = 1;
 	long child;
 
 	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
@@ -1508,20 +1528,19 @@ TEST_F(core, rows_take_holes)
 	/* A hole that is too small */
 	ASSERT_EQ(0, inst_free(&self->in, 1, BASE + 8, 0));
 	ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
-	ASSERT_GE(llfree_alloc_row(&self->in.llf, &req, 1, &bulk, &self->in.sum), 0);
+	ASSERT_GE(inst_alloc_batch(&self->in.llf, &req, 1, masks, &self->in.sum), 0);
 
-	while ((child = llfree_alloc_rows(&self->in.llf, &req, 10, mask,
-					  &self->in.sum)) >= 0) {
-		for (i = 0; i < CHILD; i += 2) {
-			if (!(mask[i / ROW] & BIT_ULL(i % ROW)))
-				continue;
-			EXPECT_EQ(3, mask[i / ROW] >> (i % ROW) & 3);
-			EXPECT_EQ(0, (child + i - BASE) % 32);
-			nr++;
-		}
+	while ((child = inst_alloc_batch(&self->in.llf, &req, 10, masks,
+					 &self->in.sum)) >= 0) {
+		for (i = 0; i < CHILD; i += 2)
+			if (batch_has(masks, i))
+				EXPECT_EQ(0, (child + i - BASE) % 32);
+		/* More than a row has, which is all that a search would return */
+		EXPECT_LT(2 * ROW / 32, batch_frames(masks));
+		nr += batch_frames(masks) / 2;
 	}
 	EXPECT_EQ(-ENOMEM, child);
-	EXPECT_EQ(TREE / 32 - 1, nr);
+	EXPECT_EQ(TREE / 32, nr);
 	EXPECT_EQ(1, inst_free_frames(&self->in));
 	EXPECT_STREQ("", inst_check(&self->in));
 }
@@ -1533,11 +1552,11 @@ static void claim_in_run(struct inst *in)
 	llfree_claim(&in->llf, RUN_ROW, 0, 0, &in->sum);
 }
 
-/* The only block of the order is lost at each step; the mask stays as it was. */
-TEST_F(core, rows_leave_mask)
+/* The only block of the order is lost at each step; the masks stay as they were. */
+TEST_F(core, batch_leaves_masks)
 {
 	struct llfree_request req = { .order = 3 };
-	u64 mask[CHILD / ROW], before[CHILD / ROW];
+	u64 masks[LLFREE_CHILD_ROWS], before[LLFREE_CHILD_ROWS];
 	unsigned int i, lost = 0;
 	long steps, child;
 	bool fired;
@@ -1548,20 +1567,19 @@ TEST_F(core, rows_leave_mask)
 	ASSERT_EQ(0, inst_free(&self->in, 0, RUN_ROW, 3));
 	memset(before, 0xa5, sizeof(before));
 	for (steps = 0, fired = true; fired; steps++) {
-		memcpy(mask, before, sizeof(mask));
+		memcpy(masks, before, sizeof(masks));
 		interrupt_after(steps, claim_in_run, &self->in);
-		child = llfree_alloc_rows(&self->in.llf, &req, 1, mask,
-					  &self->in.sum);
+		child = inst_alloc_batch(&self->in.llf, &req, 1, masks, &self->in.sum);
 		fired = interrupt_done();
 		if (child >= 0) {
-			ASSERT_EQ(0xff, mask[2]);
+			ASSERT_EQ(0xff, masks[2]);
 			ASSERT_EQ(0, inst_free(&self->in, 0, RUN_ROW, 3));
 			continue;
 		}
 		ASSERT_EQ(-ENOMEM, child);
 		ASSERT_TRUE(fired);
 		lost++;
-		EXPECT_EQ(0, memcmp(before, mask, sizeof(mask))) {
+		EXPECT_EQ(0, memcmp(before, masks, sizeof(masks))) {
 			TH_LOG("claim at step %ld", steps);
 		}
 		ASSERT_EQ(0, inst_free(&self->in, 0, RUN_ROW, 0));
@@ -1570,30 +1588,34 @@ TEST_F(core, rows_leave_mask)
 	EXPECT_STREQ("", inst_check(&self->in));
 }
 
-/* A bulk allocation takes what a row has; it never touches what is in use. */
-TEST_F(core, fault6_bulk_takes_only_free_frames)
+/* A batch has what is free in some rows, and nothing that is in use. */
+TEST_F(core, fault6_batch_takes_only_free_frames)
 {
-	struct llfree_request req = { .slot = 0 };
-	unsigned long f, total = 0;
-	long row;
-	u64 mask;
+	struct llfree_request req = { };
+	u64 masks[LLFREE_CHILD_ROWS];
+	unsigned long f, i, total = 0;
+	long child;
 
 	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
 	for (f = BASE; f < BASE + NR; f += 7)
 		ASSERT_EQ(0, inst_free(&self->in, 1, f, 0));
-	while ((row = llfree_alloc_row(&self->in.llf, &req, 64, &mask,
-				       &self->in.sum)) >= 0) {
-		ASSERT_NE(0, mask);
-		for (f = 0; f < ROW; f++)
-			if (mask & BIT_ULL(f))
-				ASSERT_EQ(0, (row + f - BASE) % 7);
-		total += hweight64(mask);
+	/* With and without a slot, by turns */
+	for (i = 0; ; i++) {
+		req.slot = i % 2 ? 0 : LLFREE_NO_SLOT;
+		child = inst_alloc_batch(&self->in.llf, &req, 64, masks, &self->in.sum);
+		if (child < 0)
+			break;
+		for (f = 0; f < CHILD; f++)
+			if (batch_has(masks, f))
+				ASSERT_EQ(0, (child + f - BASE) % 7);
+		total += batch_frames(masks);
 	}
+	EXPECT_EQ(-ENOMEM, child);
 	EXPECT_EQ((NR + 6) / 7, total);
 	EXPECT_EQ(0, inst_free_frames(&self->in));
 }
 
-TEST_F(core, bad_free_bulk)
+TEST_F(core, bad_free_batch)
 {
 	struct llfree *llf = &self->in.llf;
 	struct llfree_delta *sum = &self->in.sum;
@@ -1615,7 +1637,7 @@ TEST_F(core, bad_free_bulk)
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
-TEST(free_bulk_outside_part_of_row)
+TEST(free_batch_outside_part_of_row)
 {
 	struct inst in;
 
@@ -2011,10 +2033,10 @@ TEST(fault3_undo_meets_isolation)
  */
 TEST_F(core, fault4_isolated_stays_hidden)
 {
-	struct llfree_request req = { .slot = 0 };
+	struct llfree_request req = { };
+	u64 masks[LLFREE_CHILD_ROWS], mask;
 	unsigned long f;
 	unsigned int order;
-	u64 mask;
 	int i;
 
 	EXPECT_EQ(NR >> 9, alloc_all(&self->in, 0, 9, 0));
@@ -2036,8 +2058,9 @@ TEST_F(core, fault4_isolated_stays_hidden)
 		if (order)
 			EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
 	}
-	EXPECT_EQ(-ENOMEM, llfree_alloc_row(&self->in.llf, &req, 64, &mask,
-					    &self->in.sum));
+	for (req.slot = LLFREE_NO_SLOT; req.slot < 4; req.slot++)
+		EXPECT_EQ(-ENOMEM, llfree_alloc_batch(&self->in.llf, &req, 64, masks,
+						      &self->in.sum));
 	EXPECT_EQ(-EBUSY, llfree_claim_row(&self->in.llf, BASE, ~0ULL, 0, &mask,
 					   &self->in.sum));
 	EXPECT_STREQ("", inst_check(&self->in));
@@ -2344,10 +2367,10 @@ TEST(fault5_freed_and_allocated_in_part)
 static void swap_rows_and_change_view(struct inst *in)
 {
 	struct llfree_request req = { .slot = -1 };
-	u64 mask;
+	u64 masks[LLFREE_CHILD_ROWS];
 
 	/* Takes the frames of which the free has cleared the bits. */
-	llfree_alloc_row(&in->llf, &req, ROW, &mask, &in->sum);
+	llfree_alloc_batch(&in->llf, &req, ROW, masks, &in->sum);
 	inst_set_view(in, BASE, LLFREE_VIEW_CMA);
 }
 
