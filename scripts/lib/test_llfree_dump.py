@@ -40,9 +40,10 @@ MUTATIONS = int(os.environ.get("MUTATIONS", "200"))
 ZONE = {"size": 320, "spanned": 8, "name": 24, "llfree": 40, "vm_stat": 64}
 NODE = {"zones": 48, "nr_zones": 8, "id": 20}
 CORE = 32
-LLFREE = {"first": 0, "end": 8, "base": 24, "rows": 48, "children": 56}
+LLFREE = {"first": 0, "end": 8, "rows": 48, "children": 56}
 COUNTER = 3                     # NR_FREE_PAGES
 TURN_SHIFT = 13
+HOLE = 0x1c00
 
 
 class Zone:
@@ -50,11 +51,14 @@ class Zone:
 
     def __init__(self, rng, name, first, end):
         self.name, self.first, self.end = name, first, end
-        self.base = first // 4096 * 4096
+        self.base = first // CHILD * CHILD
         self.counter = rng.randrange(1 << 40)
         self.free, self.isolated, self.differ = set(), 0, 0
         self.children = []
         for start in range(self.base, end, CHILD):
+            if rng.random() < 0.1:
+                self.children.append(HOLE)
+                continue
             density = rng.choice((0, 0.02, 0.5, 0.98, 1))
             free = {f for f in range(max(start, first),
                                      min(start + CHILD, end))
@@ -67,9 +71,10 @@ class Zone:
             if rng.random() < 0.1:
                 count = (count + 1) % (CHILD + 1)
                 self.differ += 1
-            # The bit that says that a hypervisor knows does not matter. Of the
-            # turn, only the lowest bit does.
-            self.children.append(count | view << 10 | rng.randrange(2) << 12 |
+            # The bit that says that a hypervisor knows does not matter, but only
+            # free frames have it. Of the turn, only the lowest bit matters.
+            known = rng.randrange(2) if count else 0
+            self.children.append(count | view << 10 | known << 12 |
                                  rng.randrange(8) << TURN_SHIFT)
 
     def rows(self):
@@ -78,7 +83,7 @@ class Zone:
         for frame in self.free:
             bits ^= 1 << (frame - self.base)
         for nth, word in enumerate(self.children):
-            if word >> TURN_SHIFT & 1:
+            if word >> TURN_SHIFT & 1 or word == HOLE:
                 bits ^= (1 << CHILD) - 1 << nth * CHILD
         return bits.to_bytes(len(self.children) * CHILD // 8, "little")
 
@@ -190,9 +195,9 @@ class Dump:
             self.put64(place + ZONE[key], value)
         self.put64(place + ZONE["vm_stat"] + COUNTER * 8, zone.counter)
         for key, value in (("first", zone.first), ("end", zone.end),
-                           ("base", zone.base), ("rows", rows),
-                           ("children", self.direct(at))):
-            self.put64(llfree + CORE + LLFREE[key], value)
+                           ("rows", rows - zone.base // 8),
+                           ("children", self.direct(at) - zone.base // CHILD * 2)):
+            self.put64(llfree + CORE + LLFREE[key], value % (1 << 64))
 
     def make(self, changed):
         """Fill memory; the text of vmcoreinfo."""
@@ -231,11 +236,12 @@ class Dump:
             "OFFSET(zone.vm_stat)": ZONE["vm_stat"],
             "NUMBER(NR_FREE_PAGES)": COUNTER,
             "OFFSET(zone_llfree.core)": CORE,
-            "NUMBER(LLFREE_ACTIVE)": 1, "NUMBER(LLFREE_LAYOUT)": 2,
+            "NUMBER(LLFREE_ACTIVE)": 1, "NUMBER(LLFREE_LAYOUT)": 3,
             "NUMBER(LLFREE_ROW_FRAMES)": ROW,
             "NUMBER(LLFREE_CHILD_FRAMES)": CHILD,
             "NUMBER(LLFREE_CHILD_TURN_SHIFT)": TURN_SHIFT,
             "NUMBER(LLFREE_CHILD_FREE_MASK)": 0x3ff,
+            "NUMBER(LLFREE_CHILD_HOLE)": HOLE,
             "NUMBER(LLFREE_CHILD_VIEW_SHIFT)": 10,
             "NUMBER(LLFREE_CHILD_VIEW_MASK)": 0xc00,
             "NUMBER(LLFREE_VIEW_ISOLATED)": ISOLATED,
@@ -483,8 +489,7 @@ class Reader(unittest.TestCase):
                 ("name", 0, 0x0a0a0a, "name of a zone"),
                 ("llfree", CORE + LLFREE["end"], 0, "frames 1 to 0"),
                 ("llfree", CORE + LLFREE["end"], 1 << 60, "is damaged"),
-                ("llfree", CORE + LLFREE["base"], 77, "is damaged"),
-                ("llfree", CORE + LLFREE["base"], 1, "is damaged"),
+                ("llfree", CORE + LLFREE["first"], 1 << 60, "frames"),
                 ("llfree", CORE + LLFREE["rows"], 0, "not mapped"),
                 ("llfree", CORE + LLFREE["rows"], DIRECT[4] + 64,
                  "not in the dump"),

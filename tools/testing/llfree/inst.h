@@ -69,6 +69,9 @@ int inst_free(struct inst *in, int slot, unsigned long frame,
 	      unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);
 
+/* Steps of a free that read the range, before the first one that reads the child */
+#define RANGE_STEPS	2
+
 /* The first frame and the children of the trees that have frames of the range */
 static inline unsigned long inst_base(const struct inst *in)
 {

@@ -692,7 +692,7 @@ static void op_stray(int actor, int unused)
 	int view;
 
 	strayed = true;
-	/* The first step is an interrupted thread's, or before_step() corrects this. */
+	/* The step that reads it is an interrupted thread's, or before_step() corrects this. */
 	strays[actor] = (struct stray){
 		.active = true,
 		.turn = world.children[STRAY_CHILD] & CHILD_TURN_MASK,
@@ -886,31 +886,31 @@ static const struct op {
 	void (*fn)(int actor, int arg);
 	int arg;
 } ops[] = {
-	{ "get0", op_alloc, 0 },
-	{ "get3", op_alloc, 3 },
-	{ "get6", op_alloc, 6 },
-	{ "get7", op_alloc, 7 },
-	{ "get8", op_alloc, 8 },
-	{ "get9", op_alloc, 9 },
-	{ "get10", op_alloc, 10 },
+	{ "alloc0", op_alloc, 0 },
+	{ "alloc3", op_alloc, 3 },
+	{ "alloc6", op_alloc, 6 },
+	{ "alloc7", op_alloc, 7 },
+	{ "alloc8", op_alloc, 8 },
+	{ "alloc9", op_alloc, 9 },
+	{ "alloc10", op_alloc, 10 },
 	{ "quick0", op_alloc_fast, 0 },
 	{ "quick4", op_alloc_fast, 4 },
 	{ "quick6", op_alloc_fast, 6 },
-	{ "get0class", op_alloc_class, 0 },
-	{ "get9class", op_alloc_class, 9 },
-	{ "get0noslot", op_alloc_no_slot, 0 },
-	{ "get7noslot", op_alloc_no_slot, 7 },
-	{ "get2cma", op_alloc_cma, 2 },
-	{ "get9cma", op_alloc_cma, 9 },
+	{ "alloc0class", op_alloc_class, 0 },
+	{ "alloc9class", op_alloc_class, 9 },
+	{ "alloc0noslot", op_alloc_no_slot, 0 },
+	{ "alloc7noslot", op_alloc_no_slot, 7 },
+	{ "alloc2cma", op_alloc_cma, 2 },
+	{ "alloc9cma", op_alloc_cma, 9 },
 	{ "batch0", op_alloc_batch, 0 },
 	{ "batch3", op_alloc_batch, 3 },
 	{ "batch0noslot", op_alloc_batch_no_slot, 0 },
 	{ "batch2noslot", op_alloc_batch_no_slot, 2 },
-	{ "put0", op_free, 0 },
-	{ "put6", op_free, 6 },
-	{ "put8", op_free, 8 },
-	{ "put9", op_free, 9 },
-	{ "putword", op_free_word, 0 },
+	{ "free0", op_free, 0 },
+	{ "free6", op_free, 6 },
+	{ "free8", op_free, 8 },
+	{ "free9", op_free, 9 },
+	{ "freeword", op_free_word, 0 },
 	{ "badput9", op_bad_free, 9 },
 	{ "badput10", op_bad_free, 10 },
 	{ "claim0", op_claim, 0 },
@@ -930,17 +930,17 @@ static const struct op {
 	{ "drainall", op_drain, -1 },
 	{ "setclass", op_set_class, LLFREE_CLASS_HUGE },
 	{ "setreported", op_set_reported, 0 },
-	{ "put6got", op_free_allocated, 6 },
+	{ "free6got", op_free_allocated, 6 },
 	/* From here on not in pairs of their own */
-	{ "put0got", op_free_allocated, 0 },
+	{ "free0got", op_free_allocated, 0 },
 	{ "claim0row1", op_claim_second_row, 0 },
-	{ "put9got", op_free_allocated, 9 },
+	{ "free9got", op_free_allocated, 9 },
 	{ "badputfree9", op_bad_free_free, 9 },
 	{ "badputhalf8", op_bad_free_half, 8 },
 	{ "claimhidden", op_claim_hidden },
 	{ "setslots", op_set_slots },
 	{ "stray", op_stray },
-	{ "get0late", op_alloc_late_slot, 0 },
+	{ "alloc0late", op_alloc_late_slot, 0 },
 	{ "isolatesecond", op_view_second, LLFREE_VIEW_ISOLATED },
 	{ "tonormalsecond", op_view_second, LLFREE_VIEW_NORMAL },
 };
@@ -1162,6 +1162,7 @@ static void world_init(void (*set_up)(void))
 		.children_size = sizeof(world.children),
 		.tree_order = LLFREE_MIN_TREE_ORDER,
 		.trees = world.trees, .trees_size = sizeof(world.trees),
+		.trees_stride = sizeof(world.trees[0]),
 	};
 	int i;
 
@@ -1316,7 +1317,7 @@ static void before_step(unsigned int tid)
 
 	check_preemptible();
 	/* The first step is done, and no other thread has made one since. */
-	if (s->active && s->steps++ == 1)
+	if (s->active && s->steps++ == RANGE_STEPS + 1)
 		s->turn = world.children[STRAY_CHILD] & CHILD_TURN_MASK;
 	if (!irqs[tid] || irq_done[tid] || !explore_choose(2))
 		return;
@@ -1580,8 +1581,8 @@ TEST_F_TIMEOUT(state, weak_pairs, SECONDS_MAX)
 
 /* Those that stand for all kinds of steps */
 static const char * const kinds[] = {
-	"put0", "put8", "put9", "get0", "get6", "get8", "get9", "get10",
-	"get0noslot", "batch0", "claim9", "claimrow", "isolate", "tocma",
+	"free0", "free8", "free9", "alloc0", "alloc6", "alloc8", "alloc9", "alloc10",
+	"alloc0noslot", "batch0", "claim9", "claimrow", "isolate", "tocma",
 	"isolateput", "drainall",
 };
 
@@ -1619,76 +1620,76 @@ TEST_F_TIMEOUT(state, interrupted, SECONDS_MAX)
 /* Longer programs, chosen for what once went wrong or might */
 static const char * const chosen[] = {
 	/* Frames that are freed while others look for them */
-	"put0 | get0 | get0",
-	"put0 put0 | get0 | get0",
-	"put0 | put0 | get9",
-	"putword | putword | batch0noslot",
-	"putword | putword | batch0",
-	"put0 | quick0 | quick0",
+	"free0 | alloc0 | alloc0",
+	"free0 free0 | alloc0 | alloc0",
+	"free0 | free0 | alloc9",
+	"freeword | freeword | batch0noslot",
+	"freeword | freeword | batch0",
+	"free0 | quick0 | quick0",
 	"quick0 | quick0 | tocma",
 	"quick6 | quick0 | tocma tonormal",
 	"quick4 | claimrow | isolate",
-	"batch0 | batch0 | put0",
-	"batch3 put0got | get9 | get0",
+	"batch0 | batch0 | free0",
+	"batch3 free0got | alloc9 | alloc0",
 	"claimrow | batch0 | tocma",
 	"isolatewait | batch0 | drainall",
-	"put8 | put8 | get9 | get0",
-	"put8 | put8 | get10",
-	"put8 | put8 | get8",
+	"free8 | free8 | alloc9 | alloc0",
+	"free8 | free8 | alloc10",
+	"free8 | free8 | alloc8",
 	/* Frees to the reservation of an exhausted tree */
-	"put6 get7 get7 get0 put8 drainall | get8",
-	"put6got | claim7 | claim0row1 claim0",
-	"put9 | put9 | get10",
-	"put9 | put9 | get0 | get10",
+	"free6 alloc7 alloc7 alloc0 free8 drainall | alloc8",
+	"free6got | claim7 | claim0row1 claim0",
+	"free9 | free9 | alloc10",
+	"free9 | free9 | alloc0 | alloc10",
 	/* Pieces of a block that was allocated as a whole, and the other way */
-	"get9 put0got | put0 | get0",
-	"get9 put0got | get0noslot | get0noslot",
-	"get9 put0got | batch0 | claim0row1",
-	"get0 put0got | get9 | get9",
-	"get0 put0got | get10 | get9",
-	"get6 put6got | get8 | get7",
-	"get9 put9got | get9 put9got | get9",
-	"batch0 put6got | get7 | get6",
+	"alloc9 free0got | free0 | alloc0",
+	"alloc9 free0got | alloc0noslot | alloc0noslot",
+	"alloc9 free0got | batch0 | claim0row1",
+	"alloc0 free0got | alloc9 | alloc9",
+	"alloc0 free0got | alloc10 | alloc9",
+	"alloc6 free6got | alloc8 | alloc7",
+	"alloc9 free9got | alloc9 free9got | alloc9",
+	"batch0 free6got | alloc7 | alloc6",
 	/* Frees of what is not there */
-	"badputfree9 | get0 | get0",
-	"badputfree9 | badputfree9 | get0",
-	"badputhalf8 | get0 | get0",
-	"badputhalf8 | badputhalf8 | get0",
+	"badputfree9 | alloc0 | alloc0",
+	"badputfree9 | badputfree9 | alloc0",
+	"badputhalf8 | alloc0 | alloc0",
+	"badputhalf8 | badputhalf8 | alloc0",
 	/* Undo: what others did to the block in between */
-	"get10 | get9 | isolate",
-	"get10 | get9 | tocma",
-	"get10 | claim9 | tocma tonormal",
-	"get8 | get0 | isolate tonormal",
-	"get7 | get0 put0got | get6",
-	"get7 | put0 | get6 | get0",
-	"claim10 | get9 | isolate",
-	"claim10 | get0 | tocma",
-	"claim8 | get0 | isolate | tonormal",
+	"alloc10 | alloc9 | isolate",
+	"alloc10 | alloc9 | tocma",
+	"alloc10 | claim9 | tocma tonormal",
+	"alloc8 | alloc0 | isolate tonormal",
+	"alloc7 | alloc0 free0got | alloc6",
+	"alloc7 | free0 | alloc6 | alloc0",
+	"claim10 | alloc9 | isolate",
+	"claim10 | alloc0 | tocma",
+	"claim8 | alloc0 | isolate | tonormal",
 	"claimrow | batch0noslot | tocma",
 	/* Views */
-	"isolate tonormal | get0 put0got | get9",
-	"tocma tonormal | get2cma | get0",
-	"put0 | put8 | isolateput | get0",
-	"put0 | put8 | tocmaput | get2cma",
-	"isolate get0 | get0 put0got",
-	"isolate tonormal | isolate tonormal | get0 | get0",
+	"isolate tonormal | alloc0 free0got | alloc9",
+	"tocma tonormal | alloc2cma | alloc0",
+	"free0 | free8 | isolateput | alloc0",
+	"free0 | free8 | tocmaput | alloc2cma",
+	"isolate alloc0 | alloc0 free0got",
+	"isolate tonormal | isolate tonormal | alloc0 | alloc0",
 	/* Reservations that come and go */
-	"get0 put0got get0 | drain0 | get0",
-	"put0 put0 put0 | get0 | drainall",
-	"put0 put0 put0 | put0 put0 put0 | drainall",
-	"put0 put0 put0 put0 | get0 | drainall",
-	"put0 put0 put0 put0 | put0 put0 put0 put0 | get0",
-	"get0class | get0 | setclass",
-	"get0noslot get0noslot | get0 get0 | drainall",
+	"alloc0 free0got alloc0 | drain0 | alloc0",
+	"free0 free0 free0 | alloc0 | drainall",
+	"free0 free0 free0 | free0 free0 free0 | drainall",
+	"free0 free0 free0 free0 | alloc0 | drainall",
+	"free0 free0 free0 free0 | free0 free0 free0 free0 | alloc0",
+	"alloc0class | alloc0 | setclass",
+	"alloc0noslot alloc0noslot | alloc0 alloc0 | drainall",
 	/* What is looked for and not found, while it appears */
-	"put9 | put9 | get10 | get9",
-	"put8 | put8 | get9 get9",
-	"put0 | put0 | get6 get6",
-	"get9cma get9cma | tocma",
-	"get9 | isolate tonormal | get9",
-	"get0 | put0 | isolatewait",
-	"get0 put0got | put8 | isolatewait",
-	"get0 put0got | claimhidden | isolatewait",
+	"free9 | free9 | alloc10 | alloc9",
+	"free8 | free8 | alloc9 alloc9",
+	"free0 | free0 | alloc6 alloc6",
+	"alloc9cma alloc9cma | tocma",
+	"alloc9 | isolate tonormal | alloc9",
+	"alloc0 | free0 | isolatewait",
+	"alloc0 free0got | free8 | isolatewait",
+	"alloc0 free0got | claimhidden | isolatewait",
 };
 
 TEST_F_TIMEOUT(state, chosen, SECONDS_MAX)
@@ -1706,9 +1707,9 @@ TEST_F_TIMEOUT(state, chosen, SECONDS_MAX)
  */
 TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
 {
-	ASSERT_TRUE(check("isolatesecond | tonormalsecond get10", STRONG, false,
+	ASSERT_TRUE(check("isolatesecond | tonormalsecond alloc10", STRONG, false,
 			  4000));
-	ASSERT_TRUE(check("isolatesecond | tonormalsecond ! get10", STRONG, false,
+	ASSERT_TRUE(check("isolatesecond | tonormalsecond ! alloc10", STRONG, false,
 			  4000));
 }
 
@@ -1718,7 +1719,7 @@ TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
  */
 TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
 {
-	ASSERT_TRUE(check("get9 put9got | get9 put9got | get9", STRONG, false, 100000));
+	ASSERT_TRUE(check("alloc9 free9got | alloc9 free9got | alloc9", STRONG, false, 100000));
 	log_totals(_metadata);
 }
 
@@ -1726,11 +1727,11 @@ TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
 TEST_F_TIMEOUT(whole_owned, whole, SECONDS_MAX)
 {
 	static const char * const programs[] = {
-		"put9got | isolate", "put9got | tocma", "put9got | tocma tonormal",
-		"put9got get9 | tocma | get0", "put9got | get0 | claim8",
-		"put9got | get9 put9got | get9 | tocma tonormal",
-		"put9got | batch0 | setreported", "put9got | get9 put9got | setreported",
-		"put9got | claimrow | get7 | isolate", "put9got ! tocma | get9",
+		"free9got | isolate", "free9got | tocma", "free9got | tocma tonormal",
+		"free9got alloc9 | tocma | alloc0", "free9got | alloc0 | claim8",
+		"free9got | alloc9 free9got | alloc9 | tocma tonormal",
+		"free9got | batch0 | setreported", "free9got | alloc9 free9got | setreported",
+		"free9got | claimrow | alloc7 | isolate", "free9got ! tocma | alloc9",
 	};
 	int i;
 
@@ -1746,14 +1747,14 @@ TEST_F_TIMEOUT(whole_owned, whole, SECONDS_MAX)
 TEST_F_TIMEOUT(whole_owned, strays, SECONDS_MAX)
 {
 	static const char * const programs[] = {
-		"put9got | stray", "put9got ! stray", "put9got get9 | stray",
-		"put9got | stray | get9", "put9got | stray | get0",
-		"put9got | stray | get9 | get0", "put9got | stray | get9 put9got",
-		"put9got get9 put9got get9 | stray | get0",
-		"put9got | stray | get9 put9got get9", "put9got | stray | batch0",
-		"put9got | stray | claim8 | get0", "put9got | stray | isolate",
-		"put9got | stray | claim9 | tocma",
-		"put9got | stray | stray", "put9got | stray | stray | get9",
+		"free9got | stray", "free9got ! stray", "free9got alloc9 | stray",
+		"free9got | stray | alloc9", "free9got | stray | alloc0",
+		"free9got | stray | alloc9 | alloc0", "free9got | stray | alloc9 free9got",
+		"free9got alloc9 free9got alloc9 | stray | alloc0",
+		"free9got | stray | alloc9 free9got alloc9", "free9got | stray | batch0",
+		"free9got | stray | claim8 | alloc0", "free9got | stray | isolate",
+		"free9got | stray | claim9 | tocma",
+		"free9got | stray | stray", "free9got | stray | stray | alloc9",
 	};
 	int i;
 
@@ -1766,8 +1767,8 @@ TEST_F_TIMEOUT(whole_owned, strays, SECONDS_MAX)
 TEST_F_TIMEOUT(no_slots, late_slots, SECONDS_MAX)
 {
 	static const char * const programs[] = {
-		"setslots | get0late get0late", "setslots ! get0late | get0late",
-		"setslots | get0late | get0late",
+		"setslots | alloc0late alloc0late", "setslots ! alloc0late | alloc0late",
+		"setslots | alloc0late | alloc0late",
 	};
 	int i;
 
@@ -1779,23 +1780,23 @@ TEST_F_TIMEOUT(no_slots, late_slots, SECONDS_MAX)
 }
 
 static const char * const weak_chosen[] = {
-	"put8 | put8 | get8",
-	"put8 | put8 | get9",
-	"put9 | put9 | get10",
-	"put6got | claim7 | claim0row1 claim0",
-	"put6got | get7 | batch0noslot",
-	"put6got | get7 | batch0",
-	"put6got | quick6 | quick0",
-	"put0 put0 | get0 | get0",
-	"get0 | put0 | isolatewait",
-	"get0 put0got | get9 | get0",
-	"put6got | put6got | get6 | get6",
-	"get9 | get9 | tonormal",
-	"put9 | put9 | get10 | get10",
-	"putword | putword | get6",
-	"get10 | get9 | tocma",
-	"isolate tonormal | get0 put0got | get9",
-	"put0 put0 put0 | get0 | drainall",
+	"free8 | free8 | alloc8",
+	"free8 | free8 | alloc9",
+	"free9 | free9 | alloc10",
+	"free6got | claim7 | claim0row1 claim0",
+	"free6got | alloc7 | batch0noslot",
+	"free6got | alloc7 | batch0",
+	"free6got | quick6 | quick0",
+	"free0 free0 | alloc0 | alloc0",
+	"alloc0 | free0 | isolatewait",
+	"alloc0 free0got | alloc9 | alloc0",
+	"free6got | free6got | alloc6 | alloc6",
+	"alloc9 | alloc9 | tonormal",
+	"free9 | free9 | alloc10 | alloc10",
+	"freeword | freeword | alloc6",
+	"alloc10 | alloc9 | tocma",
+	"isolate tonormal | alloc0 free0got | alloc9",
+	"free0 free0 free0 | alloc0 | drainall",
 };
 
 TEST_F_TIMEOUT(state, weak_chosen, SECONDS_MAX)
@@ -1840,7 +1841,7 @@ TEST_F_TIMEOUT(state, one_stops, SECONDS_MAX)
 		slot_of[a] = a % EXPLORE_THREADS % 2;
 	for (i = 0; i < NR_PAIRED; i++) {
 		for (j = 0; j < NR_PAIRED; j++) {
-			snprintf(text, sizeof(text), "%s | %s | get0",
+			snprintf(text, sizeof(text), "%s | %s | alloc0",
 				 ops[i].name, ops[j].name);
 			parse_programs(text);
 			events = false;

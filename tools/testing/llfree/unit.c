@@ -1185,9 +1185,6 @@ TEST(free_huge_and_stray_free)
 	EXPECT_TRUE(refused);
 }
 
-/* Steps of a free that read the range, before the first one that reads the child */
-#define RANGE_STEPS	2
-
 /* How often the whole child changes hands while a piece of it is freed. */
 static unsigned int whole_changes, whole_changed;
 
