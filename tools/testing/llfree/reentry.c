@@ -310,7 +310,7 @@ static void check_preemptible(const void *word)
 	const u64 *rows = in.mem.rows;
 	unsigned int i, clear = 0;
 
-	if (last_child >= 0 && !shim_preempt_count) {
+	if (last_child >= 0 && !shim_preempt_count && !child_hole(children[last_child])) {
 		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
 			clear += hweight64(~rows[last_child * LLFREE_CHILD_ROWS + i] ^
 					   free_bits(children[last_child]));

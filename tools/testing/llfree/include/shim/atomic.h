@@ -77,16 +77,20 @@ extern int shim_fence;
  * a program built with SHIM_GROW, which does that.
  */
 #ifdef SHIM_GROW
-#define shim_no_step(x)		false
+#define SHIM_NO_STEP	-1
 #else
-enum { SHIM_CLASS_POINTER = __builtin_classify_type((void *)0) };
-#define shim_no_step(x)		(__builtin_classify_type(x) == SHIM_CLASS_POINTER)
+enum { SHIM_NO_STEP = __builtin_classify_type((void *)0) };
 #endif
 
 #undef READ_ONCE
 #define READ_ONCE(x)							\
-	__builtin_choose_expr(shim_no_step(x), __atomic_load_n(&(x), __ATOMIC_RELAXED), \
-			      shim_load(&(x), __ATOMIC_RELAXED))
+({									\
+	__auto_type __shim_x = &(x);					\
+									\
+	__builtin_choose_expr(__builtin_classify_type(*__shim_x) == SHIM_NO_STEP, \
+			      __atomic_load_n(__shim_x, __ATOMIC_RELAXED), \
+			      shim_load(__shim_x, __ATOMIC_RELAXED));	\
+})
 #undef WRITE_ONCE
 #define WRITE_ONCE(x, val)	shim_store(&(x), (val), __ATOMIC_RELAXED)
 /* Orders the load before all that follows. */
