@@ -428,6 +428,13 @@ int llfree_drain(struct llfree *llf, int slot);
 
 /* Queries */
 
+/* A word of an array of an instance. Without memory behind number 0, it is no object. */
+static __always_inline void *llfree_word(const void *array, unsigned long number,
+					 size_t size)
+{
+	return (void *)((unsigned long)array + number * size);
+}
+
 /**
  * llfree_frame_is_free() - is a frame free?
  * @llf: the instance
@@ -447,8 +454,10 @@ static inline bool llfree_frame_is_free(const struct llfree *llf, unsigned long 
 	/* LLF(range:A) */
 	if (frame >= smp_load_acquire(&llf->end) || frame < smp_load_acquire(&llf->first))
 		return false;
-	child = READ_ONCE(READ_ONCE(llf->children)[frame >> LLFREE_CHILD_ORDER]);
-	row = READ_ONCE(READ_ONCE(llf->rows)[frame >> LLFREE_ROW_ORDER]) >>
+	child = READ_ONCE(*(u16 *)llfree_word(READ_ONCE(llf->children),
+					      frame >> LLFREE_CHILD_ORDER, sizeof(u16)));
+	row = READ_ONCE(*(u64 *)llfree_word(READ_ONCE(llf->rows),
+					    frame >> LLFREE_ROW_ORDER, sizeof(u64))) >>
 	      (frame & (LLFREE_ROW_FRAMES - 1));
 	return !((row ^ child >> LLFREE_CHILD_TURN_SHIFT) & 1) && child != LLFREE_HOLE_CHILD;
 }

@@ -11,7 +11,7 @@ int llf_layout_check(unsigned long first, unsigned long nr,
 /* @words is where the word of number @first is; where would that of number 0 be? */
 static inline void *words_bias(void *words, unsigned long first, size_t size)
 {
-	return (void *)((unsigned long)words - first * size);
+	return llfree_word(words, -first, size);
 }
 
 /* Use the arrays of @mem, which begin with the tree of frame @first. */

@@ -510,7 +510,7 @@ long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last)
 {
-	const u32 *words = tree_at(llf, s->view, 0);
+	const void *words = READ_ONCE(llf->trees[s->view]);
 	/* Words of trees with too few frames are below that. */
 	const s32 least = search_frames(s) << TREE_FREE_SHIFT;
 	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
@@ -522,7 +522,7 @@ long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 
 again:
 	for (; tree < end; tree++) {
-		word = READ_ONCE(words[tree]);
+		word = READ_ONCE(*(u32 *)llfree_word(words, tree, sizeof(u32)));
 		if ((s32)word < least || word == worse || tree_reserved(word) ||
 		    tree_exhausted(word, s->order))
 			continue;

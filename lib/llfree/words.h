@@ -357,18 +357,18 @@ static inline bool last_free_same_tree(u32 last, unsigned long tree)
 
 static __always_inline u64 *row_at(const struct llfree *llf, unsigned long row)
 {
-	return READ_ONCE(llf->rows) + row;
+	return llfree_word(READ_ONCE(llf->rows), row, sizeof(u64));
 }
 
 static __always_inline u16 *child_at(const struct llfree *llf, unsigned long child)
 {
-	return READ_ONCE(llf->children) + child;
+	return llfree_word(READ_ONCE(llf->children), child, sizeof(u16));
 }
 
 static __always_inline u32 *tree_at(const struct llfree *llf, unsigned int view,
 				    unsigned long tree)
 {
-	return READ_ONCE(llf->trees[view]) + tree;
+	return llfree_word(READ_ONCE(llf->trees[view]), tree, sizeof(u32));
 }
 
 static inline unsigned long frame_row(unsigned long frame)

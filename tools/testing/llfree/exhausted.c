@@ -29,7 +29,7 @@ void shim_step(const void *word)
 
 static u32 tree_read(struct inst *in, unsigned long frame, int view)
 {
-	return in->llf.trees[view][child_tree(&in->llf, frame_child(frame))];
+	return *tree_at(&in->llf, view, child_tree(&in->llf, frame_child(frame)));
 }
 
 /* Steps of an allocation that has to fail */
@@ -244,7 +244,7 @@ TEST(generations_go_round)
 TEST_F(half, validate_finds_a_wrong_one)
 {
 	struct llfree_fault fault = { };
-	u32 *word = &self->in.llf.trees[0][child_tree(&self->in.llf, frame_child(BASE)) + 3];
+	u32 *word = tree_at(&self->in.llf, 0, child_tree(&self->in.llf, frame_child(BASE)) + 3);
 
 	*word |= tree_exhausted_make(0);
 	EXPECT_EQ(-EUCLEAN, llfree_validate(&self->in.llf, &fault));

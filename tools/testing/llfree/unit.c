@@ -58,17 +58,17 @@ static bool interrupt_done(void)
 
 static u64 *row_word(struct inst *in, unsigned long frame)
 {
-	return in->llf.rows + frame_row(frame);
+	return row_at(&in->llf, frame_row(frame));
 }
 
 static u16 *child_word(struct inst *in, unsigned long frame)
 {
-	return in->llf.children + frame_child(frame);
+	return child_at(&in->llf, frame_child(frame));
 }
 
 static u32 *tree_word(struct inst *in, unsigned long frame, int view)
 {
-	return in->llf.trees[view] + (frame >> LLFREE_MIN_TREE_ORDER);
+	return tree_at(&in->llf, view, frame >> LLFREE_MIN_TREE_ORDER);
 }
 
 static unsigned long view_frames(struct inst *in, int view)
@@ -294,7 +294,7 @@ TEST_F(range, all_views)
 TEST_F(range, recover)
 {
 	struct rng rng = { .state = 42 };
-	unsigned long f, used = 0;
+	unsigned long f, used = 0, wrong;
 	unsigned long i;
 	int level;
 
@@ -308,10 +308,14 @@ TEST_F(range, recover)
 			used = variant->nr - inst_free_frames(&self->in);
 		}
 		used = variant->nr - inst_free_frames(&self->in);
-		for (i = 0; i < self->in.mem.children_size / 2; i++)
-			((u16 *)self->in.mem.children)[i] =
-				level == 0 ? rng_below(&rng, 513) :
+		for (i = 0, wrong = 0; i < inst_children(&self->in); i++) {
+			u16 *word = (u16 *)self->in.mem.children + i;
+			u16 old = *word;
+
+			*word = level == 0 ? rng_below(&rng, 513) :
 				level == 1 ? 0 : CHILD_FREE_MASK | CHILD_REPORTED;
+			wrong += !child_hole(old) && child_free(*word) != child_free(old);
+		}
 		/* Frames outside are not free, even if their bits say so. */
 		for (f = inst_base(&self->in); level == 2 && f < variant->first; f++)
 			*row_word(&self->in, f) &= ~BIT_ULL(f % ROW);
@@ -319,6 +323,7 @@ TEST_F(range, recover)
 		ASSERT_STREQ("", inst_check(&self->in));
 		ASSERT_EQ(variant->nr - used, inst_free_frames(&self->in));
 		ASSERT_EQ(variant->nr - used, view_frames(&self->in, 0));
+		EXPECT_EQ(wrong, self->in.llf.repaired);
 		EXPECT_EQ(-EINVAL, inst_free(&self->in, -1, variant->first - 1, 0));
 	}
 	EXPECT_EQ(variant->nr - used, alloc_all(&self->in, -1, 0, 0));
