@@ -361,8 +361,8 @@ int llfree_free_batch(struct llfree *llf, int slot, unsigned long frame,
 		return -EINVAL;
 	/* A row at either end may be in the range only in part. */
 	if (unlikely(!block_in_range(llf, frame, LLFREE_ROW_FRAMES)) &&
-	    (frame + __ffs64(mask) < range_first(llf) ||
-	     frame + fls64(mask) > range_end(llf)))
+	    (frame >= range_end(llf) || frame + fls64(mask) > range_end(llf) ||
+	     frame + __ffs64(mask) < range_first(llf)))
 		return -EINVAL;
 
 	ret = free_mask(llf, slot, frame_row(frame), mask, frames);

@@ -1648,6 +1648,12 @@ TEST(free_batch_outside_part_of_row)
 	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, ~0ULL, &in.sum));
 	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, BIT_ULL(5), &in.sum));
 	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, BIT_ULL(26), &in.sum));
+	/* Rows far away, where the number of the last frame overflows */
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 0UL - ROW, ~0ULL, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 0UL - ROW, 1, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 1UL << 63, 1, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 128, 1, &in.sum));
+	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 0, ~0ULL, &in.sum));
 	EXPECT_EQ(0, llfree_free_batch(&in.llf, -1, 64, GENMASK_ULL(25, 6), &in.sum));
 	EXPECT_EQ(GENMASK_ULL(25, 6), llfree_row_mask(&in.llf, 64));
 	EXPECT_EQ(20, inst_free_frames(&in));
