@@ -3,13 +3,10 @@
  * LLFree core: which trees an allocation looks at.
  *
  * First the tree that the slot has reserved; for less than a child, what is left over
- * in trees of the class; then the trees in the order that the policy gives them;
- * then what other slots have reserved; and last every child of trees that are not
- * exhausted.
+ * in trees of the class; then the trees in the order that the policy gives them; then
+ * what other slots have reserved (steal.c); and last every child of trees that are not
+ * exhausted (exhaustive.c).
  */
-#include <linux/export.h>
-
-#include "hint.h"
 #include "policy.h"
 #include "search.h"
 
@@ -19,13 +16,6 @@
  */
 #define PARTIAL_TREES		64U
 #define PARTIAL_TRIES		2U
-
-/* Passes of the exhaustive search while others get in the way. */
-#define MAX_PASSES		64U
-/* Passes while an operation is in the way that may be the one interrupted */
-#define MAX_STUCK_PASSES	4U
-/* Passes that find nothing, while blocks become free behind them. */
-#define MAX_EMPTY_PASSES		4U
 
 /* ---- One tree ---- */
 
@@ -77,24 +67,6 @@ static __always_inline long search_reserved(struct llfree *llf, struct search *s
 	if (left)
 		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), left);
 	return -1;
-}
-
-/* Does a class keep frames of another lifetime than the search is for? */
-static bool class_foreign(const struct llfree *llf, const struct search *s,
-			  unsigned int class)
-{
-	return class != s->class && class != LLFREE_CLASS_NONE &&
-	       !(llf->policy->mates[s->class] & BIT(class));
-}
-
-/* Note for the caller that frames came from a tree of another class. */
-static void search_note_class(const struct llfree *llf, struct search *s,
-			      unsigned int class, unsigned int did)
-{
-	if (s->view != LLFREE_VIEW_NORMAL || !class_foreign(llf, s, class))
-		return;
-	s->delta->did |= did;
-	s->delta->old_class = class;
 }
 
 /*
@@ -160,8 +132,8 @@ static long search_reserve(struct llfree *llf, struct search *s, u64 *local,
 }
 
 /* Allocate from the tree of @row with @held permits of it, and return those left over. */
-static long search_held(struct llfree *llf, struct search *s, unsigned long row,
-			unsigned int held)
+long llf_search_held(struct llfree *llf, struct search *s, unsigned long row,
+		     unsigned int held)
 {
 	long ret = tree_alloc(llf, s, row, held);
 
@@ -172,13 +144,13 @@ static long search_held(struct llfree *llf, struct search *s, unsigned long row,
 }
 
 /* Take no more than needed from a tree. */
-static long search_direct(struct llfree *llf, struct search *s, unsigned long tree,
-			  unsigned long row, unsigned int class)
+long llf_search_direct(struct llfree *llf, struct search *s, unsigned long tree,
+		       unsigned long row, unsigned int class)
 {
 	unsigned int frames = search_frames(s), held;
 
 	held = llf_tree_take(llf, s->view, tree, frames, s->nr * frames, class);
-	return held ? search_held(llf, s, row, held) : -1;
+	return held ? llf_search_held(llf, s, row, held) : -1;
 }
 
 /* First row to use of an entirely free tree */
@@ -238,8 +210,8 @@ long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 	if (local && take_over)
 		return search_reserve(llf, s, local, tree, row, level);
 
-	ret = search_direct(llf, s, tree, row,
-			    take_over ? s->class : LLFREE_CLASS_NONE);
+	ret = llf_search_direct(llf, s, tree, row,
+				take_over ? s->class : LLFREE_CLASS_NONE);
 	if (ret >= 0)
 		search_note_class(llf, s, class, take_over ? LLFREE_DID_DEMOTE :
 							  LLFREE_DID_STEAL);
@@ -265,239 +237,6 @@ static long search_trees(struct llfree *llf, struct search *s, unsigned long tre
 	}
 	return -1;
 }
-
-/*
- * What others have freed to trees that slots have reserved
- * @own: trees of the class of the request and its mates, else of the others
- */
-static long search_steal_trees(struct llfree *llf, struct search *s, unsigned long start,
-			       unsigned long low, unsigned long high, bool own)
-{
-	unsigned long tree = start, i;
-	u32 word;
-	long ret;
-
-	for (i = low; i < high && s->looks; i++, tree = tree + 1 < high ? tree + 1 : low) {
-		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
-		if (!tree_reserved(word) || tree_free(word) < (s32)search_frames(s) ||
-		    own == class_foreign(llf, s, tree_class(word)))
-			continue;
-		ret = search_direct(llf, s, tree, tree_row(llf, tree),
-				    LLFREE_CLASS_NONE);
-		if (ret >= 0) {
-			search_note_class(llf, s, tree_class(word),
-					  LLFREE_DID_STEAL);
-			return ret;
-		}
-		search_looked(s, tree);
-	}
-	return -1;
-}
-
-/* What is left of the reservation of a slot */
-static long search_steal_slot(struct llfree *llf, struct search *s, u64 *reserved)
-{
-	const unsigned int frames = search_frames(s);
-	unsigned int held;
-	u64 local;
-
-	held = local_take(llf, reserved, frames, s->nr * frames, &local);
-	return held ? search_held(llf, s, local_row(local), held) : -1;
-}
-
-/* What is left of the reservations of slots; for @own see search_steal_trees() */
-static long search_steal_slots(struct llfree *llf, struct search *s, bool own)
-{
-	const unsigned int nr_slots = llfree_nr_slots(llf);
-	unsigned int slot, class, nr = nr_slots, i;
-	long ret;
-
-	if (!nr)
-		return -1;
-	slot = 0;
-	if (search_bounded(s)) {
-		nr = min(nr, BOUNDED_SLOTS);
-		slot = READ_ONCE(llf->bounded_slot) % nr_slots;
-	}
-	for (i = 0; i < nr; i++, slot = slot + 1 < nr_slots ? slot + 1 : 0) {
-		for (class = 0; class < llf->policy->nr_classes; class++) {
-			if (own == class_foreign(llf, s, class))
-				continue;
-			ret = search_steal_slot(llf, s, &llf->locals[slot].reserved[class]);
-			if (ret >= 0) {
-				search_note_class(llf, s, class, LLFREE_DID_STEAL);
-				return ret;
-			}
-		}
-	}
-	return -1;
-}
-
-/* From what slots have reserved; see search_steal_trees() */
-static long search_steal(struct llfree *llf, struct search *s, unsigned long start,
-			 unsigned long low, unsigned long high, bool own)
-{
-	long ret = search_steal_trees(llf, s, start, low, high, own);
-
-	return ret >= 0 ? ret : search_steal_slots(llf, s, own);
-}
-
-/* Take a block that was seen in @row of a child; its tree is left a deficit. */
-static long search_child(struct llfree *llf, struct search *s, unsigned long child,
-			 unsigned long row)
-{
-	unsigned long tree = child_tree(llf, child);
-	unsigned int lost;
-	long ret;
-
-	if (s->order <= LLFREE_ROW_ORDER)
-		ret = child_alloc_row(llf, s, row, s->nr << s->order);
-	else if (s->order < LLFREE_CHILD_ORDER)
-		ret = llf_child_alloc_rows(llf, s, child, search_frames(s));
-	else
-		ret = llf_child_alloc_whole(llf, s, child);
-
-	lost = s->lost + (ret >= 0 ? s->taken : 0);
-	s->lost = 0;
-	if (lost)
-		llf_tree_return(llf, s->view, tree, -(s32)lost);
-	if (ret >= 0)
-		search_note_class(llf, s, tree_class(READ_ONCE(*tree_at(llf, s->view, tree))),
-				  LLFREE_DID_STEAL);
-	return ret;
-}
-
-/*
- * search_from_children() - look at every child of a tree, whatever the permits say
- * @seen: set if there was a block
- * @stuck: set if an operation had permits for it
- */
-static long search_from_children(struct llfree *llf, struct search *s, unsigned long tree,
-				 bool *seen, bool *stuck)
-{
-	/* LLF(tree_look:A) */
-	const u32 word = smp_load_acquire(tree_at(llf, s->view, tree));
-	const unsigned long first = tree_child(llf, tree);
-	unsigned long child;
-	bool found = false;
-	long ret;
-
-	if (tree_exhausted(word, s->order))
-		return -1;
-	for (child = first; child < first + tree_children(llf); child++) {
-		ret = llf_child_peek(llf, s, child, stuck);
-		if (ret < 0)
-			continue;
-		found = true;
-		ret = search_child(llf, s, child, ret);
-		if (ret >= 0)
-			return ret;
-	}
-	search_looked(s, tree);
-	if (found)
-		*seen = true;
-	else
-		llf_tree_looked(llf, s->view, tree, word, s->order);
-	return -1;
-}
-
-/*
- * search_anywhere() - look at every child of trees that are not exhausted
- *
- * Starts another pass if a block was seen but could not be taken: another CPU has
- * taken it, or an operation holds permits of it for a moment. The latter may be the
- * operation that this one interrupted, so the number of such passes is limited.
- *
- * A pass that saw no block proves nothing if one became free meanwhile. That block
- * may be behind the pass, and a block that was ahead of it may be allocated. The
- * hint tells of blocks that become free, and then there is another pass. Their
- * number is limited: frees of other CPUs must not keep the search here.
- *
- * Starts at tree @start. A bounded search that does not get round proves nothing, and
- * does not conclude the hint.
- */
-static long search_anywhere(struct llfree *llf, struct search *s, unsigned long start)
-{
-	unsigned int passes, stuck_passes = 0, empty_passes = 0;
-	unsigned long tree, i;
-	bool seen, stuck;
-	u32 gen;
-	long ret;
-
-	for (passes = 0; passes < MAX_PASSES && s->looks; passes++) {
-		gen = llf_hint_arm(llf, s->order, s->view);
-		seen = false;
-		stuck = false;
-		tree = start;
-		for (i = s->first_tree; i < s->end_tree && s->looks; i++) {
-			ret = search_from_children(llf, s, tree, &seen, &stuck);
-			if (ret >= 0)
-				return ret;
-			tree = tree + 1 < s->end_tree ? tree + 1 : s->first_tree;
-		}
-		if (!s->looks)
-			break;
-		if (!seen && (llf_hint_conclude(llf, s->order, s->view, gen) ||
-			      ++empty_passes == MAX_EMPTY_PASSES))
-			break;
-		if (stuck && ++stuck_passes == MAX_STUCK_PASSES)
-			break;
-	}
-	return -1;
-}
-
-/* Has a tree a block, free or about to be? */
-static bool tree_find(struct llfree *llf, const struct search *s, unsigned long tree)
-{
-	/* LLF(tree_look:A) */
-	const u32 word = smp_load_acquire(tree_at(llf, s->view, tree));
-	unsigned long child = tree_child(llf, tree);
-	unsigned int i;
-	bool stuck;
-
-	if (tree_exhausted(word, s->order))
-		return false;
-	for (i = 0; i < tree_children(llf); i++)
-		if (llf_child_peek(llf, s, child + i, &stuck) >= 0)
-			return true;
-	llf_tree_looked(llf, s->view, tree, word, s->order);
-	return false;
-}
-
-/**
- * llfree_find_order() - is there a block of this order?
- * @llf: the instance
- * @order: 0..LLFREE_MAX_ORDER
- * @view: a view below LLFREE_VIEW_ISOLATED
- *
- * Looks at all children up to the first that has one, except in trees of which the
- * words say that there is none, and unless the hint says so of all. If there is
- * none, llfree_may_have_order() says so as well until one becomes free.
- *
- * Context: any, also NMI; takes no lock, does not sleep.
- *
- * Return: whether one was free during the search
- */
-bool llfree_find_order(struct llfree *llf, unsigned int order,
-		       enum llfree_view view)
-{
-	struct search s = { .order = order, .nr = 1, .view = view };
-	unsigned long tree;
-	u32 gen = 0;
-
-	if (!llfree_may_have_order(llf, order, view))
-		return false;
-	if (order)
-		gen = llf_hint_arm(llf, order, view);
-	search_range_init(llf, &s);
-	for (tree = s.first_tree; tree < s.end_tree; tree++)
-		if (tree_find(llf, &s, tree))
-			return true;
-	if (order)
-		llf_hint_conclude(llf, order, view, gen);
-	return false;
-}
-EXPORT_SYMBOL_GPL(llfree_find_order);
 
 /*
  * llf_search_range() - from the tree of [@low, @high) that suits best
@@ -683,7 +422,7 @@ static long search_view(struct llfree *llf, struct search *s)
 	ret = search_trees(llf, s, start, low, high, LLFREE_LEVEL_STEAL,
 			   LLFREE_LEVEL_STEAL);
 	if (ret < 0 && high - low == s->end_tree - s->first_tree)
-		ret = search_anywhere(llf, s, start);
+		ret = llf_search_anywhere(llf, s, start);
 	if (ret < 0)
 		search_end(llf, s, high);
 	else if (row_tree(llf, ret) != start)
@@ -741,11 +480,13 @@ static long search_normal(struct llfree *llf, struct search *s)
 	if (ret >= 0)
 		return ret;
 
-	ret = search_steal(llf, s, start, low, high, true);
+	ret = llf_search_steal(llf, s, start, low, high, true);
 	if (ret < 0 && !(s->flags & LLFREE_ALLOC_NOFRAGMENT)) {
-		ret = search_steal(llf, s, start, low, high, false);
+		ret = llf_search_steal(llf, s, start, low, high, false);
+		if (!search_bounded(s))
+			start = s->first_tree;
 		if (ret < 0 && high - low == s->end_tree - s->first_tree)
-			ret = search_anywhere(llf, s, search_bounded(s) ? start : s->first_tree);
+			ret = llf_search_anywhere(llf, s, start);
 	}
 	if (ret < 0)
 		search_end(llf, s, high);

@@ -48,15 +48,18 @@
  * A permit of a tree is a promise about numbers, not about a fitting block or view.
  * An allocation that finds no block gives its permits back and looks elsewhere. Unless
  * it is bounded, it fails only after it looked at all children directly, whatever
- * permits say, but for those of exhausted trees (search.c).
+ * permits say, but for those of exhausted trees (exhaustive.c).
  *
  *   alloc.c, free.c   the API and its fast paths
  *   claim.c           exact blocks; views, marks and classes
  *   search.c, scan.h  which trees to look at, and how to look at one
+ *   steal.c           what other slots have reserved
+ *   exhaustive.c      every child, before an allocation fails
  *   shuffle.c         the order of free trees and children by a key
  *   hint.h            which orders an exhaustive search found no block of
  *   policy.h          which trees suit which class
- *   init.c, query.c   layout and life cycle; statistics and validation
+ *   init.c, grow.c    layout and life cycle; frames that come and go
+ *   query.c, validate.c  what is free; do words add up?
  *
  * DOC: ordering
  *
