@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Allocation of one block, which fails only if there is no free one. */
+#include "instance.h"
+
+KUNIT_ARRAY_PARAM(range, inst_ranges, inst_range_desc);
+
+KUNIT_ARRAY_PARAM(order, inst_orders, inst_order_desc);
+
+static void range_orders(struct kunit *test)
+{
+	const struct span *range = test->param_value;
+	unsigned long *frames, nr, start, end;
+	struct instance *inst;
+	unsigned int order;
+
+	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 2);
+	frames = area_new(test, range->nr * sizeof(*frames));
+	for (order = 0; order < LLFREE_NR_ORDERS; order++) {
+		start = ALIGN(range->first, 1UL << order);
+		end = ALIGN_DOWN(range->first + range->nr, 1UL << order);
+		nr = inst_alloc_all(test, inst, order, LLFREE_VIEW_NORMAL,
+				    frames);
+		KUNIT_EXPECT_EQ(test, nr,
+				end > start ? (end - start) >> order : 0);
+		inst_check(test, inst);
+		inst_free_all(test, inst, order, frames, nr);
+		inst_check(test, inst);
+	}
+}
+
+/* An allocation changes the counters of its block, and a free changes them back. */
+static void order_alloc_free(struct kunit *test)
+{
+	const unsigned int order = *(const unsigned int *)test->param_value;
+	const long nr = 1L << order, children = DIV_ROUND_UP(nr, CHILD);
+	const struct llfree_request req = {
+		.slot = LLFREE_NO_SLOT,
+		.order = order,
+	};
+	unsigned int slots, view = LLFREE_VIEW_NORMAL;
+	struct instance *inst;
+	long frame, i;
+
+	for (slots = 0; slots < 2; slots++) {
+		inst = inst_new(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, slots);
+		frame = inst_alloc(test, inst, (int)slots - 1, order, 0);
+		KUNIT_ASSERT_GE(test, frame, 0);
+		KUNIT_EXPECT_EQ(test, inst->delta.frames[view], -nr);
+		KUNIT_EXPECT_EQ(test, inst->delta.huge[view], -children);
+		for (i = 0; i < nr; i++)
+			KUNIT_EXPECT_EQ(test, -1,
+					llfree_block_order(&inst->llf,
+							   frame + i));
+		inst_check(test, inst);
+
+		inst_free(test, inst, (int)slots - 1, frame, order);
+		KUNIT_EXPECT_EQ(test, inst->delta.frames[view], 0);
+		KUNIT_EXPECT_EQ(test, inst->delta.huge[view], 0);
+		KUNIT_EXPECT_EQ(test, LLFREE_MAX_ORDER,
+				llfree_block_order(&inst->llf, frame));
+		inst_check(test, inst);
+
+		/* Callers may omit the delta. */
+		frame = llfree_alloc(&inst->llf, &req, NULL);
+		KUNIT_ASSERT_GE(test, frame, 0);
+		KUNIT_EXPECT_EQ(test, 0, llfree_free(&inst->llf, LLFREE_NO_SLOT,
+						     frame, order, NULL));
+		inst_check(test, inst);
+	}
+}
+
+/* Allocation succeeds while there is a block, wherever its permits are. */
+static void order_exhaustive(struct kunit *test)
+{
+	const unsigned int order = *(const unsigned int *)test->param_value;
+	unsigned long *frames, nr, expected;
+	struct instance *inst;
+	struct rnd_state rnd;
+	unsigned int i;
+
+	prandom_seed_state(&rnd, order);
+	inst = inst_new(test, FIRST + 333, 4 * TREE, LLFREE_INIT_FREE, 5);
+	frames = area_new(test, 4 * TREE * sizeof(*frames));
+	/* Spread the permits over all slots and classes. */
+	for (i = 0; i < 40; i++)
+		inst_alloc(test, inst, i % 5, i % 4, i % 3);
+	inst_scatter(test, inst, &rnd);
+	inst_set_view(test, inst, FIRST + TREE, LLFREE_VIEW_ISOLATED);
+	inst_set_view(test, inst, FIRST + TREE + CHILD, LLFREE_VIEW_CMA);
+
+	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	nr = inst_alloc_all(test, inst, order, LLFREE_VIEW_NORMAL, frames);
+	KUNIT_EXPECT_EQ(test, expected, nr);
+	inst_check(test, inst);
+	inst_free_all(test, inst, order, frames, nr);
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, expected,
+			ref_blocks(inst, order, LLFREE_VIEW_NORMAL));
+}
+
+/*
+ * llfree_alloc_fast() where the slot is, else a search: both together allocate all
+ * blocks and count them.
+ */
+static void fast_alloc(struct kunit *test)
+{
+	const unsigned int order = *(const unsigned int *)test->param_value;
+	struct llfree_request req = { .order = order };
+	unsigned long total = 0, quick = 0, expected;
+	unsigned int whole, view;
+	struct instance *inst;
+	struct rnd_state rnd;
+	long frame;
+
+	prandom_seed_state(&rnd, order);
+	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
+	if (order < LLFREE_CHILD_ORDER)
+		inst_scatter(test, inst, &rnd);
+	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	KUNIT_ASSERT_GT(test, expected, 0);
+	for (;; total++) {
+		struct llfree_delta delta;
+
+		/* llfree_alloc_fast() has to initialise it. */
+		memset(&delta, 0xa5, sizeof(delta));
+		req.slot = total % 2;
+		frame = llfree_alloc_fast(&inst->llf, req.slot, order, req.class,
+					  &whole, &delta);
+		if (frame >= 0) {
+			inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
+			inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
+			quick++;
+		} else {
+			KUNIT_ASSERT_EQ(test, frame, -EAGAIN);
+			for (view = 0; view < LLFREE_NR_VIEWS; view++) {
+				KUNIT_EXPECT_EQ(test, delta.frames[view], 0);
+				KUNIT_EXPECT_EQ(test, delta.huge[view], 0);
+			}
+			frame = llfree_alloc_slow(&inst->llf, &req, &inst->delta);
+		}
+		if (frame < 0)
+			break;
+		KUNIT_ASSERT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
+		ref_take(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
+	}
+	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
+	KUNIT_EXPECT_EQ(test, total, expected);
+	KUNIT_EXPECT_GT(test, quick, 0);
+	inst_check(test, inst);
+	inst_free_rest(test, inst);
+	inst_check(test, inst);
+}
+
+/*
+ * An allocation of order 10 whose first child is free and whose second one is
+ * not gives the first one back, with its permits.
+ */
+static void undo_pair(struct kunit *test)
+{
+	struct instance *inst;
+	struct llfree_stats before, after;
+	unsigned int how;
+
+	for (how = 0; how < 4; how++) {
+		inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
+		/* The slot reserves the tree, with enough permits. */
+		inst_alloc(test, inst, 0, 0, 0);
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
+						    FIRST + 3 * CHILD + 100, 0,
+						    0));
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst,
+						    FIRST + 5 * CHILD, 8, 0));
+		if (how & 1)
+			inst_set_view(test, inst, FIRST + 7 * CHILD,
+				      LLFREE_VIEW_ISOLATED);
+		if (how & 2)
+			inst_set_view(test, inst, FIRST + 7 * CHILD,
+				      LLFREE_VIEW_CMA);
+		if (how)
+			KUNIT_EXPECT_EQ(test, -ENOMEM,
+					inst_alloc(test, inst, 0, 10, 0));
+		else
+			KUNIT_EXPECT_EQ(test, FIRST + 6 * CHILD,
+					inst_alloc(test, inst, 0, 10, 0));
+		inst_check(test, inst);
+
+		llfree_stats_exact(&inst->llf, &before);
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 1, 10, 0));
+		KUNIT_EXPECT_EQ(test, -EBUSY, inst_claim(test, inst,
+							 FIRST + 2 * CHILD, 10,
+							 0));
+		llfree_stats_exact(&inst->llf, &after);
+		KUNIT_EXPECT_MEMEQ(test, before.frames, after.frames,
+				   sizeof(after.frames));
+		KUNIT_EXPECT_MEMEQ(test, before.huge, after.huge,
+				   sizeof(after.huge));
+		inst_check(test, inst);
+	}
+}
+
+static struct kunit_case alloc_cases[] = {
+	KUNIT_CASE_PARAM(range_orders, range_gen_params),
+	KUNIT_CASE_PARAM(order_alloc_free, order_gen_params),
+	KUNIT_CASE_PARAM(order_exhaustive, order_gen_params),
+	KUNIT_CASE_PARAM(fast_alloc, order_gen_params),
+	KUNIT_CASE(undo_pair),
+	{}
+};
+
+static struct kunit_suite alloc_suite = {
+	.name = "llfree_alloc",
+	.test_cases = alloc_cases,
+};
+
+kunit_test_suite(alloc_suite);

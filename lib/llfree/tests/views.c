@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Views of children: which allocations find them, and changes of the view. */
+#include "instance.h"
+
+/* An allocation finds the children of its view and no others. */
+static void view_allocs(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 2 * TREE,
+					 LLFREE_INIT_FREE, 2);
+	unsigned long *frames = area_new(test, 2 * TREE * sizeof(*frames));
+	unsigned long nr, i;
+	unsigned int view;
+
+	for (i = 0; i < 16; i++)
+		inst_set_view(test, inst, FIRST + i * CHILD, i % 4);
+	inst_check(test, inst);
+	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
+		KUNIT_EXPECT_EQ(test, inst_free_frames(inst, view), 4 * CHILD);
+		/* Neighbours are in other views. */
+		KUNIT_EXPECT_EQ(test, -ENOMEM,
+				inst_alloc_view(test, inst, LLFREE_MAX_ORDER,
+						view));
+		nr = inst_alloc_all(test, inst, 3, view, frames);
+		KUNIT_EXPECT_EQ(test, nr, 4 * CHILD / 8);
+		KUNIT_EXPECT_EQ(test, inst_free_frames(inst, view), 0);
+		inst_check(test, inst);
+		inst_free_all(test, inst, 3, frames, nr);
+		KUNIT_EXPECT_EQ(test, inst_free_frames(inst, view), 4 * CHILD);
+		inst_check(test, inst);
+	}
+	KUNIT_EXPECT_EQ(test, inst_free_frames(inst, LLFREE_VIEW_ISOLATED), 4 * CHILD);
+	for (i = 0; i < 16; i++)
+		inst_set_view(test, inst, FIRST + i * CHILD, LLFREE_VIEW_CMA);
+	KUNIT_EXPECT_EQ(test, 8, inst_alloc_all(test, inst, LLFREE_MAX_ORDER,
+						LLFREE_VIEW_CMA, NULL));
+	inst_check(test, inst);
+}
+
+/* Free a block that was allocated when the child had another view. */
+static void view_change_in_use(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
+	const unsigned long frame = FIRST + 5 * 64;
+	unsigned int from, to;
+	unsigned long before;
+
+	for (from = 0; from < LLFREE_ALLOC_VIEWS; from++) {
+		for (to = 0; to < LLFREE_NR_VIEWS; to++) {
+			inst_set_view(test, inst, FIRST + 5, from);
+			KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame,
+							    5, 0));
+			inst_set_view(test, inst, FIRST + 77, to);
+			before = inst_free_frames(inst, to);
+			inst_free(test, inst, 0, frame, 5);
+			KUNIT_EXPECT_EQ(test, inst_free_frames(inst, to), before + 32);
+			inst_check(test, inst);
+		}
+	}
+}
+
+/* No allocation takes frames of isolated children, even if slots hold permits. */
+static void isolated_is_kept(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 2 * TREE,
+					 LLFREE_INIT_FREE, 2);
+	unsigned long *frames = area_new(test, 2 * TREE * sizeof(*frames));
+	unsigned long nr = 0, i;
+	unsigned int order;
+
+	/* Both slots hold permits of the children that will be isolated. */
+	for (i = 0; i < 1000; i++)
+		frames[nr++] = inst_alloc(test, inst, i % 2, 0, 0);
+	for (i = 0; i < 16; i++)
+		inst_set_view(test, inst, FIRST + i * CHILD,
+			      LLFREE_VIEW_ISOLATED);
+	KUNIT_EXPECT_EQ(test, 2 * TREE - 1000,
+			inst_free_frames(inst, LLFREE_VIEW_ISOLATED));
+	inst_check(test, inst);
+
+	for (i = 0; i < nr; i++) {
+		inst_free(test, inst, (int)(i % 3) - 1, frames[i], 0);
+		if (i % 100)
+			continue;
+		for (order = 0; order < LLFREE_NR_ORDERS; order++) {
+			KUNIT_EXPECT_EQ(test, -ENOMEM,
+					inst_alloc(test, inst, i % 2, order, 0));
+			KUNIT_EXPECT_EQ(test, -ENOMEM,
+					inst_alloc(test, inst, LLFREE_NO_SLOT,
+						   order, 1));
+			KUNIT_EXPECT_EQ(test, -ENOMEM,
+					inst_alloc_view(test, inst, order,
+							LLFREE_VIEW_CMA));
+		}
+	}
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, CHILD, llfree_child_stable(&inst->llf, FIRST));
+	llfree_drain(&inst->llf, -1);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 0, 0));
+	inst_check(test, inst);
+
+	/* Half of the children get a view again that allocations find. */
+	for (i = 0; i < 8; i++)
+		inst_set_view(test, inst, FIRST + i * CHILD,
+			      LLFREE_VIEW_NORMAL);
+	KUNIT_EXPECT_EQ(test, 4, inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0,
+						NULL));
+	inst_check(test, inst);
+}
+
+static struct kunit_case views_cases[] = {
+	KUNIT_CASE(view_allocs),
+	KUNIT_CASE(view_change_in_use),
+	KUNIT_CASE(isolated_is_kept),
+	{}
+};
+
+static struct kunit_suite views_suite = {
+	.name = "llfree_views",
+	.test_cases = views_cases,
+};
+
+kunit_test_suite(views_suite);
