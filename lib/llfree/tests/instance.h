@@ -6,6 +6,9 @@
  * in use, and a view per child. Tests call the core through the functions below,
  * which compare each result with the model, and inst_check() compares all state.
  * So each test is also a test of all operations that it uses.
+ *
+ * The tests run as KUnit suites in the kernel, and in userspace: see
+ * tools/testing/llfree/kunit.c.
  */
 #ifndef _LLFREE_TESTS_INSTANCE_H
 #define _LLFREE_TESTS_INSTANCE_H

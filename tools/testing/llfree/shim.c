@@ -5,6 +5,7 @@
 
 unsigned int shim_warnings;
 __thread int shim_preempt_count;
+__thread bool shim_hardirq;
 #ifdef __SANITIZE_THREAD__
 int shim_fence;
 #endif

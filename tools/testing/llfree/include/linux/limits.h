@@ -7,4 +7,7 @@
 
 #include <limits.h>
 
+#define U8_MAX	((unsigned char)~0U)
+#define U32_MAX	((unsigned int)~0U)
+
 #endif

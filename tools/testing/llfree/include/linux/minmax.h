@@ -6,6 +6,9 @@
 #ifndef _SHIM_LINUX_MINMAX_H
 #define _SHIM_LINUX_MINMAX_H
 
+/* It defines the ones that this file replaces. */
+#include <linux/kernel.h>
+
 #undef min
 #undef max
 #undef min_t

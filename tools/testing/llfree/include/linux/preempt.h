@@ -17,4 +17,6 @@ do {						\
 	shim_preempt_count--;			\
 } while (0)
 
+#define in_hardirq()	shim_hardirq
+
 #endif
