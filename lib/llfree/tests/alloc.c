@@ -88,14 +88,14 @@ static void order_exhaustive(struct kunit *test)
 	inst_set_view(test, inst, FIRST + TREE, LLFREE_VIEW_ISOLATED);
 	inst_set_view(test, inst, FIRST + TREE + CHILD, LLFREE_VIEW_CMA);
 
-	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	expected = model_blocks(&inst->model, order, LLFREE_VIEW_NORMAL);
 	nr = inst_alloc_all(test, inst, order, LLFREE_VIEW_NORMAL, frames);
 	KUNIT_EXPECT_EQ(test, expected, nr);
 	inst_check(test, inst);
 	inst_free_all(test, inst, order, frames, nr);
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, expected,
-			ref_blocks(inst, order, LLFREE_VIEW_NORMAL));
+			model_blocks(&inst->model, order, LLFREE_VIEW_NORMAL));
 }
 
 /*
@@ -116,7 +116,7 @@ static void fast_alloc(struct kunit *test)
 	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
 	if (order < LLFREE_CHILD_ORDER)
 		inst_scatter(test, inst, &rnd);
-	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	expected = model_blocks(&inst->model, order, LLFREE_VIEW_NORMAL);
 	KUNIT_ASSERT_GT(test, expected, 0);
 	for (;; total++) {
 		struct llfree_delta delta;
@@ -141,7 +141,7 @@ static void fast_alloc(struct kunit *test)
 		if (frame < 0)
 			break;
 		KUNIT_ASSERT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
-		ref_take(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
+		inst_allocated(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
 	}
 	KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
 	KUNIT_EXPECT_EQ(test, total, expected);

@@ -23,7 +23,7 @@ static void batch_alloc(struct kunit *test)
 	prandom_seed_state(&rnd, order);
 	inst = inst_new(test, FIRST + 20, 3 * TREE, LLFREE_INIT_FREE, 2);
 	inst_scatter(test, inst, &rnd);
-	expected = ref_blocks(inst, order, LLFREE_VIEW_NORMAL);
+	expected = model_blocks(&inst->model, order, LLFREE_VIEW_NORMAL);
 	KUNIT_ASSERT_GT(test, expected, 0);
 	for (;;) {
 		/* Few blocks as often as many */

@@ -55,8 +55,8 @@ static void range_layout(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, inst->start.frames[LLFREE_VIEW_NORMAL],
 			range->nr);
 	KUNIT_EXPECT_EQ(test, inst->start.huge[LLFREE_VIEW_NORMAL],
-			ref_blocks(inst, LLFREE_CHILD_ORDER,
-				   LLFREE_VIEW_NORMAL));
+			model_blocks(&inst->model, LLFREE_CHILD_ORDER,
+				     LLFREE_VIEW_NORMAL));
 	KUNIT_EXPECT_EQ(test, inst->start.reserved, 0);
 	inst_check(test, inst);
 }
@@ -139,7 +139,7 @@ static void range_recover_mode(struct kunit *test)
 	}
 	/* The bits of frames that do not exist can have any value, too. */
 	for (i = 0; i < inst->llf.nr_trees * TREE; i++)
-		if (!ref_in_range(inst, inst_base(inst) + i, 1))
+		if (!model_inside(&inst->model, inst_base(inst) + i, 1))
 			*inst_row(inst, frame_row(i)) &=
 				~BIT_ULL(i % LLFREE_ROW_FRAMES);
 

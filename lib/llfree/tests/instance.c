@@ -45,6 +45,7 @@ void inst_range_desc(const struct span *range, char *desc)
 }
 
 KUNIT_DEFINE_ACTION_WRAPPER(vfree_action, vfree, const void *);
+KUNIT_DEFINE_ACTION_WRAPPER(model_action, model_destroy, struct model *);
 
 void *area_new(struct kunit *test, size_t size)
 {
@@ -78,6 +79,9 @@ void inst_start(struct kunit *test, struct instance *inst, unsigned long first,
 	memset(inst->mem.trees, GARBAGE_BYTE, inst->mem.trees_size);
 	KUNIT_ASSERT_EQ(test, 0, llfree_init(&inst->llf, first, nr, &inst->mem,
 					     mode, policy));
+	/* The range may change, but not the trees that it has frames of. */
+	inst->model.first = first;
+	inst->model.end = first + nr;
 	memset(&inst->delta, 0, sizeof(inst->delta));
 	llfree_stats_exact(&inst->llf, &inst->start);
 	inst->nr_slots = 0;
@@ -98,7 +102,6 @@ struct instance *inst_new_policy(struct kunit *test, unsigned long first,
 				 const struct llfree_policy *policy)
 {
 	struct instance *inst = area_new(test, sizeof(*inst));
-	unsigned long frames;
 
 	memset(inst, 0, sizeof(*inst));
 	KUNIT_ASSERT_EQ(test, 0, llfree_layout(first, nr, LLFREE_MIN_TREE_ORDER,
@@ -106,17 +109,14 @@ struct instance *inst_new_policy(struct kunit *test, unsigned long first,
 	inst->mem.rows = area_new(test, inst->mem.rows_size);
 	inst->mem.children = area_new(test, inst->mem.children_size);
 	inst->mem.trees = area_new(test, inst->mem.trees_size);
+	KUNIT_ASSERT_EQ(test, 0, model_init(&inst->model, first, nr,
+					    LLFREE_MIN_TREE_ORDER,
+					    mode != LLFREE_INIT_FREE));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, model_action,
+							   &inst->model));
 	inst_start(test, inst, first, nr, mode, policy);
 	if (nr_slots)
 		inst_set_slots(test, inst, nr_slots);
-
-	frames = inst->llf.nr_trees * TREE;
-	inst->taken = area_new(test, frames / BITS_PER_BYTE);
-	bitmap_fill(inst->taken, frames);
-	if (mode == LLFREE_INIT_FREE)
-		bitmap_clear(inst->taken, first - inst_base(inst), nr);
-	inst->views = area_new(test, inst_children(inst));
-	memset(inst->views, LLFREE_VIEW_NORMAL, inst_children(inst));
 	return inst;
 }
 
@@ -129,13 +129,12 @@ struct instance *inst_new(struct kunit *test, unsigned long first,
 
 void inst_check(struct kunit *test, struct instance *inst)
 {
-	unsigned long frames[LLFREE_NR_VIEWS] = { };
-	unsigned long huge[LLFREE_NR_VIEWS] = { };
-	struct llfree_stats exact, fast;
+	const struct model *m = &inst->model;
+	struct llfree_stats want, exact, fast;
 	struct llfree_fault fault = { };
 	struct llfree *llf = &inst->llf;
-	unsigned long row, child, start;
-	unsigned int view, order, free;
+	unsigned int view, order;
+	unsigned long row;
 	int ret;
 
 	ret = llfree_validate(llf, &fault);
@@ -143,36 +142,31 @@ void inst_check(struct kunit *test, struct instance *inst)
 			    fault.what, fault.frame, fault.expected,
 			    fault.found);
 
-	for (row = 0; row < tree_row(llf, llf->nr_trees); row++) {
-		start = inst_base(inst) + row_frame(row);
-		KUNIT_EXPECT_EQ_MSG(test, (u64)~inst->taken[row],
-				    llfree_row_mask(llf, start),
-				    "row of frame %lu", start);
-	}
-	for (child = 0; child < inst_children(inst); child++) {
-		free = CHILD - bitmap_weight(inst->taken +
-					     child * LLFREE_CHILD_ROWS, CHILD);
-		frames[inst->views[child]] += free;
-		huge[inst->views[child]] += free == CHILD;
-	}
+	for (row = m->base; row < m->base + m->nr_children * CHILD;
+	     row += LLFREE_ROW_FRAMES)
+		KUNIT_EXPECT_EQ_MSG(test, model_row_mask(m, row, false),
+				    llfree_row_mask(llf, row),
+				    "row of frame %lu", row);
 
+	model_stats(m, &want);
 	llfree_stats_exact(llf, &exact);
 	llfree_stats_fast(llf, &fast);
 	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
-		KUNIT_EXPECT_EQ(test, frames[view], exact.frames[view]);
-		KUNIT_EXPECT_EQ(test, huge[view], exact.huge[view]);
-		KUNIT_EXPECT_EQ(test, frames[view],
+		KUNIT_EXPECT_EQ(test, want.frames[view], exact.frames[view]);
+		KUNIT_EXPECT_EQ(test, want.huge[view], exact.huge[view]);
+		KUNIT_EXPECT_EQ(test, want.frames[view],
 				inst->start.frames[view] +
 				inst->delta.frames[view]);
-		KUNIT_EXPECT_EQ(test, huge[view], inst->start.huge[view] +
+		KUNIT_EXPECT_EQ(test, want.huge[view],
+				inst->start.huge[view] +
 				inst->delta.huge[view]);
 		if (view == LLFREE_VIEW_ISOLATED)
 			continue;
-		KUNIT_EXPECT_EQ(test, frames[view], fast.frames[view]);
+		KUNIT_EXPECT_EQ(test, want.frames[view], fast.frames[view]);
 		for (order = 0; order < LLFREE_NR_ORDERS; order++)
 			if (!llfree_may_have_order(llf, order, view))
 				KUNIT_EXPECT_EQ_MSG(test, 0,
-						    ref_blocks(inst, order, view),
+						    model_blocks(m, order, view),
 						    "order %u is said to be out, view %u",
 						    order, view);
 	}
@@ -209,73 +203,41 @@ unsigned long inst_free_frames(struct instance *inst, unsigned int view)
 
 /* ---- Model ---- */
 
-bool ref_free(const struct instance *inst, unsigned long frame,
-	      unsigned long nr, unsigned int view)
+void inst_allocated(struct kunit *test, struct instance *inst,
+		    unsigned long frame, unsigned long nr, unsigned int view)
 {
-	unsigned long bit = frame - inst_base(inst), i;
+	struct model *m = &inst->model;
 
-	if (find_next_bit(inst->taken, bit + nr, bit) < bit + nr)
-		return false;
-	for (i = 0; i < nr; i += CHILD)
-		if (*inst_view(inst, frame + i) != view)
-			return false;
-	return true;
-}
-
-int ref_order(const struct instance *inst, unsigned long frame)
-{
-	int order;
-
-	for (order = LLFREE_MAX_ORDER; order >= 0; order--)
-		if (ref_free(inst, ALIGN_DOWN(frame, 1UL << order),
-			     1UL << order, *inst_view(inst, frame)))
-			break;
-	return order;
-}
-
-unsigned long ref_blocks(const struct instance *inst, unsigned int order,
-			 unsigned int view)
-{
-	unsigned long size = 1UL << order, frame, nr = 0;
-
-	for (frame = ALIGN_DOWN(inst->llf.first, size); frame < inst->llf.end;
-	     frame += size)
-		nr += ref_free(inst, frame, size, view);
-	return nr;
-}
-
-void ref_take(struct kunit *test, struct instance *inst, unsigned long frame,
-	      unsigned long nr, unsigned int view)
-{
-	KUNIT_ASSERT_TRUE_MSG(test, ref_in_range(inst, frame, nr),
+	KUNIT_ASSERT_TRUE_MSG(test, model_inside(m, frame, nr),
 			      "got %lu+%lu outside the range", frame, nr);
-	KUNIT_ASSERT_TRUE_MSG(test, ref_free(inst, frame, nr, view),
+	KUNIT_ASSERT_TRUE_MSG(test, model_all_free(m, frame, nr, view),
 			      "got %lu+%lu twice or out of its view", frame,
 			      nr);
-	bitmap_set(inst->taken, frame - inst_base(inst), nr);
+	model_mark(m, frame, nr, true);
 }
 
-static void ref_give(struct kunit *test, struct instance *inst,
-		     unsigned long frame, unsigned long nr)
+/* Checks that the frames are allocated, and enters in the model that they are free. */
+static void inst_freed(struct kunit *test, struct instance *inst,
+		       unsigned long frame, unsigned long nr)
 {
-	unsigned long bit = frame - inst_base(inst);
+	struct model *m = &inst->model;
 
-	KUNIT_ASSERT_TRUE(test, ref_in_range(inst, frame, nr));
-	KUNIT_ASSERT_GE_MSG(test,
-			    find_next_zero_bit(inst->taken, bit + nr, bit),
-			    bit + nr, "freed %lu+%lu twice", frame, nr);
-	bitmap_clear(inst->taken, bit, nr);
+	KUNIT_ASSERT_TRUE(test, model_inside(m, frame, nr));
+	KUNIT_ASSERT_TRUE_MSG(test, model_all_used(m, frame, nr),
+			      "freed %lu+%lu twice", frame, nr);
+	model_mark(m, frame, nr, false);
 }
 
-static void ref_take_mask(struct kunit *test, struct instance *inst,
-			  unsigned long frame, u64 mask, unsigned int view)
+static void inst_allocated_mask(struct kunit *test, struct instance *inst,
+				unsigned long frame, u64 mask,
+				unsigned int view)
 {
 	unsigned int i;
 
 	KUNIT_ASSERT_TRUE(test, IS_ALIGNED(frame, LLFREE_ROW_FRAMES));
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
 		if (mask & BIT_ULL(i))
-			ref_take(test, inst, frame + i, 1, view);
+			inst_allocated(test, inst, frame + i, 1, view);
 }
 
 /* ---- Operations ---- */
@@ -289,11 +251,12 @@ long inst_alloc_req(struct kunit *test, struct instance *inst,
 	frame = llfree_alloc(&inst->llf, req, &inst->delta);
 	if (frame >= 0) {
 		KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, nr));
-		ref_take(test, inst, frame, nr, req->view);
+		inst_allocated(test, inst, frame, nr, req->view);
 	} else if (!(req->flags & LLFREE_ALLOC_NOFRAGMENT)) {
 		KUNIT_EXPECT_EQ(test, frame, -ENOMEM);
 		KUNIT_EXPECT_EQ_MSG(test, 0,
-				    ref_blocks(inst, req->order, req->view),
+				    model_blocks(&inst->model, req->order,
+						 req->view),
 				    "free blocks of order %d were not found",
 				    req->order);
 	}
@@ -335,7 +298,8 @@ long inst_alloc_batch(struct kunit *test, struct instance *inst,
 	if (child < 0) {
 		KUNIT_EXPECT_EQ(test, child, -ENOMEM);
 		KUNIT_EXPECT_EQ_MSG(test, 0,
-				    ref_blocks(inst, req->order, req->view),
+				    model_blocks(&inst->model, req->order,
+						 req->view),
 				    "free blocks of order %d were not found",
 				    req->order);
 		return child;
@@ -343,8 +307,8 @@ long inst_alloc_batch(struct kunit *test, struct instance *inst,
 	KUNIT_ASSERT_TRUE(test, IS_ALIGNED(child, LLFREE_CHILD_FRAMES));
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++) {
 		KUNIT_ASSERT_TRUE(test, mask_shape_ok(masks[i], req->order));
-		ref_take_mask(test, inst, child + i * LLFREE_ROW_FRAMES, masks[i],
-			      req->view);
+		inst_allocated_mask(test, inst, child + i * LLFREE_ROW_FRAMES, masks[i],
+				    req->view);
 	}
 	blocks = batch_frames(masks) >> req->order;
 	KUNIT_EXPECT_GE(test, blocks, 1);
@@ -377,7 +341,7 @@ void inst_free(struct kunit *test, struct instance *inst, int slot,
 	unsigned int view;
 	int ret;
 
-	ref_give(test, inst, frame, 1UL << order);
+	inst_freed(test, inst, frame, 1UL << order);
 	/* llfree_free() frees one half of the blocks, llfree_free_fast() the other. */
 	if (order > LLFREE_CHILD_ORDER || !(frame >> order & 1)) {
 		KUNIT_ASSERT_EQ_MSG(test, 0,
@@ -401,7 +365,7 @@ void inst_free_batch(struct kunit *test, struct instance *inst, int slot,
 
 	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
 		if (mask & BIT_ULL(i))
-			ref_give(test, inst, frame + i, 1);
+			inst_freed(test, inst, frame + i, 1);
 	KUNIT_ASSERT_EQ(test, 0, llfree_free_batch(&inst->llf, slot, frame, mask,
 						   &inst->delta));
 }
@@ -424,12 +388,7 @@ void inst_free_rest(struct kunit *test, struct instance *inst)
 
 	for (frame = inst_base(inst); frame < inst->llf.end;
 	     frame += LLFREE_ROW_FRAMES) {
-		mask = inst->taken[frame_row(frame - inst_base(inst))];
-		if (frame < inst->llf.first)
-			mask &= inst->llf.first - frame < LLFREE_ROW_FRAMES ?
-				~0ULL << (inst->llf.first - frame) : 0;
-		if (inst->llf.end - frame < LLFREE_ROW_FRAMES)
-			mask &= (1ULL << (inst->llf.end - frame)) - 1;
+		mask = model_row_mask(&inst->model, frame, true);
 		if (mask)
 			inst_free_batch(test, inst, LLFREE_NO_SLOT, frame, mask);
 	}
@@ -441,8 +400,8 @@ int inst_claim(struct kunit *test, struct instance *inst, unsigned long frame,
 	int ret = llfree_claim(&inst->llf, frame, order, flags, &inst->delta);
 
 	if (!ret)
-		ref_take(test, inst, frame, 1UL << order,
-			 *inst_view(inst, frame));
+		inst_allocated(test, inst, frame, 1UL << order,
+			       *inst_view(inst, frame));
 	return ret;
 }
 
@@ -458,7 +417,7 @@ u64 inst_claim_row(struct kunit *test, struct instance *inst,
 	nr = hweight64(claimed);
 	KUNIT_ASSERT_EQ(test, ret, nr);
 	KUNIT_ASSERT_EQ(test, claimed & ~mask, 0ULL);
-	ref_take_mask(test, inst, frame, claimed, *inst_view(inst, frame));
+	inst_allocated_mask(test, inst, frame, claimed, *inst_view(inst, frame));
 	return claimed;
 }
 
@@ -500,11 +459,11 @@ void inst_scatter(struct kunit *test, struct instance *inst,
 void inst_set_view(struct kunit *test, struct instance *inst,
 		   unsigned long frame, enum llfree_view view)
 {
-	u8 *old = inst_view(inst, frame);
+	const u8 old = *inst_view(inst, frame);
 
-	KUNIT_ASSERT_EQ(test, *old == view ? -EALREADY : *old,
+	KUNIT_ASSERT_EQ(test, old == view ? -EALREADY : old,
 			llfree_set_view(&inst->llf, frame, view, &inst->delta));
-	*old = view;
+	model_set_view(&inst->model, frame, view);
 }
 
 /* ---- Snapshots ---- */

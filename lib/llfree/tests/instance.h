@@ -2,10 +2,9 @@
 /*
  * An instance of the LLFree core for tests, with a reference model next to it.
  *
- * The model does not know how the core works: it has a bit per frame that is
- * in use, and a view per child. Tests call the core through the functions below,
- * which compare each result with the model, and inst_check() compares all state.
- * So each test is also a test of all operations that it uses.
+ * Tests call the core through the functions below, which compare each result with
+ * the model, and inst_check() compares all state. So each test is also a test of
+ * all operations that it uses.
  *
  * The tests run as KUnit suites in the kernel, and in userspace: see
  * tools/testing/llfree/kunit.c.
@@ -15,7 +14,7 @@
 
 #include <kunit/test.h>
 #include <linux/align.h>
-#include <linux/bitmap.h>
+#include <linux/bitops.h>
 #include <linux/bits.h>
 #include <linux/limits.h>
 #include <linux/llfree.h>
@@ -23,6 +22,7 @@
 #include <linux/string.h>
 
 #include "../words.h"
+#include "model.h"
 
 /* Most instances start here and not at 0, since frame numbers are absolute. */
 #define FIRST		(5UL * LLFREE_MIN_TREE_FRAMES)
@@ -35,8 +35,7 @@
  * @mem: its metadata
  * @locals: its slots
  * @nr_slots: number of @locals
- * @taken: model: a bit per frame from inst_base() on; 1: in use or not in the range
- * @views: model: the view of each child from inst_base() on
+ * @model: its model
  * @start: free frames at the start
  * @delta: sum of the changes that operations reported since then
  */
@@ -45,8 +44,7 @@ struct instance {
 	struct llfree_memory mem;
 	struct llfree_local *locals;
 	unsigned int nr_slots;
-	unsigned long *taken;
-	u8 *views;
+	struct model model;
 	struct llfree_stats start;
 	struct llfree_delta delta;
 };
@@ -94,13 +92,13 @@ void inst_check(struct kunit *test, struct instance *inst);
 /* First frame of the trees that have frames of the range */
 static inline unsigned long inst_base(const struct instance *inst)
 {
-	return tree_frame(&inst->llf, inst->llf.first >> inst->llf.tree_order);
+	return inst->model.base;
 }
 
 /* Number of children of these trees */
 static inline unsigned long inst_children(const struct instance *inst)
 {
-	return tree_child(&inst->llf, inst->llf.nr_trees);
+	return inst->model.nr_children;
 }
 
 static inline unsigned long inst_nr(const struct instance *inst)
@@ -133,28 +131,18 @@ unsigned long inst_free_frames(struct instance *inst, unsigned int view);
 
 /* ---- Model ---- */
 
+/*
+ * View of a child in the model. Workers write it, each that of other children,
+ * where they cannot use model_set_view().
+ */
 static inline u8 *inst_view(const struct instance *inst, unsigned long frame)
 {
-	return &inst->views[frame_child(frame - inst_base(inst))];
+	return &inst->model.view[model_child(&inst->model, frame)];
 }
 
-static inline bool ref_in_range(const struct instance *inst, unsigned long frame,
-				unsigned long nr)
-{
-	return frame >= inst->llf.first && frame + nr <= inst->llf.end;
-}
-
-/* Is this block free, and all of it in @view? */
-bool ref_free(const struct instance *inst, unsigned long frame,
-	      unsigned long nr, unsigned int view);
-/* Order of the largest free block around a frame, or -1 */
-int ref_order(const struct instance *inst, unsigned long frame);
-/* Number of free blocks of an order, also as part of larger ones */
-unsigned long ref_blocks(const struct instance *inst, unsigned int order,
-			 unsigned int view);
-/* Enters in the model that the core allocated these frames. */
-void ref_take(struct kunit *test, struct instance *inst, unsigned long frame,
-	      unsigned long nr, unsigned int view);
+/* Checks that the core could allocate these frames, and enters it in the model. */
+void inst_allocated(struct kunit *test, struct instance *inst,
+		    unsigned long frame, unsigned long nr, unsigned int view);
 
 /* ---- Operations, compared with the model ---- */
 

@@ -17,7 +17,6 @@ static void range_queries(struct kunit *test)
 	struct instance *inst;
 	struct rnd_state rnd;
 	unsigned int view;
-	int order;
 
 	prandom_seed_state(&rnd, range->first + range->nr);
 	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 0);
@@ -37,18 +36,12 @@ static void range_queries(struct kunit *test)
 							 inst_base(inst) - 1));
 
 	for (frame = range->first; frame < end; frame++)
-		KUNIT_ASSERT_EQ_MSG(test, ref_order(inst, frame),
+		KUNIT_ASSERT_EQ_MSG(test, model_free_order(&inst->model, frame),
 				    llfree_block_order(&inst->llf, frame),
 				    "frame %lu", frame);
 
 	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
-		memset(expected, 0, sizeof(expected));
-		for (frame = range->first; frame < end;) {
-			order = ref_order(inst, frame);
-			if (order >= 0 && *inst_view(inst, frame) == view)
-				expected[order]++;
-			frame += order > 0 ? 1UL << order : 1;
-		}
+		model_count_orders(&inst->model, view, expected);
 		llfree_count_orders(&inst->llf, view, -1, counts);
 		KUNIT_EXPECT_MEMEQ(test, expected, counts, sizeof(counts));
 	}
@@ -58,10 +51,8 @@ static void range_queries(struct kunit *test)
 	     frame = llfree_next_child(frame)) {
 		KUNIT_EXPECT_EQ(test, child.frame, ALIGN_DOWN(frame, CHILD));
 		KUNIT_EXPECT_EQ(test, child.view, *inst_view(inst, frame));
-		KUNIT_EXPECT_EQ(test, child.free, CHILD -
-				bitmap_weight(inst->taken +
-					      frame_child(frame - inst_base(inst)) *
-					      LLFREE_CHILD_ROWS, CHILD));
+		KUNIT_EXPECT_EQ(test, child.free,
+				inst->model.free[model_child(&inst->model, frame)]);
 		KUNIT_EXPECT_EQ(test, child.free,
 				llfree_child_stable(&inst->llf, frame));
 		KUNIT_EXPECT_FALSE(test, child.reported);
@@ -175,7 +166,7 @@ static void may_have_order(struct kunit *test)
 	/* Free the rest of ever larger blocks. */
 	for (order = 1; order < LLFREE_NR_ORDERS; order++) {
 		for (i = 1UL << (order - 1); i < 1UL << order; i++) {
-			if (ref_free(inst, FIRST + i, 1, 0))
+			if (model_all_free(&inst->model, FIRST + i, 1, 0))
 				continue;
 			inst_free(test, inst, 0, FIRST + i, 0);
 		}

@@ -21,9 +21,8 @@ static void random_step(struct kunit *test, struct instance *inst,
 		.view = what < 4 ? 0 : prandom_u32_state(rnd) %
 				       LLFREE_ALLOC_VIEWS,
 	};
-	unsigned long bit = start - inst_base(inst);
-	bool in_range = ref_in_range(inst, start, 1UL << order);
-	u64 masks[LLFREE_CHILD_ROWS], mask, taken;
+	const struct model *m = &inst->model;
+	u64 masks[LLFREE_CHILD_ROWS], mask;
 	int ret;
 
 	switch (what) {
@@ -32,9 +31,7 @@ static void random_step(struct kunit *test, struct instance *inst,
 		break;
 	case 5 ... 8:
 		/* Free a block that is wholly in use; else the free is refused. */
-		if (in_range && find_next_zero_bit(inst->taken, bit +
-						   (1UL << order), bit) >=
-				bit + (1UL << order))
+		if (model_all_used(m, start, 1UL << order))
 			inst_free(test, inst, slot, start, order);
 		else
 			KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -42,10 +39,9 @@ static void random_step(struct kunit *test, struct instance *inst,
 						    order, &inst->delta));
 		break;
 	case 9:
-		mask = random_u64(rnd);
-		taken = inst->taken[frame_row(frame - inst_base(inst))];
-		if (ref_in_range(inst, row, LLFREE_ROW_FRAMES) && (taken & mask))
-			inst_free_batch(test, inst, slot, row, taken & mask);
+		mask = random_u64(rnd) & model_row_mask(m, row, true);
+		if (mask)
+			inst_free_batch(test, inst, slot, row, mask);
 		break;
 	case 10:
 		req.order %= LLFREE_ROW_ORDER + 1;
@@ -53,19 +49,21 @@ static void random_step(struct kunit *test, struct instance *inst,
 				 masks);
 		break;
 	case 11:
-		ret = in_range && ref_free(inst, start, 1UL << order,
-					   *inst_view(inst, start)) ? 0 : 1;
 		/* The two children of an order 10 may have two views. */
 		if (*inst_view(inst, start) == LLFREE_VIEW_ISOLATED ||
 		    order == LLFREE_MAX_ORDER)
 			break;
-		KUNIT_EXPECT_EQ(test, ret ? (in_range ? -EBUSY : -EINVAL) : 0,
-				inst_claim(test, inst, start, order, 0));
+		if (!model_inside(m, start, 1UL << order))
+			ret = -EINVAL;
+		else if (!model_all_free(m, start, 1UL << order, MODEL_ANY_VIEW))
+			ret = -EBUSY;
+		else
+			ret = 0;
+		KUNIT_EXPECT_EQ(test, ret, inst_claim(test, inst, start, order, 0));
 		break;
 	case 12:
 		mask = random_u64(rnd) & random_u64(rnd);
-		taken = inst->taken[frame_row(frame - inst_base(inst))];
-		KUNIT_EXPECT_EQ(test, mask & ~taken,
+		KUNIT_EXPECT_EQ(test, mask & model_row_mask(m, row, false),
 				inst_claim_row(test, inst, row, mask,
 					       LLFREE_CLAIM_HIDDEN));
 		break;
@@ -79,10 +77,8 @@ static void random_step(struct kunit *test, struct instance *inst,
 		llfree_set_class(&inst->llf, frame, req.class);
 		break;
 	case 15:
-		KUNIT_EXPECT_EQ(test, ref_free(inst, ALIGN_DOWN(frame, CHILD),
-					       CHILD, *inst_view(inst, frame)) ?
-				0 : -EBUSY,
-				llfree_set_reported(&inst->llf, frame));
+		ret = m->free[model_child(m, frame)] == CHILD ? 0 : -EBUSY;
+		KUNIT_EXPECT_EQ(test, ret, llfree_set_reported(&inst->llf, frame));
 		break;
 	}
 }

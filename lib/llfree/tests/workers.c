@@ -36,7 +36,7 @@ static bool worker_mark(struct worker *worker, unsigned long frame,
 	struct instance *inst = worker->stress->inst;
 	unsigned long i;
 
-	if (!ref_in_range(inst, frame, nr)) {
+	if (!model_inside(&inst->model, frame, nr)) {
 		worker_error(worker, "got a frame outside the range", frame);
 		return false;
 	}
@@ -335,7 +335,7 @@ struct stress *stress_new(struct kunit *test, struct instance *inst,
 	init_completion(&stress->done);
 	stress->owner = area_new(test, frames * sizeof(*stress->owner));
 	for (i = 0; i < frames; i++)
-		stress->owner[i] = test_bit(i, inst->taken) ? U32_MAX : 0;
+		stress->owner[i] = inst->model.used[i] ? U32_MAX : 0;
 	for (i = 0; i < stress->nr; i++)
 		worker_init(stress, &stress->worker[i], i);
 	worker_init(stress, &stress->irq, stress->nr);
@@ -389,6 +389,7 @@ void stress_check(struct kunit *test, struct stress *stress)
 {
 	struct instance *inst = stress->inst;
 	unsigned long i, steps = 0, allocs = 0, fails = 0;
+	bool used;
 
 	for (i = 0; i < stress->nr; i++) {
 		worker_check(test, &stress->worker[i]);
@@ -407,8 +408,12 @@ void stress_check(struct kunit *test, struct stress *stress)
 			   stress->irq.steps, stress->irq.allocs);
 	}
 
-	for (i = 0; i < inst->llf.nr_trees * TREE; i++)
-		__assign_bit(i, inst->taken, stress->owner[i]);
+	/* The model learns what the workers hold. */
+	for (i = inst->llf.first; i < inst->llf.end; i++) {
+		used = stress->owner[i - inst_base(inst)];
+		if (used != inst->model.used[i - inst_base(inst)])
+			model_mark(&inst->model, i, 1, used);
+	}
 	inst_check(test, inst);
 
 	/* All frames can be freed and allocated again. */
@@ -420,6 +425,6 @@ void stress_check(struct kunit *test, struct stress *stress)
 	inst_check(test, inst);
 	KUNIT_EXPECT_EQ(test, inst_free_frames(inst, LLFREE_VIEW_NORMAL),
 			inst_nr(inst));
-	KUNIT_EXPECT_EQ(test, ref_blocks(inst, LLFREE_MAX_ORDER, 0),
+	KUNIT_EXPECT_EQ(test, model_blocks(&inst->model, LLFREE_MAX_ORDER, 0),
 			inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
 }

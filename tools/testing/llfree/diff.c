@@ -377,18 +377,6 @@ int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order)
 	return ret;
 }
 
-u64 diff_row_mask(const struct diff *d, unsigned long row, bool used)
-{
-	u64 mask = 0;
-	int i;
-
-	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
-		if (used ? model_all_used(&d->m, row + i, 1) :
-			   model_all_free(&d->m, row + i, 1, MODEL_ANY_VIEW))
-			mask |= BIT_ULL(i);
-	return mask;
-}
-
 static void mark_mask(struct diff *d, unsigned long row, u64 mask, bool used)
 {
 	int i;
@@ -405,7 +393,7 @@ int diff_free_batch(struct diff *d, int slot, unsigned long row, u64 mask)
 
 	if (!mask || !slot_exists(d, slot) ||
 	    !IS_ALIGNED(row, LLFREE_ROW_FRAMES) ||
-	    (mask & ~diff_row_mask(d, row, true)))
+	    (mask & ~model_row_mask(&d->m, row, true)))
 		want = -EINVAL;
 	begin(d, want ? 0 : hweight64(mask),
 	      "free_batch slot %d row %#lx mask %#llx", slot, row,
@@ -476,13 +464,13 @@ long diff_claim_row(struct diff *d, unsigned long row, u64 mask,
 		want = -EINVAL;
 	} else if (!alone(d)) {
 		/* Whatever it was, nobody may own it. */
-		expect = claimed & mask & diff_row_mask(d, row, false);
+		expect = claimed & mask & model_row_mask(&d->m, row, false);
 		want = ret == -EBUSY ? ret : hweight64(expect);
 	} else if (!(flags & LLFREE_CLAIM_HIDDEN) &&
 		   model_touches_view(&d->m, row, 1, LLFREE_VIEW_ISOLATED)) {
 		want = -EBUSY;
 	} else {
-		expect = mask & diff_row_mask(d, row, false);
+		expect = mask & model_row_mask(&d->m, row, false);
 		want = hweight64(expect);
 	}
 	if (ret != want || claimed != expect)
@@ -607,10 +595,10 @@ void diff_query_frame(struct diff *d, unsigned long frame)
 	if (frame < d->m.base || frame >= d->m.end)
 		want = 0;
 	else if (alone(d))
-		want = diff_row_mask(d, row, false);
+		want = model_row_mask(&d->m, row, false);
 	else
-		want = mask & (diff_row_mask(d, row, false) |
-			       diff_row_mask(d, row, true));
+		want = mask & (model_row_mask(&d->m, row, false) |
+			       model_row_mask(&d->m, row, true));
 	if (mask != want)
 		FAIL(d, "row %#lx: %#llx free, not %#llx", row,
 		     (unsigned long long)mask, (unsigned long long)want);
@@ -697,19 +685,16 @@ void diff_query_orders(struct diff *d, int view, int class)
 
 static void compare_stats(struct diff *d, const struct llfree_stats *stats)
 {
-	unsigned long frames[LLFREE_NR_VIEWS] = {}, huge[LLFREE_NR_VIEWS] = {};
-	unsigned long c;
+	struct llfree_stats want;
 	int v;
 
-	for (c = 0; c < d->m.nr_children; c++) {
-		frames[d->m.view[c]] += d->m.free[c];
-		huge[d->m.view[c]] += d->m.free[c] == LLFREE_CHILD_FRAMES;
-	}
+	model_stats(&d->m, &want);
 	for (v = 0; v < LLFREE_NR_VIEWS; v++)
-		if (stats->frames[v] != frames[v] || stats->huge[v] != huge[v])
+		if (stats->frames[v] != want.frames[v] ||
+		    stats->huge[v] != want.huge[v])
 			FAIL(d, "view %s has %lu frames, %lu huge, not %lu, %lu",
 			     view_names[v], stats->frames[v], stats->huge[v],
-			     frames[v], huge[v]);
+			     want.frames[v], want.huge[v]);
 }
 
 void diff_query_stats(struct diff *d)
@@ -754,11 +739,11 @@ static void adopt_rows(struct diff *d, unsigned long most)
 
 	for (row = d->m.base; row < d->m.end; row += LLFREE_ROW_FRAMES) {
 		clear = llfree_row_mask(&d->in.llf, row);
-		if (clear & ~diff_row_mask(d, row, false))
+		if (clear & ~model_row_mask(&d->m, row, false))
 			FAIL(d, "row %#lx lost frames %#llx", row,
 			     (unsigned long long)(clear &
-						  ~diff_row_mask(d, row, false)));
-		extra = diff_row_mask(d, row, false) & ~clear;
+						  ~model_row_mask(&d->m, row, false)));
+		extra = model_row_mask(&d->m, row, false) & ~clear;
 		if (hweight64(extra) > most)
 			FAIL(d, "row %#lx: frames %#llx leaked", row,
 			     (unsigned long long)extra);
@@ -870,7 +855,7 @@ void diff_check_all(struct diff *d)
 	for (f = d->m.base; f < d->m.end && !d->failed; f += LLFREE_ROW_FRAMES) {
 		unsigned long any = min(f + rng_below(&d->rng, 64), d->m.end - 1);
 
-		mask = diff_row_mask(d, f, false);
+		mask = model_row_mask(&d->m, f, false);
 		if (llfree_row_mask(&d->in.llf, any) != mask)
 			FAIL(d, "row %#lx: %#llx free, not %#llx", f,
 			     (unsigned long long)llfree_row_mask(&d->in.llf, f),

@@ -12,7 +12,7 @@
 #define _LLFREE_TEST_DIFF_H
 
 #include "inst.h"
-#include "model.h"
+#include "tests/model.h"
 
 /* An operation, one that interrupts it, and one that interrupts that */
 #define DIFF_DEPTHS	3
@@ -91,8 +91,6 @@ void diff_settle(struct diff *d);
 void diff_check(struct diff *d);
 void diff_check_all(struct diff *d);
 
-/* Bits of a row whose frames are inside and used, or free */
-u64 diff_row_mask(const struct diff *d, unsigned long row, bool used);
 /* Is a free of this bad, whatever state the frames are in? */
 bool diff_free_hopeless(const struct diff *d, int slot, unsigned long frame,
 			unsigned int order);

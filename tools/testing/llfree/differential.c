@@ -195,7 +195,7 @@ static u64 pick_mask(struct diff *d)
 static void do_free_batch(struct diff *d)
 {
 	unsigned long row = ALIGN_DOWN(pick_frame(d), LLFREE_ROW_FRAMES);
-	u64 mask = diff_row_mask(d, row, true) & pick_mask(d);
+	u64 mask = model_row_mask(&d->m, row, true) & pick_mask(d);
 	int slot = pick_slot(d);
 
 	if (chance(d, 5)) {

@@ -301,7 +301,7 @@ static bool do_free_any(const struct op *op, bool others)
 static bool do_free_batch(const struct op *op, bool others)
 {
 	unsigned long row = ALIGN_DOWN(op_frame(op), LLFREE_ROW_FRAMES);
-	u64 used = diff_row_mask(&d, row, true), mask = op_mask(op);
+	u64 used = model_row_mask(&d.m, row, true), mask = op_mask(op);
 
 	if (op_odd(op, 5))
 		row += op->slot;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
+/* A reference model of the allocator. */
 #include <linux/align.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+#include <linux/bits.h>
+#include <linux/errno.h>
+#include <linux/slab.h>
+#include <linux/string.h>
 
 #include "model.h"
 
@@ -17,10 +19,10 @@ int model_init(struct model *m, unsigned long first, unsigned long nr,
 	m->base = ALIGN_DOWN(first, 1UL << tree_order);
 	frames = ALIGN(m->end, 1UL << tree_order) - m->base;
 	m->nr_children = frames / LLFREE_CHILD_FRAMES;
-	m->used = malloc(frames);
-	m->free = calloc(m->nr_children, sizeof(*m->free));
-	m->view = calloc(m->nr_children, 1);
-	m->reported = calloc(m->nr_children, 1);
+	m->used = kvcalloc(frames, 1, GFP_KERNEL);
+	m->free = kvcalloc(m->nr_children, sizeof(*m->free), GFP_KERNEL);
+	m->view = kvcalloc(m->nr_children, 1, GFP_KERNEL);
+	m->reported = kvcalloc(m->nr_children, 1, GFP_KERNEL);
 	if (!m->used || !m->free || !m->view || !m->reported) {
 		model_destroy(m);
 		return -ENOMEM;
@@ -34,10 +36,10 @@ int model_init(struct model *m, unsigned long first, unsigned long nr,
 
 void model_destroy(struct model *m)
 {
-	free(m->used);
-	free(m->free);
-	free(m->view);
-	free(m->reported);
+	kvfree(m->used);
+	kvfree(m->free);
+	kvfree(m->view);
+	kvfree(m->reported);
 	memset(m, 0, sizeof(*m));
 }
 
@@ -142,6 +144,27 @@ bool model_has_block(const struct model *m, unsigned long from,
 	return false;
 }
 
+unsigned long model_blocks(const struct model *m, unsigned int order, int view)
+{
+	unsigned long size = 1UL << order, f, nr = 0;
+
+	for (f = ALIGN_DOWN(m->first, size); f < m->end; f += size)
+		nr += model_all_free(m, f, size, view);
+	return nr;
+}
+
+u64 model_row_mask(const struct model *m, unsigned long row, bool used)
+{
+	u64 mask = 0;
+	int i;
+
+	for (i = 0; i < LLFREE_ROW_FRAMES; i++)
+		if (used ? model_all_used(m, row + i, 1) :
+			   model_all_free(m, row + i, 1, MODEL_ANY_VIEW))
+			mask |= BIT_ULL(i);
+	return mask;
+}
+
 void model_count_orders(const struct model *m, int view,
 			unsigned long nr[LLFREE_NR_ORDERS])
 {
@@ -154,5 +177,16 @@ void model_count_orders(const struct model *m, int view,
 		if (order >= 0 && m->view[model_child(m, f)] == view)
 			nr[order]++;
 		f += order > 0 ? 1UL << order : 1;
+	}
+}
+
+void model_stats(const struct model *m, struct llfree_stats *stats)
+{
+	unsigned long c;
+
+	memset(stats, 0, sizeof(*stats));
+	for (c = 0; c < m->nr_children; c++) {
+		stats->frames[m->view[c]] += m->free[c];
+		stats->huge[m->view[c]] += m->free[c] == LLFREE_CHILD_FRAMES;
 	}
 }

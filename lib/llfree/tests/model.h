@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the allocator should do, written to be obviously right: a byte per
- * frame, loops over frames. It knows nothing of trees, slots and classes.
+ * A reference model of the allocator, written to be obviously right: a byte per
+ * frame, loops over frames. It has no trees, slots and classes. The tests in this
+ * directory use it, and those in tools/testing/llfree/ that compare random
+ * operations and inputs of a fuzzer with it.
  */
-#ifndef _LLFREE_TEST_MODEL_H
-#define _LLFREE_TEST_MODEL_H
+#ifndef _LLFREE_TESTS_MODEL_H
+#define _LLFREE_TESTS_MODEL_H
 
 #include <linux/llfree.h>
 
@@ -20,7 +22,8 @@
  * @free: free frames of each child
  * @view: view of each child
  * @reported: of each child
- * @changed: what changed since the caller cleared it
+ * @changed: sum of the changes by model_mark() and model_set_view() since the
+ *	caller cleared it
  */
 struct model {
 	unsigned long first;
@@ -67,7 +70,13 @@ int model_free_order(const struct model *m, unsigned long frame);
 /* Is there a free naturally aligned block between two frames? */
 bool model_has_block(const struct model *m, unsigned long from,
 		     unsigned long to, unsigned int order, int view);
+/* Number of free blocks of an order, also as part of larger ones */
+unsigned long model_blocks(const struct model *m, unsigned int order, int view);
+/* Frames of the row from @row on that are in the range and used, or free */
+u64 model_row_mask(const struct model *m, unsigned long row, bool used);
 void model_count_orders(const struct model *m, int view,
 			unsigned long nr[LLFREE_NR_ORDERS]);
+/* Counts the free frames and children of each view. */
+void model_stats(const struct model *m, struct llfree_stats *stats);
 
-#endif /* _LLFREE_TEST_MODEL_H */
+#endif /* _LLFREE_TESTS_MODEL_H */
