@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* LLFree core: allocation. The fast path is llfree_alloc_fast(). */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/limits.h>
 
@@ -231,7 +232,7 @@ long llfree_alloc_fast(struct llfree *llf, unsigned int slot, unsigned int order
 		return fast_rows(llf, slot, order, class, whole, delta);
 	return fast_whole(llf, slot, order, class, whole, delta);
 }
-EXPORT_SYMBOL_GPL(llfree_alloc_fast);
+EXPORT_SYMBOL_IF_KUNIT(llfree_alloc_fast);
 
 /* ---- Everything else ---- */
 
@@ -256,7 +257,7 @@ long llfree_alloc_slow(struct llfree *llf, const struct llfree_request *req,
 		return -EINVAL;
 	return search_one(llf, req, delta_or(delta, &unused));
 }
-EXPORT_SYMBOL_GPL(llfree_alloc_slow);
+EXPORT_SYMBOL_IF_KUNIT(llfree_alloc_slow);
 
 /**
  * llfree_alloc() - allocate a block

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* LLFree core: allocation of exact blocks, and what a child or tree is for. */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 
 #include "hint.h"
@@ -158,7 +159,7 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 		*claimed = p.mask;
 	return hweight64(*claimed);
 }
-EXPORT_SYMBOL_GPL(llfree_claim_row);
+EXPORT_SYMBOL_IF_KUNIT(llfree_claim_row);
 
 /* ---- Views, marks and classes ---- */
 
@@ -251,7 +252,7 @@ int llfree_set_reported(struct llfree *llf, unsigned long frame)
 	} while (!try_cmpxchg_relaxed(word, &old, (u16)(old | CHILD_REPORTED)));
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_set_reported);
+EXPORT_SYMBOL_IF_KUNIT(llfree_set_reported);
 
 /**
  * llfree_set_class() - change the class of a tree
@@ -286,4 +287,4 @@ int llfree_set_class(struct llfree *llf, unsigned long frame,
 	llf_partial_note(llf, READ_ONCE(*word), tree_free(old));
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_set_class);
+EXPORT_SYMBOL_IF_KUNIT(llfree_set_class);

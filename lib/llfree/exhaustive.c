@@ -6,6 +6,7 @@
  * last search does not ask for them but takes from children what it sees, and owes the
  * permits to their trees.
  */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 
 #include "hint.h"
@@ -173,4 +174,4 @@ bool llfree_find_order(struct llfree *llf, unsigned int order,
 		llf_hint_conclude(llf, order, view, gen);
 	return false;
 }
-EXPORT_SYMBOL_GPL(llfree_find_order);
+EXPORT_SYMBOL_IF_KUNIT(llfree_find_order);

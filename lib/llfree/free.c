@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* LLFree core: free. */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 
 #include "hint.h"
@@ -189,7 +190,7 @@ int llfree_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		return -EINVAL;
 	return free_block(llf, slot, frame, order);
 }
-EXPORT_SYMBOL_GPL(llfree_free_fast);
+EXPORT_SYMBOL_IF_KUNIT(llfree_free_fast);
 
 /* A block of whole children, all of which must be allocated */
 static int free_large(struct llfree *llf, int slot, unsigned long frame,
@@ -304,7 +305,7 @@ long llfree_free_rest(struct llfree *llf, int slot, unsigned long frame,
 	return free_rest(llf, slot, frame_row(frame),
 			max(1U << order >> LLFREE_ROW_ORDER, 1U), mask, delta);
 }
-EXPORT_SYMBOL_GPL(llfree_free_rest);
+EXPORT_SYMBOL_IF_KUNIT(llfree_free_rest);
 
 /**
  * llfree_free_reported() - free whole children that a hypervisor knows to be free
@@ -332,7 +333,7 @@ int llfree_free_reported(struct llfree *llf, unsigned long frame,
 	return free_large(llf, LLFREE_NO_SLOT, frame, order, CHILD_REPORTED,
 			 delta_or(delta, &unused));
 }
-EXPORT_SYMBOL_GPL(llfree_free_reported);
+EXPORT_SYMBOL_IF_KUNIT(llfree_free_reported);
 
 /**
  * llfree_free_batch() - free several frames of one row at once

@@ -20,7 +20,6 @@
  * read a word before its child became a hole may still try a compare-and-swap, which
  * fails.
  */
-#include <linux/export.h>
 
 #include "layout.h"
 #include "search.h"
@@ -136,7 +135,6 @@ int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 	range_set(llf, start, end);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_grow);
 
 /* Is all of a child allocated, and no search looks at it? */
 static int shrink_check_child(const struct llfree *llf, unsigned long child)
@@ -270,4 +268,3 @@ int llfree_shrink(struct llfree *llf, unsigned long first, unsigned long nr)
 	shrink_range(llf);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_shrink);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* LLFree core: layout of an instance, the state it starts in, and its slots. */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/limits.h>
 #include <linux/string.h>
@@ -33,7 +34,7 @@ unsigned int llfree_tree_order(unsigned long nr, unsigned int nr_slots)
 		order++;
 	return order;
 }
-EXPORT_SYMBOL_GPL(llfree_tree_order);
+EXPORT_SYMBOL_IF_KUNIT(llfree_tree_order);
 
 /**
  * llfree_layout() - how much memory an instance needs

@@ -3,6 +3,7 @@
  * Which tree suits which request: the default policy for a kernel. See
  * default_rate() for what it does.
  */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 
 #include "policy.h"
@@ -23,4 +24,4 @@ const struct llfree_policy llfree_default_policy = {
 	.near = 32,
 	.rate = default_rate,
 };
-EXPORT_SYMBOL_GPL(llfree_default_policy);
+EXPORT_SYMBOL_IF_KUNIT(llfree_default_policy);

@@ -6,6 +6,7 @@
  * that can be out of date, and sums over several words may never have been
  * true at one moment; a caller that acts on an answer claims what it needs.
  */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/string.h>
 
@@ -70,7 +71,7 @@ int llfree_block_order(const struct llfree *llf, unsigned long frame)
 		order++;
 	return order;
 }
-EXPORT_SYMBOL_GPL(llfree_block_order);
+EXPORT_SYMBOL_IF_KUNIT(llfree_block_order);
 
 /**
  * llfree_row_mask() - which frames of a row are free
@@ -88,7 +89,7 @@ u64 llfree_row_mask(const struct llfree *llf, unsigned long frame)
 		return 0;
 	return ~row_now(llf, frame_row(frame));
 }
-EXPORT_SYMBOL_GPL(llfree_row_mask);
+EXPORT_SYMBOL_IF_KUNIT(llfree_row_mask);
 
 /**
  * llfree_child() - state of a child
@@ -123,7 +124,7 @@ int llfree_child(const struct llfree *llf, unsigned long frame,
 	child->tree_reserved = tree_reserved(tree);
 	return 0;
 }
-EXPORT_SYMBOL_GPL(llfree_child);
+EXPORT_SYMBOL_IF_KUNIT(llfree_child);
 
 /**
  * llfree_child_stable() - is no CPU between two steps in a child?
@@ -165,7 +166,7 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 		return -EAGAIN;
 	return free;
 }
-EXPORT_SYMBOL_GPL(llfree_child_stable);
+EXPORT_SYMBOL_IF_KUNIT(llfree_child_stable);
 
 static void stats_trees(const struct llfree *llf, struct llfree_stats *stats)
 {
@@ -238,7 +239,7 @@ void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
 		stats->frames[view] = max(sum[view], 0L);
 }
-EXPORT_SYMBOL_GPL(llfree_stats_fast);
+EXPORT_SYMBOL_IF_KUNIT(llfree_stats_fast);
 
 /* Add the blocks of a child that is not entirely free. */
 static void count_child(const struct llfree *llf, unsigned long child,
@@ -324,4 +325,4 @@ void llfree_count_orders(const struct llfree *llf, int view, int class,
 		}
 	}
 }
-EXPORT_SYMBOL_GPL(llfree_count_orders);
+EXPORT_SYMBOL_IF_KUNIT(llfree_count_orders);

@@ -4,6 +4,7 @@
  *
  * Costs nothing unless llfree_shuffle() was called.
  */
+#include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/gcd.h>
 #include <linux/hash.h>
@@ -107,4 +108,4 @@ void llfree_shuffle(struct llfree *llf, u64 key)
 	llf->shuffle_key = key;
 	llf_shuffle_trees(llf);
 }
-EXPORT_SYMBOL_GPL(llfree_shuffle);
+EXPORT_SYMBOL_IF_KUNIT(llfree_shuffle);

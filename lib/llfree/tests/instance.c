@@ -502,4 +502,5 @@ void snapshot_check(struct kunit *test, struct instance *inst,
 }
 
 MODULE_DESCRIPTION("KUnit tests of the LLFree page frame allocator core");
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 MODULE_LICENSE("GPL");
