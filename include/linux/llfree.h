@@ -236,6 +236,9 @@ struct llfree_local {
  * struct llfree - an instance of the allocator
  * @first: first frame of the range
  * @end: frame after the last one
+ * @mapped_first: lowest value that @first had; @mapped_end likewise. There are addresses
+ *	for the words of all frames between.
+ * @mapped_end: highest value that @end had
  * @nr_trees: trees of the range that have memory
  * @local_key: bits of a reservation that say whose it is
  * @tree_order: frames of a tree are 2^@tree_order
@@ -266,6 +269,8 @@ struct llfree_local {
 struct llfree {
 	unsigned long first;
 	unsigned long end;
+	unsigned long mapped_first;
+	unsigned long mapped_end;
 	unsigned long nr_trees;
 	unsigned long repaired;
 	u64 local_key;

@@ -142,8 +142,8 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 	*claimed = 0;
 	if (unlikely((flags & ~LLFREE_CLAIM_HIDDEN) ||
 		     !IS_ALIGNED(frame, LLFREE_ROW_FRAMES) ||
-		     frame + LLFREE_ROW_FRAMES <= range_first(llf) ||
-		     frame >= range_end(llf)))
+		     frame >= range_end(llf) ||
+		     frame + LLFREE_ROW_FRAMES <= range_first(llf)))
 		return -EINVAL;
 	delta = delta_or(delta, &unused);
 

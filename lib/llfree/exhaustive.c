@@ -103,9 +103,11 @@ long llf_search_anywhere(struct llfree *llf, struct search *s, unsigned long sta
 
 	for (passes = 0; passes < MAX_PASSES && s->looks; passes++) {
 		gen = llf_hint_arm(llf, s->order, s->view);
+		/* What was added before that is not in the hint. */
+		search_range_init(llf, s);
 		seen = false;
 		stuck = false;
-		tree = start;
+		tree = search_start(s, start);
 		for (i = s->first_tree; i < s->end_tree && s->looks; i++) {
 			ret = search_from_children(llf, s, tree, &seen, &stuck);
 			if (ret >= 0)

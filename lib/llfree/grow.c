@@ -7,7 +7,8 @@
  * larger range of addresses, together with memory for what is added. llfree_grow()
  * makes the words of added frames there, publishes the addresses, and then the range,
  * by LLF(grow:A). The old addresses stay valid and lead to the same words, so a CPU that
- * still uses them is not wrong, and nothing waits for it.
+ * still uses them is not wrong, and nothing waits for it. Addresses never cover less
+ * than before, whatever the range is: a CPU may come to new ones with an old number.
  *
  * A CPU comes to a number that the old addresses do not have either by the range, or by
  * a word that another CPU wrote with the new ones, or from its caller. It reads the
@@ -18,7 +19,7 @@
  * 0. A tree of holes, LLFREE_HOLE_TREE, looks exhausted. Nothing changes these words, so
  * one page of each kind serves for all holes. The pages have to be writable: a CPU that
  * read a word before its child became a hole may still try a compare-and-swap, which
- * fails.
+ * fails. An operation that gives permits to a tree which is a hole by then drops them.
  */
 
 #include "layout.h"
@@ -82,10 +83,11 @@ static void range_set(struct llfree *llf, unsigned long first, unsigned long end
  * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES. Each child is outside the
  *	range or a hole in it.
  * @mem: memory of the sizes of llfree_layout() for the smallest range that has these
- *	frames and all others, with the order of trees that the instance has. Words of the
- *	range are those that the instance uses, mapped once more. Elsewhere rows are 0,
- *	children are LLFREE_HOLE_CHILD, and trees LLFREE_HOLE_TREE; only those of @first
- *	to @first + @nr change.
+ *	frames and all that the instance ever had, @mapped_first to @mapped_end of struct
+ *	llfree, with the order of trees that the instance has. Words of the range are
+ *	those that the instance uses, mapped once more. Elsewhere rows are 0, children are
+ *	LLFREE_HOLE_CHILD, and trees LLFREE_HOLE_TREE; only those of @first to
+ *	@first + @nr change.
  *
  * The added frames are allocated, and their children are isolated: llfree_set_view()
  * shows them, and llfree_free() makes them free. Use them after this function has
@@ -97,14 +99,14 @@ static void range_set(struct llfree *llf, unsigned long first, unsigned long end
  * children.
  *
  * Return: 0; -EINVAL for bad arguments; -EEXIST if one of the children is there, or
- *	@mem does not have the words of the instance. Then nothing has changed.
+ *	@mem has holes elsewhere than the instance. Then nothing has changed.
  */
 int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem)
 {
 	const bool empty = llf->first == llf->end;
-	const unsigned long end = empty ? first + nr : max(llf->end, first + nr);
-	const unsigned long start = empty ? first : min(llf->first, first);
+	const unsigned long low = min(llf->mapped_first, first);
+	const unsigned long high = max(llf->mapped_end, first + nr);
 	struct llfree next = { .tree_order = llf->tree_order,
 			       .tree_frames = llf->tree_frames };
 	unsigned long i;
@@ -113,13 +115,13 @@ int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 	ret = grow_check(first, nr);
 	if (ret)
 		return ret;
-	ret = llf_layout_check(start, end - start, mem);
+	ret = llf_layout_check(low, high - low, mem);
 	if (ret)
 		return ret;
 	if (mem->tree_order != llf->tree_order)
 		return -EINVAL;
 
-	layout_set(&next, mem, start);
+	layout_set(&next, mem, low);
 	if (!grow_same_words(llf, &next))
 		return -EEXIST;
 	for (i = frame_child(first); i < frame_child(first + nr); i++)
@@ -131,8 +133,11 @@ int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 		WRITE_ONCE(*child_at(&next, i), child_make(0, LLFREE_VIEW_ISOLATED));
 		grow_tree(llf, &next, child_tree(llf, i));
 	}
-	layout_set(llf, mem, start);
-	range_set(llf, start, end);
+	layout_set(llf, mem, low);
+	llf->mapped_first = low;
+	llf->mapped_end = high;
+	range_set(llf, empty ? first : min(llf->first, first),
+		  empty ? first + nr : max(llf->end, first + nr));
 	return 0;
 }
 
@@ -149,8 +154,9 @@ static int shrink_check_child(const struct llfree *llf, unsigned long child)
 }
 
 /*
- * Does no slot, and no operation under way, have permits of a tree, none of whose
- * children is going to be left?
+ * Is no slot known to have permits of a tree, none of whose children is going to be
+ * left, and no operation under way? Two of these may owe and have as many; what they
+ * give to the tree when it is a hole is dropped.
  */
 static int shrink_check_tree(const struct llfree *llf, unsigned long tree,
 			     unsigned long first, unsigned long end)
@@ -183,7 +189,7 @@ static bool tree_is_hole(const struct llfree *llf, unsigned long tree)
 	return true;
 }
 
-/* No CPU has permits of a tree of holes, so only marks of searches can change. */
+/* A tree without children becomes a hole. Until then marks of searches can change. */
 static void shrink_tree(struct llfree *llf, unsigned long tree)
 {
 	unsigned int view;
@@ -223,10 +229,13 @@ static void shrink_range(struct llfree *llf)
  * @first: first frame to take, aligned to LLFREE_CHILD_FRAMES
  * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES, all in the range
  *
- * The caller owns all of these frames, and their children are isolated. Afterwards they
- * are holes. The memory of their words can then be replaced by that of holes, at all
- * addresses where the instance has it; until that is done, and no CPU uses a stale
- * translation, it must not be used for anything else.
+ * The caller owns all of these frames, and their children are isolated; changes of their
+ * views and claims of their frames have returned, and none begins. Afterwards they are
+ * holes. Queries about the frames may say meanwhile that they are free.
+ *
+ * The memory of their words can then be replaced by that of holes, at all addresses where
+ * the instance has it; until that is done, and no CPU uses a stale translation, it must
+ * not be used for anything else.
  *
  * Context: any; one caller at a time, as llfree_grow(). Other contexts may use the
  * instance meanwhile.

@@ -193,8 +193,9 @@ static void init_tree(struct llfree *llf, unsigned long tree)
  * @first: first frame of the range
  * @nr: number of frames
  * @mem: memory of the sizes of llfree_layout(); it belongs to the instance
- *	from now on. @mem itself may be reused. Where rows are kept, @first, @nr and
- *	the order of trees are those that they were written with.
+ *	from now on, and all of it can be written: there are no holes. @mem itself may
+ *	be reused. Where rows are kept, the order of trees is that with which they were
+ *	written, and frames that were outside the range are allocated.
  * @mode: what state the frames are in
  * @policy: how requests spread over trees; NULL for llfree_default_policy
  *
@@ -240,6 +241,8 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 	memset(llf, 0, sizeof(*llf));
 	llf->first = first;
 	llf->end = first + nr;
+	llf->mapped_first = llf->first;
+	llf->mapped_end = llf->end;
 	llf->tree_order = mem->tree_order;
 	llf->tree_frames = BIT(llf->tree_order);
 	llf->local_key = LOCAL_PRESENT | (LOCAL_ROW_MASK & ~((u64)tree_rows(llf) - 1));

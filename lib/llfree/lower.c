@@ -152,14 +152,18 @@ undo:
  *
  * Another caller freed or allocated the child as a whole between the two steps, so
  * that the frames were not this caller's to free. The bits are as they would be
- * without it, in the new turn as well, unless they have changed since.
+ * without it, in the new turn as well, unless they have changed since. Rows of a hole
+ * have been made anew.
  */
 void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr, u64 mask)
 {
+	const u16 child = READ_ONCE(*child_at(llf, row >> CHILD_ROW_SHIFT));
 	u64 old;
 
 	WARN_ONCE(1, "llfree: bad free of frames %#llx of row %lu, child word %#x\n",
-		  mask, row, READ_ONCE(*child_at(llf, row >> CHILD_ROW_SHIFT)));
+		  mask, row, child);
+	if (child_hole(child))
+		return;
 	for (; nr--; row++) {
 		old = READ_ONCE(*row_at(llf, row));
 		while (!try_cmpxchg(row_at(llf, row), &old, old ^ mask))

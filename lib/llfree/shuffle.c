@@ -77,19 +77,16 @@ void llf_shuffle_trees(struct llfree *llf)
 {
 	const unsigned long first = trees_first(llf), nr = trees_end(llf) - first;
 	const u64 key = llf->shuffle_key;
-	unsigned long step;
+	unsigned long step = 1;
 
-	if (nr < 2) {
-		WRITE_ONCE(llf->shuffle_step, 0);
-		return;
+	if (nr > 1) {
+		step += (u32)key % (nr - 1);
+		while (gcd(step, nr) != 1)
+			step = step == 1 ? nr - 1 : step - 1;
 	}
 	WRITE_ONCE(llf->shuffle_first, key >> 32);
-	WRITE_ONCE(llf->shuffle_next, first + (key >> 32) % nr);
-	step = 1 + (u32)key % (nr - 1);
-	while (gcd(step, nr) != 1)
-		step = step == 1 ? nr - 1 : step - 1;
-	/* Only now do searches use the numbers above. */
-	smp_store_release(&llf->shuffle_step, step);
+	WRITE_ONCE(llf->shuffle_next, first + (key >> 32) % max(nr, 1UL));
+	WRITE_ONCE(llf->shuffle_step, step);
 }
 
 /**

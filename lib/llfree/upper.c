@@ -27,6 +27,8 @@ void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 	u32 old = READ_ONCE(*word), new;
 
 	do {
+		if (unlikely(old == LLFREE_HOLE_TREE))
+			return;
 		new = tree_word(llf, old, tree_free(old) + frames, tree_class(old),
 				tree_reserved(old));
 	} while (!try_cmpxchg_release(word, &old, new)); /* LLF(tree_give:A) */

@@ -68,8 +68,13 @@ static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
 	u32 old = READ_ONCE(*word), new;
 
 	do {
-		new = tree_reopen(tree_word(llf, old, tree_free(old) + frames,
-					    tree_class(old), tree_reserved(old)));
+		new = tree_word(llf, old, tree_free(old) + frames, tree_class(old),
+				tree_reserved(old));
+		if (unlikely(old & TREE_EXHAUSTED_MASK)) {
+			if (old == LLFREE_HOLE_TREE)
+				return old;
+			new = tree_reopen(new);
+		}
 	} while (!try_cmpxchg(word, &old, new)); /* LLF(tree_give:A,B) */
 	return new;
 }

@@ -64,8 +64,8 @@ static struct llfree *const llf = &world.llf;
 static u8 owner[NR_UNITS], saved_owner[NR_UNITS];
 static struct explore_stamp stamps[NR_UNITS];
 
-/* The child that comes or goes */
-static unsigned long child;
+/* The child that comes or goes; and how many do, of which all others stay allocated */
+static unsigned long child, nr_children = 1;
 
 /* ---- Addresses ---- */
 
@@ -208,8 +208,8 @@ static void op_grow(unsigned int tid)
 	unsigned long low = child < FIRST_CHILD ? child : FIRST_CHILD;
 	struct llfree_memory mem = memory_at(NEW, low);
 
-	world.there[child] = true;
-	if (llfree_grow(llf, FRAME(child), CHILD, &mem))
+	memset(&world.there[child], true, nr_children);
+	if (llfree_grow(llf, FRAME(child), nr_children * CHILD, &mem))
 		explore_fail("it did not grow", child);
 	if (llfree_set_view(llf, FRAME(child), LLFREE_VIEW_NORMAL, NULL) < 0)
 		explore_fail("what was added has no view", child);
@@ -222,7 +222,8 @@ static void op_shrink(unsigned int tid)
 	unsigned int i;
 	int ret;
 
-	llfree_set_view(llf, FRAME(child), LLFREE_VIEW_ISOLATED, NULL);
+	for (i = 0; i < nr_children; i++)
+		llfree_set_view(llf, FRAME(child + i), LLFREE_VIEW_ISOLATED, NULL);
 	if (llfree_claim(llf, FRAME(child), LLFREE_CHILD_ORDER, LLFREE_CLAIM_HIDDEN, NULL)) {
 		llfree_set_view(llf, FRAME(child), LLFREE_VIEW_NORMAL, NULL);
 		return;
@@ -230,14 +231,14 @@ static void op_shrink(unsigned int tid)
 	take(tid, FRAME(child), LLFREE_CHILD_ORDER);
 	for (i = 0; i < 2; i++) {
 		llfree_drain(llf, -1);
-		ret = llfree_shrink(llf, FRAME(child), CHILD);
+		ret = llfree_shrink(llf, FRAME(child), nr_children * CHILD);
 		if (ret != -EAGAIN)
 			break;
 	}
 	if (!ret) {
 		/* Other memory is behind the addresses: not before, and not after others. */
 		WRITE_ONCE(world.children[child], LLFREE_HOLE_CHILD);
-		world.there[child] = false;
+		memset(&world.there[child], false, nr_children);
 		return;
 	}
 	if (ret != -EAGAIN)
@@ -311,6 +312,15 @@ static void op_claim(unsigned int tid)
 	give(tid, frame, 3);
 }
 
+/* The first half of a pair is given back, as the other half is not there or not free. */
+static void op_claim_pair(unsigned int tid)
+{
+	const unsigned long frame = ALIGN_DOWN(FRAME(child), 2 * CHILD);
+
+	if (!llfree_claim(llf, frame, LLFREE_MAX_ORDER, 0, NULL))
+		explore_fail("a pair that is not free was claimed", frame);
+}
+
 /* ---- States ---- */
 
 static void world_init(bool grown)
@@ -333,7 +343,8 @@ static void world_init(bool grown)
 		abort();
 	/* Take away what was not there, as llfree_shrink() does. */
 	for (c = 0; c < NR_CHILDREN; c++) {
-		world.there[c] = old_child(c) || (grown && c == child);
+		world.there[c] = old_child(c) ||
+				 (grown && c >= child && c < child + nr_children);
 		if (!world.there[c]) {
 			world.children[c] = LLFREE_HOLE_CHILD;
 			memset(&world.rows[c * LLFREE_CHILD_ROWS], 0, CHILD / 8);
@@ -350,13 +361,15 @@ static void world_init(bool grown)
 	llf->end = FRAME(LAST_CHILD + 1);
 	if (grown) {
 		llf->first = min(llf->first, FRAME(child));
-		llf->end = max(llf->end, FRAME(child + 1));
+		llf->end = max(llf->end, FRAME(child + nr_children));
 		c = min(child, FIRST_CHILD);
 		mem = memory_at(NEW, c);
 	} else {
 		c = FIRST_CHILD;
 		mem = memory_at(OLD, c);
 	}
+	llf->mapped_first = llf->first;
+	llf->mapped_end = llf->end;
 	if (llfree_free(llf, LLFREE_NO_SLOT, FRAME(LAST_CHILD), 3, NULL))
 		abort();
 	owner[unit(FRAME(LAST_CHILD))] = 0;
@@ -493,7 +506,7 @@ static bool check(unsigned int nr_threads, bool weak, unsigned long limit)
 
 static const op_fn others[] = {
 	op_alloc, op_alloc_same_slot, op_alloc_no_slot, op_alloc_whole, op_ask, op_count,
-	op_claim,
+	op_claim, op_claim_pair,
 };
 
 FIXTURE(child)
@@ -503,17 +516,21 @@ FIXTURE(child)
 FIXTURE_VARIANT(child)
 {
 	unsigned long child;
+	unsigned long nr;
 };
 
 /* Of the tree that is there, of the next one, and of the one before */
-FIXTURE_VARIANT_ADD(child, same_tree) { LAST_CHILD + 1 };
-FIXTURE_VARIANT_ADD(child, same_tree_below) { FIRST_CHILD - 1 };
-FIXTURE_VARIANT_ADD(child, next_tree) { 2 * TREE_CHILDREN };
-FIXTURE_VARIANT_ADD(child, tree_before) { TREE_CHILDREN - 1 };
+FIXTURE_VARIANT_ADD(child, same_tree) { LAST_CHILD + 1, 1 };
+FIXTURE_VARIANT_ADD(child, same_tree_below) { FIRST_CHILD - 1, 1 };
+FIXTURE_VARIANT_ADD(child, next_tree) { 2 * TREE_CHILDREN, 1 };
+FIXTURE_VARIANT_ADD(child, tree_before) { TREE_CHILDREN - 1, 1 };
+/* A pair, half of which is allocated */
+FIXTURE_VARIANT_ADD(child, pair) { 2 * TREE_CHILDREN, 2 };
 
 FIXTURE_SETUP(child)
 {
 	child = variant->child;
+	nr_children = variant->nr;
 	memset(&totals, 0, sizeof(totals));
 }
 

@@ -41,14 +41,33 @@ FIXTURE(sparse) {
 /* Where children begin that are not in the range */
 #define END	ALIGN(FIRST + NR, CHILD)
 
+/* What another CPU does in the middle of a search, once */
+static void (*in_search)(struct grown *g);
+static struct grown *in_search_of;
+static struct llfree_policy policy;
+
+static enum llfree_level rate(unsigned int class, unsigned int tree, unsigned int free,
+			      unsigned int frames)
+{
+	void (*fn)(struct grown *g) = in_search;
+
+	in_search = NULL;
+	if (fn)
+		fn(in_search_of);
+	return llfree_default_policy.rate(class, tree, free, frames);
+}
+
 FIXTURE_SETUP(sparse)
 {
 	struct llfree_memory mem;
 
+	policy = llfree_default_policy;
+	policy.rate = rate;
+
 	sparse_init(&self->g.sp);
 	sparse_add(&self->g.sp, 8, 2);
 	sparse_map(&self->g.sp, FIRST, NR, &mem);
-	ASSERT_EQ(0, llfree_init(&self->g.llf, FIRST, NR, &mem, LLFREE_INIT_FREE, NULL));
+	ASSERT_EQ(0, llfree_init(&self->g.llf, FIRST, NR, &mem, LLFREE_INIT_FREE, &policy));
 	self->g.locals = aligned_alloc(SMP_CACHE_BYTES, MAX_SLOTS * sizeof(*self->g.locals));
 	ASSERT_EQ(0, llfree_set_slots(&self->g.llf, self->g.locals, SLOTS));
 }
@@ -71,14 +90,12 @@ FIXTURE_TEARDOWN(sparse)
 static int grow(struct grown *g, unsigned long first, unsigned long nr)
 {
 	struct llfree *llf = &g->llf;
-	unsigned long low = min(first, llf->first);
+	unsigned long low = min(first, llf->mapped_first);
 	struct llfree_memory mem;
 
-	if (llf->first == llf->end)
-		low = first;
 	sparse_add(&g->sp, first / SECTION,
 		   ALIGN(first + nr, SECTION) / SECTION - first / SECTION);
-	sparse_map(&g->sp, low, max(first + nr, llf->end) - low, &mem);
+	sparse_map(&g->sp, low, max(first + nr, llf->mapped_end) - low, &mem);
 	return llfree_grow(llf, first, nr, &mem);
 }
 
@@ -493,6 +510,89 @@ TEST_F(sparse, shuffled)
 		for (unsigned long f = FIRST; f < (i + 1) * SECTION; f += 1024)
 			llfree_free(&self->g.llf, 1, f, LLFREE_MAX_ORDER, NULL);
 	}
+}
+
+/* ---- In the middle of a search ---- */
+
+/* The far end goes, and the range grows at the near one: old numbers stay valid. */
+static void move_range(struct grown *g)
+{
+	const unsigned long far = 900 * SECTION;
+	unsigned long f;
+
+	for (f = far; f < far + SECTION; f += CHILD) {
+		llfree_set_view(&g->llf, f, LLFREE_VIEW_ISOLATED, NULL);
+		llfree_claim(&g->llf, f, LLFREE_CHILD_ORDER, LLFREE_CLAIM_HIDDEN, NULL);
+	}
+	if (!llfree_shrink(&g->llf, far, SECTION))
+		sparse_remove(&g->sp, 900);
+	grow(g, FIRST - SECTION, SECTION);
+}
+
+TEST_F(sparse, range_moves_under_a_search)
+{
+	const struct llfree_request req = {
+		.slot = LLFREE_NO_SLOT, .class = LLFREE_CLASS_RECLAIMABLE,
+	};
+	struct llfree *llf = &self->g.llf;
+	unsigned long f;
+
+	ASSERT_EQ(0, grow(&self->g, 900 * SECTION, SECTION));
+	show(_metadata, &self->g, 900 * SECTION, SECTION);
+	/* Trees of another class, so that the search looks at all of them. */
+	for (f = FIRST; f < FIRST + NR; f += TREE)
+		ASSERT_EQ(0, llfree_claim(llf, f, 0, 0, NULL));
+	ASSERT_EQ(0, llfree_drain(llf, -1));
+	in_search_of = &self->g;
+	in_search = move_range;
+	EXPECT_LE(0, llfree_alloc(llf, &req, NULL));
+	EXPECT_EQ(NULL, in_search);
+	EXPECT_EQ(FIRST - SECTION, llf->first);
+	EXPECT_LT(llf->end, 900 * SECTION);
+	EXPECT_EQ(901 * SECTION, llf->mapped_end);
+}
+
+static void grow_and_free(struct grown *g)
+{
+	unsigned long f;
+
+	grow(g, 10 * SECTION, SECTION);
+	for (f = 10 * SECTION; f < 11 * SECTION; f += CHILD) {
+		llfree_set_view(&g->llf, f, LLFREE_VIEW_NORMAL, NULL);
+		llfree_free(&g->llf, LLFREE_NO_SLOT, f, LLFREE_CHILD_ORDER, NULL);
+	}
+}
+
+/* What is added before a search asks to be told is not looked over. */
+TEST_F(sparse, grow_before_the_hint)
+{
+	struct llfree *llf = &self->g.llf;
+	unsigned long f;
+
+	for (f = FIRST; f < FIRST + NR; f += CHILD)
+		ASSERT_EQ(0, llfree_claim(llf, f, 0, 0, NULL));
+	in_search_of = &self->g;
+	in_search = grow_and_free;
+	EXPECT_LE(0, alloc(&self->g, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
+	EXPECT_EQ(NULL, in_search);
+	EXPECT_TRUE(llfree_may_have_order(llf, LLFREE_CHILD_ORDER, LLFREE_VIEW_NORMAL));
+	EXPECT_TRUE(llfree_find_order(llf, LLFREE_CHILD_ORDER, LLFREE_VIEW_NORMAL));
+}
+
+/* Free trees are still shuffled after there was only one tree for a time. */
+TEST_F(sparse, shuffle_one_tree)
+{
+	const unsigned long nr = SECTION + 7 * TREE;
+
+	llfree_shuffle(&self->g.llf, 0x123456789abcdefULL);
+	hide(_metadata, &self->g, FIRST, nr);
+	ASSERT_EQ(0, llfree_shrink(&self->g.llf, FIRST, nr));
+	EXPECT_EQ(1, self->g.llf.nr_trees);
+	EXPECT_NE(0, self->g.llf.shuffle_step);
+	ASSERT_EQ(0, grow(&self->g, END, 12 * SECTION - END));
+	EXPECT_LT(1, self->g.llf.shuffle_step);
+	show(_metadata, &self->g, END, 12 * SECTION - END);
+	EXPECT_LE(0, alloc(&self->g, 0, LLFREE_MAX_ORDER));
 }
 
 #define THREADS		3
