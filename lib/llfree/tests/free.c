@@ -98,10 +98,33 @@ static void free_partly_free(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* llfree_free_rest() frees the allocated frames of a block, and no others. */
+static void free_rest(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
+	struct llfree *llf = &inst->llf;
+
+	KUNIT_EXPECT_EQ(test, 0, llfree_free_rest(llf, LLFREE_NO_SLOT, FIRST,
+						  LLFREE_MAX_ORDER, &inst->delta));
+	KUNIT_EXPECT_EQ(test, 0, llfree_free_rest(llf, LLFREE_NO_SLOT, FIRST, 3, NULL));
+	inst_check(test, inst);
+
+	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, FIRST, 4, 0));
+	KUNIT_EXPECT_EQ(test, 4, llfree_free_rest(llf, LLFREE_NO_SLOT, FIRST + 4, 2,
+						  &inst->delta));
+	model_mark(&inst->model, FIRST + 4, 4, false);
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, 12, llfree_free_rest(llf, 1, FIRST, 7, &inst->delta));
+	model_mark(&inst->model, FIRST, 4, false);
+	model_mark(&inst->model, FIRST + 8, 8, false);
+	inst_check(test, inst);
+}
+
 static struct kunit_case free_cases[] = {
 	KUNIT_CASE_PARAM(free_shape, shape_gen_params),
 	KUNIT_CASE_PARAM(double_free, order_gen_params),
 	KUNIT_CASE_PARAM(free_partly_free, order_gen_params),
+	KUNIT_CASE(free_rest),
 	{}
 };
 

@@ -22,12 +22,41 @@ static void layout_limits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(ULONG_MAX, 1, order, &mem));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			llfree_layout(ULONG_MAX - 5, 10, order, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			llfree_layout(ULONG_MAX - 5, 100, order, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(ULONG_MAX, 2, order, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(1, ULONG_MAX, order, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(ULONG_MAX - 20 * TREE, 10 * TREE,
+						     order, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(BIT(63), 1, order, &mem));
 
 	KUNIT_EXPECT_EQ(test, 0, llfree_layout(0, max, order, &mem));
 	KUNIT_EXPECT_EQ(test, mem.rows_size, max / 8);
 	KUNIT_EXPECT_EQ(test, 0, llfree_layout(BIT(40), gib, order, &mem));
 	KUNIT_EXPECT_LE(test, mem.rows_size + mem.children_size +
 			mem.trees_size, 34 * 1024);
+}
+
+/* The last frames that there can be, of which a slot can still reserve the tree */
+static void last_frames(struct kunit *test)
+{
+	const unsigned long first = LLFREE_END_FRAMES - TREE;
+	struct llfree_memory mem;
+	struct instance *inst;
+	long frame;
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(first, TREE + 1,
+						     LLFREE_MIN_TREE_ORDER, &mem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_layout(LLFREE_END_FRAMES, 1,
+						     LLFREE_MIN_TREE_ORDER, &mem));
+	inst = inst_new(test, first, TREE, LLFREE_INIT_FREE, 2);
+	frame = inst_alloc(test, inst, 1, 3, 0);
+	KUNIT_ASSERT_GE(test, frame, first);
+	KUNIT_EXPECT_TRUE(test, inst_tree_reserved(test, inst, frame));
+	inst_free(test, inst, 0, frame, 3);
+	KUNIT_EXPECT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(&inst->llf, 1, 0, 0, &inst->delta));
+	inst_check(test, inst);
 }
 
 static void range_layout(struct kunit *test)
@@ -188,6 +217,7 @@ static void init_invalid(struct kunit *test)
 		{ .nr_classes = 2, .init_class = 2, .near = 1,
 		  .rate = default_rate },
 		{ .nr_classes = 2, .near = 0, .rate = default_rate },
+		{ .nr_classes = 2, .near = 3, .rate = default_rate },
 		{ .nr_classes = 2, .near = 6, .rate = default_rate },
 		{ .nr_classes = 2, .near = 4 },
 	};
@@ -198,6 +228,10 @@ static void init_invalid(struct kunit *test)
 	void **area[] = { &mem.rows, &mem.children, &mem.trees };
 	size_t *size[] = { &mem.rows_size, &mem.children_size,
 			   &mem.trees_size };
+	/* Sizes of the words: less than areas have to be aligned to */
+	static const unsigned int min_align[] = {
+		sizeof(u64), sizeof(u16), sizeof(u32)
+	};
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
@@ -207,19 +241,26 @@ static void init_invalid(struct kunit *test)
 				    "policy %u", i);
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_init(llf, FIRST, TREE, &good,
 						   LLFREE_INIT_KEEP + 1, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_init(llf, FIRST, TREE, &good, -1, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_init(llf, FIRST, 0, &good,
+						   LLFREE_INIT_FREE, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_init(llf, ULONG_MAX - 5, 100, &good,
+						   LLFREE_INIT_FREE, NULL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_init(llf, 0, LLFREE_MAX_FRAMES + 1, &good,
 						   LLFREE_INIT_FREE, NULL));
 	/* One more frame needs more trees. */
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_init(llf, FIRST, TREE + 1, &good,
 						   LLFREE_INIT_FREE, NULL));
-	for (i = 0; i < 9; i++) {
+	for (i = 0; i < 12; i++) {
 		mem = good;
 		if (i < 3)
 			*area[i] = NULL;
 		else if (i < 6)
 			*area[i - 3] += 8;
+		else if (i < 9)
+			*area[i - 6] += min_align[i - 6];
 		else
-			(*size[i - 6])--;
+			(*size[i - 9])--;
 		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
 				    llfree_init(llf, FIRST, TREE, &mem,
 						LLFREE_INIT_FREE, NULL),
@@ -231,6 +272,7 @@ static void init_invalid(struct kunit *test)
 
 static struct kunit_case init_cases[] = {
 	KUNIT_CASE(layout_limits),
+	KUNIT_CASE(last_frames),
 	KUNIT_CASE_PARAM(range_layout, range_gen_params),
 	KUNIT_CASE_PARAM(range_alloc_mode, range_gen_params),
 	KUNIT_CASE_PARAM(range_keep_mode, range_gen_params),

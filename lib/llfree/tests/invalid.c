@@ -14,8 +14,10 @@ static void invalid_request(struct kunit *test)
 		{ .order = U8_MAX },
 		{ .class = LLFREE_NR_CLASSES },
 		{ .class = LLFREE_CLASS_NONE },
+		{ .class = U8_MAX },
 		{ .view = LLFREE_VIEW_ISOLATED },
 		{ .view = LLFREE_NR_VIEWS },
+		{ .view = U8_MAX },
 		{ .flags = 0x80 }, { .flags = 0x8 },
 	};
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
@@ -39,11 +41,16 @@ static void invalid_request(struct kunit *test)
 						      &inst->delta),
 				    "%u", i);
 	}
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_batch(&inst->llf, &req, 0, masks,
-							  &inst->delta));
-	req.order = LLFREE_ROW_ORDER + 1;
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc_batch(&inst->llf, &req, 1, masks,
-							  &inst->delta));
+	for (req.slot = LLFREE_NO_SLOT; req.slot < 1; req.slot++) {
+		req.order = 0;
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_alloc_batch(&inst->llf, &req, 0, masks,
+						   &inst->delta));
+		req.order = LLFREE_ROW_ORDER + 1;
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_alloc_batch(&inst->llf, &req, 1, masks,
+						   &inst->delta));
+	}
 	snapshot_check(test, inst, snap);
 	inst_check(test, inst);
 }
@@ -161,11 +168,18 @@ static void invalid_arguments(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			llfree_set_view(llf, first - 1, LLFREE_VIEW_CMA, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
+			llfree_set_view(llf, ULONG_MAX, LLFREE_VIEW_CMA, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
 			llfree_set_view(llf, first, LLFREE_NR_VIEWS, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_view(llf, first, -1, delta));
 	KUNIT_EXPECT_EQ(test, -EALREADY,
 			llfree_set_view(llf, first, LLFREE_VIEW_NORMAL, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_reported(llf, end));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_reported(llf, first - 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_class(llf, end, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_class(llf, first - 1, 0));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			llfree_set_class(llf, first, LLFREE_CLASS_NONE));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
 			llfree_set_class(llf, first, LLFREE_NR_CLASSES));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child(llf, end, &child));
@@ -176,9 +190,112 @@ static void invalid_arguments(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* Blocks that are not wholly in the range, not aligned, or larger than the range */
+static void invalid_free(struct kunit *test)
+{
+	const unsigned long first = 10 * TREE, nr = 4 * TREE;
+	const struct {
+		unsigned long frame;
+		unsigned int order;
+	} bad[] = {
+		/* Free in both rounds */
+		{ first, 0 },
+		{ first + nr, 0 }, { first - 1, 0 }, { 0, 0 },
+		{ ULONG_MAX, 0 }, { BIT(63), 10 }, { first - TREE, 12 },
+		{ first + 1, 1 }, { first + 64, 7 }, { first + CHILD, 10 },
+		{ 0, 14 }, { 0, 33 }, { 0, 34 }, { 0, 63 }, { 0, 64 }, { 0, 65 },
+		{ 0, UINT_MAX },
+	};
+	struct instance *inst = inst_new(test, first, nr, LLFREE_INIT_FREE, 4);
+	struct llfree *llf = &inst->llf;
+	struct snapshot *snap;
+	unsigned int round, i;
+
+	/* First all frames are free, then all but the first one are allocated. */
+	for (round = 0; round < 2; round++) {
+		snap = snapshot_new(test, inst);
+		for (i = 0; i < ARRAY_SIZE(bad); i++) {
+			KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+					    llfree_free(llf, LLFREE_NO_SLOT, bad[i].frame,
+							bad[i].order, &inst->delta),
+					    "frame %lu order %u", bad[i].frame,
+					    bad[i].order);
+			KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+					    llfree_free_fast(llf, LLFREE_NO_SLOT,
+							     bad[i].frame,
+							     bad[i].order),
+					    "frame %lu order %u", bad[i].frame,
+					    bad[i].order);
+		}
+		snapshot_check(test, inst, snap);
+		if (round)
+			break;
+		KUNIT_ASSERT_EQ(test, nr, inst_alloc_all(test, inst, 0, 0, NULL));
+		inst_free(test, inst, LLFREE_NO_SLOT, first, 0);
+	}
+	inst_check(test, inst);
+}
+
+/* Rows of which frames are outside the range or free, and rows far away */
+static void invalid_free_batch(struct kunit *test)
+{
+	const unsigned long row = LLFREE_ROW_FRAMES, first = row + 6;
+	const struct {
+		unsigned long frame;
+		u64 mask;
+	} bad[] = {
+		{ row, ~0ULL }, { row, BIT_ULL(5) }, { row, BIT_ULL(26) },
+		{ row, 0 }, { row + 6, 1 }, { row, 0x3 << 10 },
+		/* The number of the last frame overflows. */
+		{ 0UL - row, ~0ULL }, { 0UL - row, 1 },
+		{ BIT(63), 1 }, { 2 * row, 1 }, { 0, ~0ULL },
+	};
+	struct instance *inst = inst_new(test, first, 20, LLFREE_INIT_ALLOC, 1);
+	struct snapshot *snap;
+	unsigned int i;
+
+	inst_free_batch(test, inst, 0, row, BIT_ULL(11));
+	snap = snapshot_new(test, inst);
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    llfree_free_batch(&inst->llf, LLFREE_NO_SLOT,
+						      bad[i].frame, bad[i].mask,
+						      &inst->delta),
+				    "%u", i);
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_batch(&inst->llf, -2, row, BIT_ULL(6),
+							 &inst->delta));
+	snapshot_check(test, inst, snap);
+	inst_free_batch(test, inst, 0, row, GENMASK_ULL(25, 6) & ~BIT_ULL(11));
+	KUNIT_EXPECT_EQ(test, GENMASK_ULL(25, 6), llfree_row_mask(&inst->llf, row));
+	inst_check(test, inst);
+}
+
+static void invalid_free_rest(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_ALLOC, 2);
+	struct llfree_delta *delta = &inst->delta;
+	struct llfree *llf = &inst->llf;
+	struct snapshot *snap;
+
+	snap = snapshot_new(test, inst);
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_rest(llf, LLFREE_NO_SLOT, FIRST,
+							LLFREE_MAX_ORDER + 1, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_rest(llf, LLFREE_NO_SLOT,
+							FIRST + 1, 1, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_rest(llf, LLFREE_NO_SLOT,
+							FIRST - CHILD, 9, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_rest(llf, LLFREE_NO_SLOT,
+							FIRST + TREE, 0, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free_rest(llf, 99, FIRST, 0, delta));
+	snapshot_check(test, inst, snap);
+}
+
 static struct kunit_case invalid_cases[] = {
 	KUNIT_CASE(invalid_request),
 	KUNIT_CASE(invalid_arguments),
+	KUNIT_CASE(invalid_free),
+	KUNIT_CASE(invalid_free_batch),
+	KUNIT_CASE(invalid_free_rest),
 	{}
 };
 

@@ -438,80 +438,6 @@ TEST_F(core, no_delta)
 	EXPECT_EQ(NR, inst_free_frames(&self->in));
 }
 
-TEST_F(core, bad_alloc)
-{
-	static const struct llfree_request bad[] = {
-		{ .order = LLFREE_MAX_ORDER + 1 }, { .order = 255 },
-		{ .class = LLFREE_NR_CLASSES }, { .class = LLFREE_CLASS_NONE },
-		{ .class = 255 }, { .view = LLFREE_VIEW_ISOLATED },
-		{ .view = LLFREE_NR_VIEWS }, { .view = 255 },
-		{ .slot = 4 }, { .slot = INT_MAX }, { .slot = -2 },
-		{ .slot = INT_MIN }, { .flags = 0x80 }, { .flags = 0x8 },
-	};
-	struct llfree_request req = {};
-	u64 masks[LLFREE_CHILD_ROWS];
-	int i;
-
-	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		EXPECT_EQ(-EINVAL, llfree_alloc(&self->in.llf, &bad[i], &self->in.sum));
-		EXPECT_EQ(-EINVAL, llfree_alloc_batch(&self->in.llf, &bad[i], 1, masks,
-						      &self->in.sum));
-	}
-	for (req.slot = LLFREE_NO_SLOT; req.slot < 1; req.slot++) {
-		req.order = 0;
-		EXPECT_EQ(-EINVAL, llfree_alloc_batch(&self->in.llf, &req, 0, masks,
-						      &self->in.sum));
-		req.order = LLFREE_ROW_ORDER + 1;
-		EXPECT_EQ(-EINVAL, llfree_alloc_batch(&self->in.llf, &req, 1, masks,
-						      &self->in.sum));
-	}
-	EXPECT_EQ(NR, inst_free_frames(&self->in));
-}
-
-TEST_F(core, bad_free)
-{
-	static const struct { unsigned long frame; unsigned int order; } bad[] = {
-		{ BASE, 0 },			/* free already */
-		{ BASE + NR, 0 }, { BASE - 1, 0 }, { 0, 0 },
-		{ ULONG_MAX, 0 }, { 1UL << 63, 10 }, { BASE - TREE, 12 },
-		{ BASE + 1, 1 }, { BASE + 64, 7 }, { BASE + 512, 10 },
-		{ 0, 14 },			/* covers more than the range */
-		{ 0, 33 }, { 0, 34 }, { 0, 63 }, { 0, 64 }, { 0, 65 },
-		{ 0, UINT_MAX },
-	};
-	int i, round;
-
-	for (round = 0; round < 2; round++) {
-		/* First all is free, then all but the first frame is used. */
-		for (i = 0; i < ARRAY_SIZE(bad); i++) {
-			EXPECT_EQ(-EINVAL, inst_free(&self->in, -1, bad[i].frame,
-						     bad[i].order)) {
-				TH_LOG("frame %#lx order %u", bad[i].frame,
-				       bad[i].order);
-			}
-			EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, -1,
-							    bad[i].frame,
-							    bad[i].order)) {
-				TH_LOG("frame %#lx order %u, quick",
-				       bad[i].frame, bad[i].order);
-			}
-		}
-		if (round)
-			break;
-		EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
-		EXPECT_EQ(0, inst_free(&self->in, -1, BASE, 0));
-	}
-	EXPECT_EQ(1, inst_free_frames(&self->in));
-	/* A slot that is not there */
-	EXPECT_EQ(-EINVAL, inst_free(&self->in, 4, BASE + 1, 0));
-	EXPECT_EQ(-EINVAL, inst_free(&self->in, -2, BASE + 1, 0));
-	EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, 4, BASE + 1, 0));
-	EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, -2, BASE + 1, 0));
-	/* Allocated, but more than a child */
-	EXPECT_EQ(-EINVAL, llfree_free_fast(&self->in.llf, -1, BASE + TREE, 10));
-	EXPECT_EQ(1, inst_free_frames(&self->in));
-}
-
 /* What is returned: the view, and whether that was the last of the child */
 TEST_F(core, free_fast_tells)
 {
@@ -1617,50 +1543,6 @@ TEST_F(core, fault6_batch_takes_only_free_frames)
 	EXPECT_EQ(0, inst_free_frames(&self->in));
 }
 
-TEST_F(core, bad_free_batch)
-{
-	struct llfree *llf = &self->in.llf;
-	struct llfree_delta *sum = &self->in.sum;
-	long row = inst_alloc(&self->in, -1, 6);
-
-	ASSERT_GE(row, 0);
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row, 0, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row + 1, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, 4, row, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -2, row, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, BASE + NR, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, BASE - ROW, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, 1UL << 63, 1, sum));
-	EXPECT_EQ(0, llfree_free_batch(llf, -1, row, 0xff00, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row, 0x0100, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(llf, -1, row, ~0ULL, sum));
-	EXPECT_EQ(0xff00, llfree_row_mask(llf, row));
-	EXPECT_EQ(0, llfree_free_batch(llf, -1, row, ~0xff00ULL, sum));
-	EXPECT_EQ(NR, inst_free_frames(&self->in));
-}
-
-TEST(free_batch_outside_part_of_row)
-{
-	struct inst in;
-
-	/* Frames 70..89: bits 6..25 of row 64 */
-	ASSERT_EQ(0, inst_init(&in, 70, 20, LLFREE_INIT_ALLOC, NULL, 0));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, ~0ULL, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, BIT_ULL(5), &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 64, BIT_ULL(26), &in.sum));
-	/* Rows far away, where the number of the last frame overflows */
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 0UL - ROW, ~0ULL, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 0UL - ROW, 1, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 1UL << 63, 1, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 128, 1, &in.sum));
-	EXPECT_EQ(-EINVAL, llfree_free_batch(&in.llf, -1, 0, ~0ULL, &in.sum));
-	EXPECT_EQ(0, llfree_free_batch(&in.llf, -1, 64, GENMASK_ULL(25, 6), &in.sum));
-	EXPECT_EQ(GENMASK_ULL(25, 6), llfree_row_mask(&in.llf, 64));
-	EXPECT_EQ(20, inst_free_frames(&in));
-	EXPECT_STREQ("", inst_check(&in));
-	inst_exit(&in);
-}
-
 static int inst_free_word(struct inst *in, int slot, unsigned long row)
 {
 	return llfree_free_batch(&in->llf, slot, row, ~0ULL, &in->sum);
@@ -2153,16 +2035,6 @@ TEST_F(core, mixed_views_in_one_tree)
 	EXPECT_EQ(NR / 4, inst_free_frames(&self->in));
 	/* Nor does an order 10 block lie in two views. */
 	EXPECT_EQ(9, llfree_block_order(&self->in.llf, BASE + 3 * CHILD));
-}
-
-TEST_F(core, bad_set_view)
-{
-	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE - 1, 1));
-	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE + NR, 1));
-	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, ULONG_MAX, 1));
-	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE, LLFREE_NR_VIEWS));
-	EXPECT_EQ(-EINVAL, inst_set_view(&self->in, BASE, -1));
-	EXPECT_EQ(-EALREADY, inst_set_view(&self->in, BASE, 0));
 }
 
 /*
@@ -2819,25 +2691,6 @@ TEST(recovery_finishes_what_was_cut)
 	}
 }
 
-TEST_F(core, free_rest_bad_input)
-{
-	struct llfree *llf = &self->in.llf;
-	struct llfree_delta *sum = &self->in.sum;
-
-	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE, LLFREE_MAX_ORDER + 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE + 1, 1, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE - CHILD, 9, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, -1, BASE + NR, 0, sum));
-	EXPECT_EQ(-EINVAL, llfree_free_rest(llf, 99, BASE, 0, sum));
-	/* All is free, and stays so. */
-	EXPECT_EQ(0, llfree_free_rest(llf, -1, BASE, LLFREE_MAX_ORDER, sum));
-	EXPECT_EQ(0, llfree_free_rest(llf, -1, BASE, 3, NULL));
-	/* Nothing beside the block is touched. */
-	ASSERT_EQ(0, llfree_claim(llf, BASE, 4, 0, sum));
-	EXPECT_EQ(4, llfree_free_rest(llf, -1, BASE + 4, 2, sum));
-	EXPECT_EQ(12, llfree_free_rest(llf, 1, BASE, 7, sum));
-}
-
 /* Words that no child can have are refused, and the frames can be recovered. */
 TEST_F(core, keep_bad_child)
 {
@@ -3154,82 +3007,6 @@ TEST(policy_rejects_all)
 	inst_exit(&in);
 }
 
-TEST(bad_init)
-{
-	static const struct llfree_policy no_class = {
-		.nr_classes = 0, .near = 1, .rate = any_tree,
-	};
-	static const struct llfree_policy seven = {
-		.nr_classes = LLFREE_MAX_CLASSES + 1, .near = 1, .rate = any_tree,
-	};
-	static const struct llfree_policy no_rate = { .nr_classes = 1, .near = 1 };
-	static const struct llfree_policy no_near = {
-		.nr_classes = 1, .rate = any_tree,
-	};
-	static const struct llfree_policy odd_near = {
-		.nr_classes = 1, .near = 3, .rate = any_tree,
-	};
-	static const struct llfree_policy bad_class = {
-		.nr_classes = 2, .init_class = 2, .near = 1, .rate = any_tree,
-	};
-	struct llfree_memory mem, bad;
-	struct llfree llf;
-	struct inst in;
-
-	EXPECT_EQ(-EINVAL, llfree_layout(0, 0, LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(0, LLFREE_MAX_FRAMES + 1, LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX, 2, LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 5, 100, LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(1, ULONG_MAX, LLFREE_MIN_TREE_ORDER, &mem));
-	ASSERT_EQ(0, inst_init(&in, 0, NR, LLFREE_INIT_FREE, NULL, 0));
-	mem = in.mem;
-#define INIT(first, nr, mode, policy)					\
-	llfree_init(&llf, first, nr, &bad, mode, policy)
-	bad = mem;
-	EXPECT_EQ(-EINVAL, INIT(0, 0, 0, NULL));
-	EXPECT_EQ(-EINVAL, INIT(ULONG_MAX - 5, 100, 0, NULL));
-	EXPECT_EQ(-EINVAL, INIT(0, LLFREE_MAX_FRAMES + 1, 0, NULL));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, LLFREE_INIT_KEEP + 1, NULL));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, -1, NULL));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &no_class));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &seven));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &no_rate));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &bad_class));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &no_near));
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, &odd_near));
-	bad = mem;
-	bad.rows = NULL;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.children = NULL;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.trees = NULL;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.rows_size--;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.children_size--;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.trees_size--;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.rows += 8;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.children += 2;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	bad.trees += 4;
-	EXPECT_EQ(-EINVAL, INIT(0, NR, 0, NULL));
-	bad = mem;
-	EXPECT_EQ(0, INIT(0, NR, 0, NULL));
-#undef INIT
-	inst_exit(&in);
-}
-
 /*
  * Large: 64 TiB. Rows of untouched memory read as zero, that is, as free, so
  * a recovery costs no memory but the children and trees.
@@ -3271,29 +3048,6 @@ TEST(free_of_8T)
 	EXPECT_EQ(nr / 2, in.sum.frames[0]);
 	EXPECT_EQ(nr / 2 / CHILD, in.sum.huge[0]);
 	EXPECT_EQ(nr / 2, inst_free_frames(&in));
-	inst_exit(&in);
-}
-
-/* The last frames that there can be, whose numbers a reservation can still hold */
-TEST(last_frames)
-{
-	unsigned long first = LLFREE_END_FRAMES - TREE;
-	struct llfree_memory mem;
-	struct inst in;
-	long frame;
-
-	EXPECT_EQ(-EINVAL, llfree_layout(ULONG_MAX - 20 * TREE, 10 * TREE,
-					 LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(first, TREE + 1, LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(LLFREE_END_FRAMES, 1, LLFREE_MIN_TREE_ORDER, &mem));
-	EXPECT_EQ(-EINVAL, llfree_layout(1UL << 63, 1, LLFREE_MIN_TREE_ORDER, &mem));
-	ASSERT_EQ(0, inst_init(&in, first, TREE, LLFREE_INIT_FREE, NULL, 2));
-	frame = inst_alloc(&in, 1, 3);
-	EXPECT_GE(frame, (long)first);
-	EXPECT_EQ(0, inst_free(&in, 0, frame, 3));
-	EXPECT_EQ(TREE, alloc_all(&in, 1, 0, 0));
-	EXPECT_EQ(-EINVAL, inst_free(&in, 1, 0, 0));
-	EXPECT_STREQ("", inst_check(&in));
 	inst_exit(&in);
 }
 
