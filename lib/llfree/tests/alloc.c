@@ -13,7 +13,8 @@ static void range_orders(struct kunit *test)
 	struct instance *inst;
 	unsigned int order;
 
-	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 2);
+	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE,
+			range->slots);
 	frames = area_new(test, range->nr * sizeof(*frames));
 	for (order = 0; order < LLFREE_NR_ORDERS; order++) {
 		start = ALIGN(range->first, 1UL << order);

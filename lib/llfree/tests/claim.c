@@ -2,7 +2,29 @@
 /* llfree_claim() and llfree_claim_row(): allocation of given frames. */
 #include "instance.h"
 
+KUNIT_ARRAY_PARAM(range, inst_ranges, inst_range_desc);
+
 KUNIT_ARRAY_PARAM(order, inst_orders, inst_order_desc);
+
+/* Claims of each frame of a range: the first one succeeds, the second one fails. */
+static void range_claim(struct kunit *test)
+{
+	const struct span *range = test->param_value;
+	unsigned long frame, end = range->first + range->nr;
+	struct instance *inst;
+
+	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 1);
+	for (frame = range->first; frame < end; frame++) {
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
+		KUNIT_ASSERT_EQ(test, -EBUSY, inst_claim(test, inst, frame, 0, 0));
+	}
+	KUNIT_EXPECT_EQ(test, 0, inst_free_frames(inst, LLFREE_VIEW_NORMAL));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, LLFREE_NO_SLOT, 0, 0));
+	inst_check(test, inst);
+	for (frame = range->first; frame < end; frame++)
+		inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
+	inst_check(test, inst);
+}
 
 /* A claim allocates exactly this block, or fails if part of it is not free. */
 static void order_claim(struct kunit *test)
@@ -115,6 +137,7 @@ static void claim_row(struct kunit *test)
 }
 
 static struct kunit_case claim_cases[] = {
+	KUNIT_CASE_PARAM(range_claim, range_gen_params),
 	KUNIT_CASE_PARAM(order_claim, order_gen_params),
 	KUNIT_CASE(claim_debt_is_paid),
 	KUNIT_CASE(claim_row),

@@ -81,6 +81,9 @@ static void range_layout(struct kunit *test)
 					      SMP_CACHE_BYTES));
 
 	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 0);
+	KUNIT_EXPECT_EQ(test, trees, inst->llf.nr_trees);
+	KUNIT_EXPECT_EQ(test, trees / (3 * LLFREE_NR_CLASSES),
+			llfree_max_slots(&inst->llf));
 	KUNIT_EXPECT_EQ(test, inst->start.frames[LLFREE_VIEW_NORMAL],
 			range->nr);
 	KUNIT_EXPECT_EQ(test, inst->start.huge[LLFREE_VIEW_NORMAL],
@@ -107,6 +110,32 @@ static void range_alloc_mode(struct kunit *test)
 	inst_check(test, inst);
 	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.frames[LLFREE_VIEW_NORMAL], range->nr);
+}
+
+/* The allocator gets all frames but some holes, as when a kernel starts. */
+static void range_alloc_mode_holes(struct kunit *test)
+{
+	const struct span *range = test->param_value;
+	unsigned long frame, nr = 0;
+	struct instance *inst;
+
+	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_ALLOC,
+			range->slots);
+	for (frame = range->first; frame < range->first + range->nr; frame++) {
+		if (frame % 3 == 0)
+			continue;
+		inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
+		KUNIT_ASSERT_EQ(test, -EINVAL,
+				llfree_free(&inst->llf, LLFREE_NO_SLOT, frame, 0,
+					    &inst->delta));
+		nr++;
+	}
+	KUNIT_EXPECT_EQ(test, nr, inst_free_frames(inst, LLFREE_VIEW_NORMAL));
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, LLFREE_NO_SLOT, 2, 0));
+	KUNIT_EXPECT_EQ(test, nr, inst_alloc_all(test, inst, 0, LLFREE_VIEW_NORMAL,
+						 NULL));
+	inst_check(test, inst);
 }
 
 /* After an orderly stop, rows and children are valid, and all else is lost. */
@@ -179,6 +208,39 @@ static void range_recover_mode(struct kunit *test)
 		if (!child_hole(*inst_child(inst, i)))
 			KUNIT_EXPECT_EQ(test, 0, *inst_child(inst, i) & CHILD_REPORTED);
 	inst_check(test, inst);
+	inst_free_rest(test, inst);
+	inst_check(test, inst);
+}
+
+/* Recovery counts the children whose counters were wrong: random, 0, or too large. */
+static void range_recover_repairs(struct kunit *test)
+{
+	const struct span *range = test->param_value;
+	struct instance *inst;
+	struct rnd_state rnd;
+	unsigned long i, wrong;
+	unsigned int how;
+	u16 *word, old;
+
+	prandom_seed_state(&rnd, range->nr);
+	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, 0);
+	for (how = 0; how < 3; how++) {
+		inst_scatter(test, inst, &rnd);
+		for (i = 0, wrong = 0; i < inst_children(inst); i++) {
+			word = inst_child(inst, i);
+			old = *word;
+			*word = how == 0 ? prandom_u32_state(&rnd) % (CHILD + 1) :
+				how == 1 ? 0 : CHILD_FREE_MASK | CHILD_REPORTED;
+			wrong += !child_hole(old) && child_free(*word) != child_free(old);
+		}
+		inst_start(test, inst, range->first, range->nr, LLFREE_INIT_RECOVER,
+			   NULL);
+		KUNIT_EXPECT_EQ(test, wrong, inst->llf.repaired);
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_free(&inst->llf, LLFREE_NO_SLOT,
+					    range->first - 1, 0, &inst->delta));
+		inst_check(test, inst);
+	}
 	inst_free_rest(test, inst);
 	inst_check(test, inst);
 }
@@ -275,8 +337,10 @@ static struct kunit_case init_cases[] = {
 	KUNIT_CASE(last_frames),
 	KUNIT_CASE_PARAM(range_layout, range_gen_params),
 	KUNIT_CASE_PARAM(range_alloc_mode, range_gen_params),
+	KUNIT_CASE_PARAM(range_alloc_mode_holes, range_gen_params),
 	KUNIT_CASE_PARAM(range_keep_mode, range_gen_params),
 	KUNIT_CASE_PARAM(range_recover_mode, range_gen_params),
+	KUNIT_CASE_PARAM(range_recover_repairs, range_gen_params),
 	KUNIT_CASE(range_grows_down),
 	KUNIT_CASE(init_invalid),
 	{}

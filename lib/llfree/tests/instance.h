@@ -51,13 +51,14 @@ struct instance {
 
 /* ---- Parameters of many tests ---- */
 
-/* Frames of an instance: start and length */
+/* Frames of an instance: start and length; and its slots */
 struct span {
 	unsigned long first;
 	unsigned long nr;
+	unsigned int slots;
 };
 
-#define NR_RANGES	17
+#define NR_RANGES	29
 
 extern const struct span inst_ranges[NR_RANGES];
 void inst_range_desc(const struct span *range, char *desc);

@@ -63,6 +63,9 @@ static void range_queries(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr, DIV_ROUND_UP(end, CHILD) -
 			range->first / CHILD);
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child_stable(&inst->llf, end));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child(&inst->llf, end, &child));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child(&inst->llf, range->first - 1,
+						    &child));
 }
 
 /* llfree_child_stable() sees whether counter and bits of a child agree. */

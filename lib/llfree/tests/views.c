@@ -2,6 +2,41 @@
 /* Views of children: which allocations find them, and changes of the view. */
 #include "instance.h"
 
+KUNIT_ARRAY_PARAM(range, inst_ranges, inst_range_desc);
+
+/* All children of a range change to each view in turn. */
+static void range_views(struct kunit *test)
+{
+	const struct span *range = test->param_value;
+	unsigned long frame, end = range->first + range->nr;
+	struct instance *inst;
+	unsigned int view;
+
+	inst = inst_new(test, range->first, range->nr, LLFREE_INIT_FREE, range->slots);
+	for (view = LLFREE_VIEW_CMA; view < LLFREE_NR_VIEWS; view++) {
+		for (frame = range->first; frame < end; frame = llfree_next_child(frame)) {
+			inst_set_view(test, inst, frame, view);
+			/* The second change finds that it has this view. */
+			inst_set_view(test, inst, frame, view);
+		}
+		inst_check(test, inst);
+		KUNIT_EXPECT_EQ(test, range->nr, inst_free_frames(inst, view));
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, LLFREE_NO_SLOT,
+							  0, 0));
+		if (view == LLFREE_VIEW_ISOLATED)
+			break;
+		KUNIT_EXPECT_EQ(test, range->nr, inst_alloc_all(test, inst, 0, view,
+								NULL));
+		inst_check(test, inst);
+		inst_free_rest(test, inst);
+	}
+	for (frame = range->first; frame < end; frame = llfree_next_child(frame))
+		inst_set_view(test, inst, frame, LLFREE_VIEW_NORMAL);
+	KUNIT_EXPECT_EQ(test, range->nr, inst_alloc_all(test, inst, 0, LLFREE_VIEW_NORMAL,
+							NULL));
+	inst_check(test, inst);
+}
+
 /* An allocation finds the children of its view and no others. */
 static void view_allocs(struct kunit *test)
 {
@@ -108,6 +143,7 @@ static void isolated_is_kept(struct kunit *test)
 }
 
 static struct kunit_case views_cases[] = {
+	KUNIT_CASE_PARAM(range_views, range_gen_params),
 	KUNIT_CASE(view_allocs),
 	KUNIT_CASE(view_change_in_use),
 	KUNIT_CASE(isolated_is_kept),
