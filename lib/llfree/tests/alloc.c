@@ -42,7 +42,7 @@ static void order_alloc_free(struct kunit *test)
 	struct instance *inst;
 	long frame, i;
 
-	for (slots = 0; slots < 2; slots++) {
+	for (slots = 0; slots < 5; slots++) {
 		inst = inst_new(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, slots);
 		frame = inst_alloc(test, inst, (int)slots - 1, order, 0);
 		KUNIT_ASSERT_GE(test, frame, 0);
@@ -152,6 +152,73 @@ static void fast_alloc(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* llfree_alloc_fast() allocates from the tree that the slot has reserved, or fails. */
+static void fast_alloc_reserved(struct kunit *test)
+{
+	const unsigned int order = *(const unsigned int *)test->param_value;
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
+	struct llfree_delta delta, none = { };
+	struct snapshot *snap;
+	unsigned int whole;
+	long frame;
+
+	/* No tree is reserved yet. */
+	snap = snapshot_new(test, inst);
+	memset(&delta, 0xa5, sizeof(delta));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, llfree_alloc_fast(&inst->llf, 0, order,
+							 LLFREE_CLASS_MOVABLE,
+							 &whole, &delta));
+	KUNIT_EXPECT_MEMEQ(test, none.frames, delta.frames, sizeof(none.frames));
+	KUNIT_EXPECT_MEMEQ(test, none.huge, delta.huge, sizeof(none.huge));
+	KUNIT_EXPECT_EQ(test, 0, delta.did);
+	snapshot_check(test, inst, snap);
+
+	KUNIT_ASSERT_GE(test, inst_alloc(test, inst, 0, order, LLFREE_CLASS_MOVABLE), 0);
+	frame = llfree_alloc_fast(&inst->llf, 0, order, LLFREE_CLASS_MOVABLE, &whole,
+				  &delta);
+	KUNIT_ASSERT_GE(test, frame, FIRST);
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
+	KUNIT_EXPECT_EQ(test, whole, order < LLFREE_CHILD_ORDER ? 0 :
+			1U << (order - LLFREE_CHILD_ORDER));
+	inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
+	inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
+	inst_allocated(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
+	inst_check(test, inst);
+}
+
+/* Callers of each operation may omit the delta. */
+static void no_delta(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
+	struct llfree_request req = { };
+	struct llfree *llf = &inst->llf;
+	u64 masks[LLFREE_CHILD_ROWS], mask;
+	unsigned int i;
+	long frame;
+
+	frame = llfree_alloc(llf, &req, NULL);
+	KUNIT_ASSERT_GE(test, frame, 0);
+	KUNIT_EXPECT_EQ(test, 0, llfree_free(llf, 0, frame, 0, NULL));
+	for (req.slot = 0; req.slot >= LLFREE_NO_SLOT; req.slot--) {
+		frame = llfree_alloc_batch(llf, &req, 64, masks, NULL);
+		KUNIT_ASSERT_GE(test, frame, 0);
+		for (i = 0; i < LLFREE_CHILD_ROWS; i++)
+			if (masks[i])
+				KUNIT_EXPECT_EQ(test, 0,
+						llfree_free_batch(llf, 0, frame + i * 64,
+								  masks[i], NULL));
+	}
+	KUNIT_EXPECT_EQ(test, 0, llfree_claim(llf, FIRST, 10, 0, NULL));
+	KUNIT_EXPECT_EQ(test, 0, llfree_free(llf, 0, FIRST, 10, NULL));
+	KUNIT_EXPECT_EQ(test, 3, llfree_claim_row(llf, FIRST, 7, 0, &mask, NULL));
+	KUNIT_EXPECT_EQ(test, 0, llfree_free_batch(llf, 0, FIRST, 7, NULL));
+	KUNIT_EXPECT_EQ(test, LLFREE_VIEW_NORMAL,
+			llfree_set_view(llf, FIRST, LLFREE_VIEW_CMA, NULL));
+	KUNIT_EXPECT_EQ(test, LLFREE_VIEW_CMA,
+			llfree_set_view(llf, FIRST, LLFREE_VIEW_NORMAL, NULL));
+	inst_check(test, inst);
+}
+
 /*
  * An allocation of order 10 whose first child is free and whose second one is
  * not gives the first one back, with its permits.
@@ -204,6 +271,8 @@ static struct kunit_case alloc_cases[] = {
 	KUNIT_CASE_PARAM(order_alloc_free, order_gen_params),
 	KUNIT_CASE_PARAM(order_exhaustive, order_gen_params),
 	KUNIT_CASE_PARAM(fast_alloc, order_gen_params),
+	KUNIT_CASE_PARAM(fast_alloc_reserved, order_gen_params),
+	KUNIT_CASE(no_delta),
 	KUNIT_CASE(undo_pair),
 	{}
 };

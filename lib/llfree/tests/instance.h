@@ -202,6 +202,16 @@ static inline unsigned int batch_frames(const u64 *masks)
 	return nr;
 }
 
+/* First frame of a batch, counted from the child that it is of */
+static inline unsigned int batch_first(const u64 *masks)
+{
+	unsigned int row = 0;
+
+	while (row < LLFREE_CHILD_ROWS - 1 && !masks[row])
+		row++;
+	return row * LLFREE_ROW_FRAMES + __ffs64(masks[row]);
+}
+
 static inline u64 random_u64(struct rnd_state *rnd)
 {
 	return (u64)prandom_u32_state(rnd) << 32 | prandom_u32_state(rnd);
