@@ -103,6 +103,60 @@ static void claim_debt_is_paid(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* A negative counter of a tree does not hide frames that are freed later. */
+static void claim_debt_and_free(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
+	unsigned long frame, nr;
+	int slot;
+
+	/* The slot takes all permits, and the claims take the frames. */
+	KUNIT_ASSERT_GE(test, inst_alloc(test, inst, 0, LLFREE_CHILD_ORDER, 0), 0);
+	KUNIT_ASSERT_TRUE(test, inst_tree_reserved(test, inst, FIRST));
+	for (frame = FIRST; frame < FIRST + TREE; frame++)
+		inst_claim(test, inst, frame, 0, 0);
+	KUNIT_EXPECT_EQ(test, 0, inst_free_frames(inst, LLFREE_VIEW_NORMAL));
+	KUNIT_EXPECT_LT(test, tree_free(*inst_tree(inst, LLFREE_VIEW_NORMAL, 0)), 0);
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 0, 0));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 1, 0, 0));
+	inst_check(test, inst);
+
+	for (slot = 1; slot >= 0; slot--) {
+		for (frame = FIRST; frame < FIRST + TREE; frame += 2)
+			inst_free(test, inst, slot, frame, 0);
+		for (nr = 0; inst_alloc(test, inst, slot, 0, 0) >= 0;)
+			nr++;
+		KUNIT_EXPECT_EQ(test, TREE / 2, nr);
+		inst_check(test, inst);
+	}
+}
+
+/*
+ * A slot can have more permits than its tree has frames, since claims leave the debt
+ * with the tree, but not more than its word can hold.
+ */
+static void claim_again_and_again(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 2);
+	unsigned long frame, round;
+
+	frame = inst_alloc(test, inst, 0, 0, 0);
+	KUNIT_ASSERT_EQ(test, FIRST, frame);
+	inst_free(test, inst, 0, frame, 0);
+	KUNIT_ASSERT_TRUE(test, inst_tree_reserved(test, inst, FIRST));
+	for (round = 0; round < 40; round++) {
+		for (frame = FIRST; frame < FIRST + TREE; frame += 2 * CHILD)
+			KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame,
+							    LLFREE_MAX_ORDER, 0));
+		KUNIT_ASSERT_EQ(test, -ENOMEM, inst_alloc(test, inst, 1, 0, 0));
+		inst_free(test, inst, 0, FIRST, LLFREE_MIN_TREE_ORDER);
+		inst_check(test, inst);
+	}
+	KUNIT_EXPECT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
+	inst_check(test, inst);
+}
+
 static void claim_row(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST + 10, TREE - 20,
@@ -140,6 +194,8 @@ static struct kunit_case claim_cases[] = {
 	KUNIT_CASE_PARAM(range_claim, range_gen_params),
 	KUNIT_CASE_PARAM(order_claim, order_gen_params),
 	KUNIT_CASE(claim_debt_is_paid),
+	KUNIT_CASE(claim_debt_and_free),
+	KUNIT_CASE(claim_again_and_again),
 	KUNIT_CASE(claim_row),
 	{}
 };

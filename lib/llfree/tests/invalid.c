@@ -122,6 +122,10 @@ static void invalid_arguments(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, 0, FIRST + TREE,
 						   LLFREE_MIN_TREE_ORDER, delta));
 
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_claim(llf, FIRST + TREE,
+						    LLFREE_MAX_ORDER + 1, 0, delta));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_claim(llf, BIT(63), 0, 0, delta));
+
 	/* Slots and flags */
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, 2, first, 0, delta));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_free(llf, -2, first, 0, delta));

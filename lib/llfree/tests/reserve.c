@@ -7,6 +7,7 @@
 
 static void slots(struct kunit *test)
 {
+	struct llfree_request req = { };
 	struct instance *inst;
 	struct llfree *llf;
 
@@ -32,10 +33,15 @@ static void slots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, llfree_drain(llf, -1));
 	KUNIT_EXPECT_EQ(test, 0, llfree_set_slots(llf, NULL, 0));
 	inst->nr_slots = 0;
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc(llf, &req, NULL));
+	KUNIT_EXPECT_EQ(test, 0, llfree_drain(llf, -1));
+	KUNIT_EXPECT_GE(test, inst_alloc(test, inst, LLFREE_NO_SLOT, 0, 0), 0);
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_drain(llf, 0));
 	inst_check(test, inst);
 	inst_set_slots(test, inst, 2);
 	KUNIT_EXPECT_GE(test, inst_alloc(test, inst, 1, 3, 2), 0);
+	req.slot = 2;
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc(llf, &req, NULL));
 	inst_free_rest(test, inst);
 	inst_check(test, inst);
 
@@ -114,6 +120,73 @@ static void drain_one_slot(struct kunit *test)
 	inst_check(test, inst);
 }
 
+static void drain_all_classes(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, LLFREE_NR_CLASSES * TREE,
+					 LLFREE_INIT_FREE, 4);
+	struct llfree_stats stats;
+	unsigned int class;
+
+	for (class = 0; class < LLFREE_NR_CLASSES; class++)
+		KUNIT_ASSERT_GE(test, inst_alloc(test, inst, 1, 0, class), 0);
+	llfree_stats_exact(&inst->llf, &stats);
+	KUNIT_EXPECT_EQ(test, LLFREE_NR_CLASSES, stats.reserved);
+	KUNIT_EXPECT_EQ(test, 0, llfree_drain(&inst->llf, 1));
+	llfree_stats_exact(&inst->llf, &stats);
+	KUNIT_EXPECT_EQ(test, 0, stats.reserved);
+	inst_check(test, inst);
+}
+
+/* If there are more slots than trees, most slots reserve none, and none fails. */
+static void more_slots_than_trees(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, 0, TREE + 100, LLFREE_INIT_FREE, 100);
+	unsigned long i;
+
+	for (i = 0; i < TREE + 100; i++)
+		KUNIT_ASSERT_GE(test, inst_alloc(test, inst, i % 100, 0,
+						 i % LLFREE_NR_CLASSES), 0);
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 5, 0, 0));
+	inst_check(test, inst);
+	for (i = 0; i < TREE + 100; i++)
+		inst_free(test, inst, i * 7 % 100, i, 0);
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, 0, llfree_drain(&inst->llf, -1));
+	KUNIT_EXPECT_EQ(test, TREE + 100, inst_alloc_all(test, inst, 0, 0, NULL));
+	inst_check(test, inst);
+}
+
+/*
+ * With LLFREE_ALLOC_RESERVED, an allocation takes frames of the tree that the slot
+ * has reserved, also those that others freed, and does not search elsewhere.
+ */
+static void reserved_only(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 4);
+	struct llfree_request req = { .flags = LLFREE_ALLOC_RESERVED };
+	unsigned long nr = 1;
+	long frame, next;
+
+	for (req.slot = LLFREE_NO_SLOT; req.slot <= 0; req.slot++)
+		KUNIT_EXPECT_EQ(test, -ENOMEM,
+				llfree_alloc(&inst->llf, &req, &inst->delta));
+	req.slot = 0;
+	frame = inst_alloc(test, inst, 0, 0, 0);
+	KUNIT_ASSERT_GE(test, frame, 0);
+	for (;;) {
+		next = llfree_alloc(&inst->llf, &req, &inst->delta);
+		if (next < 0)
+			break;
+		inst_allocated(test, inst, next, 1, LLFREE_VIEW_NORMAL);
+		nr++;
+	}
+	KUNIT_EXPECT_EQ(test, -ENOMEM, next);
+	KUNIT_EXPECT_EQ(test, TREE, nr);
+	inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
+	KUNIT_EXPECT_EQ(test, frame, inst_alloc_req(test, inst, &req));
+	inst_check(test, inst);
+}
+
 /* An instance of one tree that slot 0 reserved, and of which all is allocated */
 static struct instance *inst_full_tree(struct kunit *test, unsigned int order)
 {
@@ -168,7 +241,28 @@ static void freed_by_others(struct kunit *test)
 						     i % 4), 0,
 				    "%u frames are left", 400 - i);
 	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 1, 0, 0));
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 0, 0));
 	inst_check(test, inst);
+}
+
+/* All slots and callers without one find a block that others freed. */
+static void any_slot_takes_back(struct kunit *test)
+{
+	const unsigned long frame = FIRST + 2 * CHILD;
+	struct instance *inst;
+	unsigned int order;
+	int slot;
+
+	for (order = 0; order < LLFREE_NR_ORDERS; order++) {
+		for (slot = LLFREE_NO_SLOT; slot < 4; slot++) {
+			inst = inst_full_tree(test, LLFREE_MAX_ORDER);
+			inst_free(test, inst, LLFREE_NO_SLOT, frame, order);
+			KUNIT_EXPECT_EQ(test, frame, inst_alloc(test, inst, slot, order,
+								LLFREE_CLASS_MOVABLE));
+			KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, slot, 0, 0));
+			inst_check(test, inst);
+		}
+	}
 }
 
 /* Frames that the owner of the tree freed count for its slot; all slots find them. */
@@ -247,14 +341,59 @@ static void permits_split(struct kunit *test)
 	}
 }
 
+/*
+ * Neither the slot nor the tree has enough permits for the block, but both together.
+ * All slots, also the owner, and callers without one find it.
+ */
+static void permits_split_any_slot(struct kunit *test)
+{
+	struct instance *inst;
+	unsigned int i;
+	int slot;
+
+	for (slot = LLFREE_NO_SLOT; slot < 4; slot++) {
+		inst = inst_full_tree(test, LLFREE_MAX_ORDER);
+		for (i = 0; i < 8; i++)
+			inst_free(test, inst, i < 4 ? 0 : LLFREE_NO_SLOT, FIRST + i, 0);
+		KUNIT_ASSERT_EQ(test, 4, tree_free(*inst_tree(inst, 0, 0)));
+		KUNIT_ASSERT_EQ(test, 4, local_free(*movable_local(inst, 0)));
+		KUNIT_EXPECT_EQ(test, FIRST, inst_alloc(test, inst, slot, 3,
+							LLFREE_CLASS_MOVABLE));
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, slot, 0, 0));
+		inst_check(test, inst);
+	}
+}
+
+/* All permits are with slots that do not use them: another slot gets all frames. */
+static void permits_of_other_slots(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 6);
+	unsigned int class, nr = 0;
+	int slot;
+
+	for (slot = 0; slot < 4; slot++)
+		for (class = 0; class < LLFREE_NR_CLASSES; class++, nr++)
+			KUNIT_ASSERT_GE(test, inst_alloc(test, inst, slot, 0, class), 0);
+	while (inst_alloc(test, inst, 5, 0, 0) >= 0)
+		nr++;
+	KUNIT_EXPECT_EQ(test, 4 * TREE, nr);
+	inst_check(test, inst);
+}
+
 static struct kunit_case reserve_cases[] = {
 	KUNIT_CASE(slots),
 	KUNIT_CASE(free_reserves),
 	KUNIT_CASE(drain_one_slot),
+	KUNIT_CASE(drain_all_classes),
+	KUNIT_CASE(more_slots_than_trees),
+	KUNIT_CASE(reserved_only),
 	KUNIT_CASE(freed_by_others),
+	KUNIT_CASE(any_slot_takes_back),
 	KUNIT_CASE(freed_by_owner),
 	KUNIT_CASE(owner_takes_back),
 	KUNIT_CASE(permits_split),
+	KUNIT_CASE(permits_split_any_slot),
+	KUNIT_CASE(permits_of_other_slots),
 	{}
 };
 
