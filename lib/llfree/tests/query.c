@@ -68,6 +68,58 @@ static void range_queries(struct kunit *test)
 						    &child));
 }
 
+/* An instance with one block of each order below the largest has just these. */
+static void count_orders(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 4);
+	unsigned long counts[LLFREE_NR_ORDERS], sum = 0;
+	unsigned int order;
+
+	llfree_count_orders(&inst->llf, LLFREE_VIEW_NORMAL, -1, counts);
+	for (order = 0; order < LLFREE_MAX_ORDER; order++)
+		KUNIT_EXPECT_EQ(test, 0, counts[order]);
+	KUNIT_EXPECT_EQ(test, 4 * TREE >> LLFREE_MAX_ORDER, counts[order]);
+
+	inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0, NULL);
+	for (order = 0; order < LLFREE_MAX_ORDER; order++)
+		inst_free(test, inst, 0, FIRST + order * 2 * CHILD, order);
+	llfree_count_orders(&inst->llf, LLFREE_VIEW_NORMAL, -1, counts);
+	for (order = 0; order < LLFREE_NR_ORDERS; order++) {
+		KUNIT_EXPECT_EQ(test, order < LLFREE_MAX_ORDER, counts[order]);
+		sum += counts[order] << order;
+	}
+	KUNIT_EXPECT_EQ(test, sum, inst_free_frames(inst, LLFREE_VIEW_NORMAL));
+
+	llfree_count_orders(&inst->llf, LLFREE_VIEW_CMA, -1, counts);
+	for (order = 0; order < LLFREE_NR_ORDERS; order++)
+		KUNIT_EXPECT_EQ(test, 0, counts[order]);
+	inst_set_view(test, inst, FIRST, LLFREE_VIEW_CMA);
+	llfree_count_orders(&inst->llf, LLFREE_VIEW_CMA, -1, counts);
+	KUNIT_EXPECT_EQ(test, 1, counts[0]);
+	inst_check(test, inst);
+}
+
+/* One allocated frame leaves a block of each smaller order beside it. */
+static void block_orders(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 0);
+	struct llfree *llf = &inst->llf;
+	const unsigned long first = FIRST + 3 * TREE / 4;
+	unsigned int order;
+
+	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, first, 0, 0));
+	for (order = 0; order < LLFREE_MAX_ORDER; order++) {
+		KUNIT_EXPECT_EQ(test, order,
+				llfree_block_order(llf, first + (1UL << order)));
+		KUNIT_EXPECT_EQ(test, order,
+				llfree_block_order(llf, first + (2UL << order) - 1));
+	}
+	KUNIT_EXPECT_EQ(test, -1, llfree_block_order(llf, first));
+	KUNIT_EXPECT_EQ(test, LLFREE_MAX_ORDER, llfree_block_order(llf, first - 1));
+	/* Any frame of a row stands for the row. */
+	KUNIT_EXPECT_EQ(test, ~1ULL, llfree_row_mask(llf, first + 63));
+}
+
 /* llfree_child_stable() sees whether counter and bits of a child agree. */
 static void child_stable(struct kunit *test)
 {
@@ -182,6 +234,51 @@ static void may_have_order(struct kunit *test)
 					       "order %d", order + 1);
 	}
 	KUNIT_EXPECT_GE(test, inst_alloc(test, inst, 0, LLFREE_MAX_ORDER, 0), 0);
+	/* If there is no block of two frames, there is no larger one. */
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 0, 1, 0));
+	for (order = 1; order < LLFREE_NR_ORDERS; order++)
+		KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, order, 0));
+	inst_check(test, inst);
+}
+
+/* Frees of each order, and of rows, bring blocks of the order and of all below it. */
+static void may_have_order_free(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 4);
+	struct llfree *llf = &inst->llf;
+	unsigned int order, other;
+	unsigned long i;
+
+	inst_alloc_all(test, inst, 0, 0, NULL);
+	for (order = 0; order < LLFREE_NR_ORDERS; order++) {
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, 3, 1, 0));
+		KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, order ?: 1, 0));
+		inst_free(test, inst, 0, FIRST, order);
+		for (other = 0; other <= order; other++)
+			KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, other, 0));
+		KUNIT_EXPECT_EQ(test, FIRST, inst_alloc(test, inst, 1, order, 0));
+	}
+
+	/* The last row completes the child, and the last child the pair. */
+	for (i = 0; i < 2 * CHILD; i += LLFREE_ROW_FRAMES) {
+		KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc(test, inst, LLFREE_NO_SLOT,
+							  LLFREE_MAX_ORDER, 0));
+		KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, LLFREE_MAX_ORDER, 0));
+		inst_free_batch(test, inst, LLFREE_NO_SLOT, FIRST + i, ~0ULL);
+	}
+	KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, LLFREE_MAX_ORDER, 0));
+	KUNIT_EXPECT_EQ(test, FIRST, inst_alloc(test, inst, LLFREE_NO_SLOT,
+						LLFREE_MAX_ORDER, 0));
+
+	/* A free in one view brings no block to another one. */
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_view(test, inst, 1, LLFREE_VIEW_CMA));
+	inst_free(test, inst, LLFREE_NO_SLOT, FIRST, LLFREE_CHILD_ORDER);
+	KUNIT_EXPECT_FALSE(test, llfree_may_have_order(llf, 1, LLFREE_VIEW_CMA));
+	inst_set_view(test, inst, FIRST, LLFREE_VIEW_CMA);
+	KUNIT_EXPECT_TRUE(test, llfree_may_have_order(llf, LLFREE_CHILD_ORDER,
+						      LLFREE_VIEW_CMA));
+	KUNIT_EXPECT_EQ(test, FIRST, inst_alloc_view(test, inst, LLFREE_CHILD_ORDER,
+						     LLFREE_VIEW_CMA));
 	inst_check(test, inst);
 }
 
@@ -210,9 +307,12 @@ static void may_have_order_view_change(struct kunit *test)
 
 static struct kunit_case query_cases[] = {
 	KUNIT_CASE_PARAM(range_queries, range_gen_params),
+	KUNIT_CASE(count_orders),
+	KUNIT_CASE(block_orders),
 	KUNIT_CASE(child_stable),
 	KUNIT_CASE(child_reported),
 	KUNIT_CASE(may_have_order),
+	KUNIT_CASE(may_have_order_free),
 	KUNIT_CASE(may_have_order_view_change),
 	{}
 };

@@ -61,11 +61,6 @@ static u64 *row_word(struct inst *in, unsigned long frame)
 	return row_at(&in->llf, frame_row(frame));
 }
 
-static u16 *child_word(struct inst *in, unsigned long frame)
-{
-	return child_at(&in->llf, frame_child(frame));
-}
-
 static unsigned long view_frames(struct inst *in, int view)
 {
 	struct llfree_stats stats;
@@ -1128,78 +1123,6 @@ TEST(fault3_undo_meets_isolation)
 	undo_in_view(_metadata, LLFREE_VIEW_ISOLATED);
 }
 
-/*
- * Fault 5: "is there a block" says no when there is none, yes when it is back
- */
-TEST_F(core, fault5_hint_goes_down_and_comes_back)
-{
-	unsigned long f, pair, order_frames;
-	unsigned int order;
-
-	for (order = 0; order <= LLFREE_MAX_ORDER; order++)
-		EXPECT_TRUE(llfree_may_have_order(&self->in.llf, order, 0));
-	EXPECT_EQ(NR, alloc_all(&self->in, 0, 0, 0));
-	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 0, 1));
-	for (order = 1; order <= LLFREE_MAX_ORDER; order++)
-		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
-	/* Fragmented: each other frame free. Order 0 is back, order 1 is not. */
-	for (f = BASE; f < BASE + NR; f += 2)
-		ASSERT_EQ(0, inst_free(&self->in, 1, f, 0));
-	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
-	for (order = 1; order <= LLFREE_MAX_ORDER; order++) {
-		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 0, order));
-		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
-	}
-	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 0, 0));
-	/* One frame joins two: order by order the blocks come back. */
-	for (order = 1; order <= LLFREE_MAX_ORDER; order++) {
-		order_frames = 1UL << order;
-		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, -1, order));
-		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order, 0));
-		for (pair = BASE; pair < BASE + order_frames; pair += 2)
-			if (llfree_block_order(&self->in.llf, pair + 1) < 0)
-				ASSERT_EQ(0, inst_free(&self->in, -1, pair + 1, 0));
-		EXPECT_TRUE(llfree_may_have_order(&self->in.llf, order, 0));
-		EXPECT_EQ(order, llfree_block_order(&self->in.llf, BASE));
-	}
-	/* Only now may a larger one be refused without looking. */
-	EXPECT_EQ(BASE, inst_alloc(&self->in, 2, 10));
-	EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 2, 1));
-	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 1, 0));
-}
-
-TEST_F(core, fault5_hint_by_free_of_each_kind)
-{
-	unsigned int order, other;
-	unsigned long f;
-
-	for (order = 0; order <= LLFREE_MAX_ORDER; order++) {
-		alloc_all(&self->in, 0, 0, 0);
-		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, 3, 1));
-		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, order ?: 1, 0));
-		EXPECT_EQ(0, inst_free(&self->in, 0, BASE, order));
-		for (other = 0; other <= order; other++)
-			EXPECT_TRUE(llfree_may_have_order(&self->in.llf, other, 0));
-		EXPECT_EQ(BASE, inst_alloc(&self->in, 1, order));
-	}
-	/* The last row completes the child, and the last child the pair. */
-	for (f = BASE; f < BASE + 2 * CHILD; f += ROW) {
-		EXPECT_EQ(-ENOMEM, inst_alloc(&self->in, -1, 10));
-		EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 10, 0));
-		EXPECT_EQ(0, llfree_free_batch(&self->in.llf, -1, f, ~0ULL,
-					       &self->in.sum));
-	}
-	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 10, 0));
-	EXPECT_EQ(BASE, inst_alloc(&self->in, -1, 10));
-	/* Not seen in another view, until it is there. */
-	EXPECT_EQ(-ENOMEM, inst_alloc_view(&self->in, -1, 1, LLFREE_VIEW_CMA));
-	EXPECT_EQ(0, inst_free(&self->in, -1, BASE, 9));
-	EXPECT_FALSE(llfree_may_have_order(&self->in.llf, 1, LLFREE_VIEW_CMA));
-	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
-	EXPECT_TRUE(llfree_may_have_order(&self->in.llf, 9, LLFREE_VIEW_CMA));
-	EXPECT_EQ(BASE, inst_alloc_view(&self->in, -1, 9, LLFREE_VIEW_CMA));
-}
-
 static void free_pair(struct inst *in)
 {
 	if (inst_free(in, 1, BASE + 6, 1))
@@ -1382,34 +1305,6 @@ TEST(fault5_free_makes_another_row_available)
 
 	for (order = 1; order <= LLFREE_ROW_ORDER; order++)
 		swap_at_each_step(_metadata, order);
-}
-
-TEST_F(core, count_orders)
-{
-	unsigned long nr[LLFREE_NR_ORDERS], sum;
-	unsigned int order, o;
-
-	llfree_count_orders(&self->in.llf, 0, -1, nr);
-	for (o = 0; o < LLFREE_MAX_ORDER; o++)
-		EXPECT_EQ(0, nr[o]);
-	EXPECT_EQ(NR >> 10, nr[10]);
-	EXPECT_EQ(NR >> 10, alloc_all(&self->in, 0, 10, 0));
-	/* One block of each order, nothing beside it */
-	for (order = 0; order < LLFREE_MAX_ORDER; order++)
-		EXPECT_EQ(0, inst_free(&self->in, 0, BASE + order * 2 * CHILD, order));
-	llfree_count_orders(&self->in.llf, 0, -1, nr);
-	for (o = 0; o < LLFREE_MAX_ORDER; o++)
-		EXPECT_EQ(1, nr[o]);
-	EXPECT_EQ(0, nr[10]);
-	for (o = 0, sum = 0; o <= LLFREE_MAX_ORDER; o++)
-		sum += nr[o] << o;
-	EXPECT_EQ(inst_free_frames(&self->in), sum);
-	llfree_count_orders(&self->in.llf, LLFREE_VIEW_CMA, -1, nr);
-	for (o = 0; o <= LLFREE_MAX_ORDER; o++)
-		EXPECT_EQ(0, nr[o]);
-	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_CMA));
-	llfree_count_orders(&self->in.llf, LLFREE_VIEW_CMA, -1, nr);
-	EXPECT_EQ(1, nr[0]);
 }
 
 static void take_and_free(struct inst *in)
@@ -1647,35 +1542,6 @@ TEST_F(core, recover_views)
 	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_HIGHATOMIC));
 	EXPECT_EQ(NR - 2 * CHILD, alloc_all(&self->in, 0, 0, 0));
 	EXPECT_STREQ("", inst_check(&self->in));
-}
-
-TEST_F(core, queries)
-{
-	struct llfree *llf = &self->in.llf;
-	unsigned int order;
-
-	EXPECT_EQ(-1, llfree_block_order(llf, BASE - 1));
-	EXPECT_EQ(-1, llfree_block_order(llf, BASE + NR));
-	EXPECT_EQ(-1, llfree_block_order(llf, ULONG_MAX));
-	EXPECT_EQ(0, llfree_row_mask(llf, BASE - 1));
-	EXPECT_EQ(0, llfree_row_mask(llf, BASE + NR));
-	EXPECT_EQ(0, llfree_row_mask(llf, ULONG_MAX));
-	EXPECT_EQ(-EINVAL, llfree_child_stable(llf, BASE + NR));
-	EXPECT_EQ(-EINVAL, llfree_child_stable(llf, BASE - 1));
-	/* Using one frame leaves one block of each smaller order beside it. */
-	EXPECT_EQ(0, llfree_claim(llf, BASE, 0, 0, &self->in.sum));
-	for (order = 0; order < LLFREE_MAX_ORDER; order++) {
-		EXPECT_EQ(order, llfree_block_order(llf, BASE + (1UL << order)));
-		EXPECT_EQ(order, llfree_block_order(llf, BASE + (2UL << order) - 1));
-	}
-	EXPECT_EQ(-1, llfree_block_order(llf, BASE));
-	EXPECT_EQ(10, llfree_block_order(llf, BASE + 1024));
-	EXPECT_EQ(~1ULL, llfree_row_mask(llf, BASE + 63));
-	/* Between the child's step and the row's it is not stable. */
-	(*child_word(&self->in, BASE))--;
-	EXPECT_EQ(-EAGAIN, llfree_child_stable(llf, BASE));
-	(*child_word(&self->in, BASE))++;
-	EXPECT_EQ(CHILD - 1, llfree_child_stable(llf, BASE));
 }
 
 /*
