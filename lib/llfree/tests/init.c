@@ -245,6 +245,86 @@ static void range_recover_repairs(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* Rows mean what they meant after recovery and keep, after any number of turns. */
+static void recover_turns(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 0);
+	unsigned int turns;
+	long frame;
+
+	for (turns = 0; turns < 20; turns++) {
+		frame = inst_alloc(test, inst, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER, 0);
+		KUNIT_ASSERT_GE(test, frame, 0);
+		inst_free(test, inst, LLFREE_NO_SLOT, frame + turns, 0);
+		inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_RECOVER, NULL);
+		inst_check(test, inst);
+		KUNIT_EXPECT_TRUE(test, llfree_frame_is_free(&inst->llf, frame + turns));
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				llfree_free(&inst->llf, LLFREE_NO_SLOT, frame,
+					    LLFREE_CHILD_ORDER, &inst->delta));
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame + turns, 0, 0));
+		inst_start(test, inst, FIRST, 4 * TREE, turns % 2 ?
+			   LLFREE_INIT_RECOVER : LLFREE_INIT_KEEP, NULL);
+		inst_free(test, inst, LLFREE_NO_SLOT, frame, LLFREE_CHILD_ORDER);
+		inst_check(test, inst);
+	}
+}
+
+/* LLFREE_INIT_KEEP refuses words that no child can have; recovery corrects them. */
+static void keep_bad_child(struct kunit *test)
+{
+	static const u16 bad[] = {
+		CHILD + 1, CHILD_FREE_MASK, CHILD_REPORTED | 5,
+	};
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 0);
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		*inst_child(inst, 5) = bad[i];
+		KUNIT_EXPECT_EQ_MSG(test, -EUCLEAN,
+				    llfree_init(&inst->llf, FIRST, 4 * TREE, &inst->mem,
+						LLFREE_INIT_KEEP, NULL),
+				    "%#x", bad[i]);
+		inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_RECOVER, NULL);
+		inst_check(test, inst);
+	}
+}
+
+/* A restart keeps all views; recovery keeps them but for isolated children. */
+static void restart_views(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 0);
+
+	inst_set_view(test, inst, FIRST, LLFREE_VIEW_ISOLATED);
+	inst_set_view(test, inst, FIRST + CHILD, LLFREE_VIEW_CMA);
+	inst_set_view(test, inst, FIRST + 2 * CHILD, LLFREE_VIEW_HIGHATOMIC);
+	inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_KEEP, NULL);
+	inst_check(test, inst);
+	inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_RECOVER, NULL);
+	*inst_view(inst, FIRST) = LLFREE_VIEW_NORMAL;
+	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, 4 * TREE - 2 * CHILD, inst_alloc_all(test, inst, 0, 0, NULL));
+	inst_check(test, inst);
+}
+
+/* A restart keeps the reported state of children; recovery does not. */
+static void restart_reported(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 0);
+	struct llfree *llf = &inst->llf;
+	struct llfree_child child;
+
+	KUNIT_ASSERT_EQ(test, 0, llfree_set_reported(llf, FIRST));
+	inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_KEEP, NULL);
+	KUNIT_ASSERT_EQ(test, 0, llfree_child(llf, FIRST, &child));
+	KUNIT_EXPECT_TRUE(test, child.reported);
+	inst_check(test, inst);
+	inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_RECOVER, NULL);
+	KUNIT_ASSERT_EQ(test, 0, llfree_child(llf, FIRST, &child));
+	KUNIT_EXPECT_FALSE(test, child.reported);
+	inst_check(test, inst);
+}
+
 /*
  * Frame numbers are absolute, so a new instance over old metadata can begin
  * earlier than the old one.
@@ -341,6 +421,10 @@ static struct kunit_case init_cases[] = {
 	KUNIT_CASE_PARAM(range_keep_mode, range_gen_params),
 	KUNIT_CASE_PARAM(range_recover_mode, range_gen_params),
 	KUNIT_CASE_PARAM(range_recover_repairs, range_gen_params),
+	KUNIT_CASE(recover_turns),
+	KUNIT_CASE(keep_bad_child),
+	KUNIT_CASE(restart_views),
+	KUNIT_CASE(restart_reported),
 	KUNIT_CASE(range_grows_down),
 	KUNIT_CASE(init_invalid),
 	{}

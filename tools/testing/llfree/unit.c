@@ -61,14 +61,6 @@ static u64 *row_word(struct inst *in, unsigned long frame)
 	return row_at(&in->llf, frame_row(frame));
 }
 
-static unsigned long view_frames(struct inst *in, int view)
-{
-	struct llfree_stats stats;
-
-	llfree_stats_exact(&in->llf, &stats);
-	return stats.frames[view];
-}
-
 static bool tree_is_reserved(struct inst *in, unsigned long frame)
 {
 	struct llfree_child child;
@@ -1351,42 +1343,6 @@ TEST(free_reported)
 	inst_exit(&in);
 }
 
-TEST_F(core, reported)
-{
-	struct llfree_child child;
-	struct llfree *llf = &self->in.llf;
-	long frame;
-
-	EXPECT_EQ(-EINVAL, llfree_set_reported(llf, BASE - 1));
-	EXPECT_EQ(-EINVAL, llfree_set_reported(llf, BASE + NR));
-	EXPECT_EQ(0, llfree_set_reported(llf, BASE + 17));
-	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
-	EXPECT_TRUE(child.reported);
-	EXPECT_STREQ("", inst_check(&self->in));
-	EXPECT_EQ(0, llfree_claim(llf, BASE + 17, 0, 0, &self->in.sum));
-	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
-	EXPECT_FALSE(child.reported);
-	EXPECT_EQ(-EBUSY, llfree_set_reported(llf, BASE));
-	EXPECT_EQ(0, inst_free(&self->in, 0, BASE + 17, 0));
-	EXPECT_EQ(0, llfree_child(llf, BASE, &child));
-	EXPECT_FALSE(child.reported);
-	/* Allocations of all kinds clear it. */
-	for (frame = BASE; frame < BASE + NR; frame += CHILD)
-		EXPECT_EQ(0, llfree_set_reported(llf, frame));
-	frame = inst_alloc(&self->in, 0, 9);
-	EXPECT_EQ(0, llfree_child(llf, frame, &child));
-	EXPECT_FALSE(child.reported);
-	EXPECT_EQ(0, inst_free(&self->in, 0, frame, 9));
-	EXPECT_EQ(0, llfree_set_reported(llf, frame));
-	/* A restart in order keeps the mark, a crash does not. */
-	EXPECT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_KEEP));
-	EXPECT_EQ(0, llfree_child(llf, frame, &child));
-	EXPECT_TRUE(child.reported);
-	EXPECT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
-	EXPECT_EQ(0, llfree_child(llf, frame, &child));
-	EXPECT_FALSE(child.reported);
-}
-
 static void claim_hidden(struct inst *in)
 {
 	llfree_claim(&in->llf, BASE + 1, 0, LLFREE_CLAIM_HIDDEN, &in->sum);
@@ -1415,29 +1371,6 @@ TEST_F(core, stable_under_claim)
 	}
 	EXPECT_LT(8, steps);
 	EXPECT_EQ(CHILD, llfree_child_stable(llf, BASE));
-}
-
-/* What rows mean survives as well, after any number of turns. */
-TEST_F(core, recover_turns)
-{
-	unsigned int turns;
-	long frame;
-
-	for (turns = 0; turns < 20; turns++) {
-		frame = inst_alloc(&self->in, -1, LLFREE_CHILD_ORDER);
-		ASSERT_LE(0, frame);
-		ASSERT_EQ(0, inst_free(&self->in, -1, frame + turns, 0));
-		ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
-		EXPECT_EQ(NR - CHILD + 1, inst_free_frames(&self->in));
-		EXPECT_TRUE(llfree_frame_is_free(&self->in.llf, frame + turns));
-		EXPECT_EQ(-EINVAL, inst_free(&self->in, -1, frame, LLFREE_CHILD_ORDER));
-		ASSERT_EQ(0, llfree_claim(&self->in.llf, frame + turns, 0, 0,
-					  &self->in.sum));
-		ASSERT_EQ(0, inst_reinit(&self->in, turns % 2 ?
-					 LLFREE_INIT_RECOVER : LLFREE_INIT_KEEP));
-		EXPECT_EQ(0, inst_free(&self->in, -1, frame, LLFREE_CHILD_ORDER));
-		ASSERT_STREQ("", inst_check(&self->in));
-	}
 }
 
 /* Rows and children at the moment of a crash */
@@ -1503,45 +1436,6 @@ TEST(recovery_finishes_what_was_cut)
 		cut_at_each_step(_metadata, orders[i], false);
 		cut_at_each_step(_metadata, orders[i], true);
 	}
-}
-
-/* Words that no child can have are refused, and the frames can be recovered. */
-TEST_F(core, keep_bad_child)
-{
-	static const u16 bad[] = {
-		CHILD + 1, CHILD_FREE_MASK, CHILD_REPORTED | 5,
-	};
-	u16 *children = self->in.mem.children;
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		children[5] = bad[i];
-		EXPECT_EQ(-EUCLEAN, llfree_init(&self->in.llf, BASE, NR,
-						&self->in.mem, LLFREE_INIT_KEEP,
-						NULL)) {
-			TH_LOG("%#x", bad[i]);
-		}
-		ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
-		EXPECT_STREQ("", inst_check(&self->in));
-		EXPECT_EQ(NR, inst_free_frames(&self->in));
-	}
-}
-
-/* What isolated a child did not survive the crash; other views did. */
-TEST_F(core, recover_views)
-{
-	EXPECT_EQ(0, inst_set_view(&self->in, BASE, LLFREE_VIEW_ISOLATED));
-	EXPECT_EQ(0, inst_set_view(&self->in, BASE + CHILD, LLFREE_VIEW_CMA));
-	EXPECT_EQ(0, inst_set_view(&self->in, BASE + 2 * CHILD,
-				   LLFREE_VIEW_HIGHATOMIC));
-	ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_KEEP));
-	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
-	ASSERT_EQ(0, inst_reinit(&self->in, LLFREE_INIT_RECOVER));
-	EXPECT_EQ(0, view_frames(&self->in, LLFREE_VIEW_ISOLATED));
-	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_CMA));
-	EXPECT_EQ(CHILD, view_frames(&self->in, LLFREE_VIEW_HIGHATOMIC));
-	EXPECT_EQ(NR - 2 * CHILD, alloc_all(&self->in, 0, 0, 0));
-	EXPECT_STREQ("", inst_check(&self->in));
 }
 
 /*
