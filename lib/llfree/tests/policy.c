@@ -55,6 +55,10 @@ static void class_of_tree(struct kunit *test)
 	inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_NONE,
 			tree_class_at(test, inst, frame));
+	KUNIT_EXPECT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
+						  LLFREE_CLASS_MOVABLE));
+	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_NONE,
+			tree_class_at(test, inst, frame));
 	inst_check(test, inst);
 }
 
@@ -82,6 +86,183 @@ static void policy_default(struct kunit *test)
 		KUNIT_ASSERT_GE(test, again, 0);
 		KUNIT_EXPECT_EQ(test, again / TREE, frame[class] / TREE);
 	}
+	inst_check(test, inst);
+}
+
+/* Movable frames and huge blocks may share a tree, and so may the other two. */
+static bool classes_mix(unsigned int a, unsigned int b)
+{
+	return (a == LLFREE_CLASS_HUGE && b == LLFREE_CLASS_MOVABLE) ||
+	       (a == LLFREE_CLASS_LARGE && b == LLFREE_CLASS_UNMOVABLE);
+}
+
+/* If each class has a tree, allocations stay in it, by the slot that has reserved it. */
+static void class_stays_with_tree(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, LLFREE_NR_CLASSES * TREE,
+					 LLFREE_INIT_FREE, 4);
+	unsigned long tree[LLFREE_NR_CLASSES];
+	struct llfree_stats stats;
+	unsigned int class, other, i;
+	long frame;
+	int slot;
+
+	for (class = 0; class < LLFREE_NR_CLASSES; class++) {
+		frame = inst_alloc(test, inst, 0, 0, class);
+		KUNIT_ASSERT_GE(test, frame, 0);
+		tree[class] = ALIGN_DOWN(frame, TREE);
+		for (other = 0; other < class; other++)
+			KUNIT_EXPECT_NE(test, tree[class], tree[other]);
+	}
+	for (slot = 0; slot >= LLFREE_NO_SLOT; slot--) {
+		for (i = 0; i < 800; i++) {
+			class = i % LLFREE_NR_CLASSES;
+			frame = inst_alloc(test, inst, slot, 0, class);
+			KUNIT_ASSERT_GE(test, frame, 0);
+			/* Without a slot, the tree of another class may do. */
+			for (other = 0; other < LLFREE_NR_CLASSES; other++)
+				if (ALIGN_DOWN(frame, TREE) == tree[other])
+					break;
+			KUNIT_ASSERT_TRUE_MSG(test, other == class ||
+					      (slot < 0 && classes_mix(class, other)),
+					      "slot %d class %u in the tree of %u", slot,
+					      class, other);
+		}
+	}
+	llfree_stats_exact(&inst->llf, &stats);
+	KUNIT_EXPECT_EQ(test, 0, stats.trees[LLFREE_CLASS_NONE]);
+	for (class = 0; class < LLFREE_NR_CLASSES; class++)
+		KUNIT_EXPECT_EQ(test, 1, stats.trees[class]);
+	inst_check(test, inst);
+}
+
+/* With LLFREE_ALLOC_NOFRAGMENT, allocations take all free trees and no others. */
+static void nofragment_takes_free_trees(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 4);
+	const unsigned int taken = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
+	struct llfree_request req = {
+		.slot = 1,
+		.class = LLFREE_CLASS_UNMOVABLE,
+		.flags = LLFREE_ALLOC_NOFRAGMENT,
+	};
+	unsigned long nr;
+	long frame;
+
+	/* A frame in each child of three of four trees is movable. */
+	for (frame = FIRST; frame < FIRST + 3 * TREE; frame += CHILD) {
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
+		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
+							  LLFREE_CLASS_MOVABLE));
+	}
+	for (nr = 0;; nr++) {
+		frame = inst_alloc_req(test, inst, &req);
+		if (frame < 0)
+			break;
+		KUNIT_ASSERT_GE(test, frame, FIRST + 3 * TREE);
+	}
+	KUNIT_EXPECT_EQ(test, -ENOMEM, frame);
+	KUNIT_EXPECT_EQ(test, TREE, nr);
+	KUNIT_EXPECT_EQ(test, 0, inst->delta.did & taken);
+	/* The searches were not exhaustive. */
+	KUNIT_EXPECT_TRUE(test, llfree_may_have_order(&inst->llf, 0, 0));
+
+	req.flags = 0;
+	frame = inst_alloc_req(test, inst, &req);
+	KUNIT_ASSERT_GE(test, frame, 0);
+	KUNIT_EXPECT_LT(test, frame, FIRST + 3 * TREE);
+	KUNIT_EXPECT_NE(test, 0, inst->delta.did & taken);
+	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_MOVABLE, inst->delta.old_class);
+	inst_check(test, inst);
+}
+
+/* An allocation in a child that is all free changes the class of a mostly used tree. */
+static void nofragment_free_child(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 4);
+	struct llfree_request req = {
+		.slot = 1,
+		.class = LLFREE_CLASS_UNMOVABLE,
+		.flags = LLFREE_ALLOC_NOFRAGMENT,
+	};
+	unsigned long tree, i;
+	long frame;
+
+	/* Of child 5 all is free, of the children 6 and 7 all but one frame. */
+	for (tree = FIRST; tree < FIRST + 4 * TREE; tree += TREE) {
+		for (i = 0; i < 5; i++)
+			KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, tree + i * CHILD,
+							    LLFREE_CHILD_ORDER, 0));
+		for (i = 6; i < 8; i++)
+			KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, tree + i * CHILD,
+							    0, 0));
+		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, tree,
+							  LLFREE_CLASS_MOVABLE));
+	}
+	frame = inst_alloc_req(test, inst, &req);
+	KUNIT_ASSERT_GE(test, frame, 0);
+	KUNIT_EXPECT_EQ(test, 5, (frame - FIRST) % TREE / CHILD);
+	KUNIT_EXPECT_EQ(test, LLFREE_DID_DEMOTE | LLFREE_DID_RESERVE, inst->delta.did);
+	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_MOVABLE, inst->delta.old_class);
+	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_UNMOVABLE, tree_class_at(test, inst, frame));
+	inst_check(test, inst);
+
+	/* Without the flag and without a slot, too */
+	frame = inst_alloc(test, inst, LLFREE_NO_SLOT, 3, LLFREE_CLASS_RECLAIMABLE);
+	KUNIT_ASSERT_GE(test, frame, 0);
+	KUNIT_EXPECT_EQ(test, 5, (frame - FIRST) % TREE / CHILD);
+	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_RECLAIMABLE, tree_class_at(test, inst, frame));
+	inst_check(test, inst);
+}
+
+/* Movable frames fragment no trees of huge blocks, since they live as long. */
+static void nofragment_movable_and_huge(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 4);
+	struct llfree_request req = {
+		.class = LLFREE_CLASS_UNMOVABLE,
+		.flags = LLFREE_ALLOC_NOFRAGMENT,
+	};
+	unsigned long frame;
+
+	for (frame = FIRST; frame < FIRST + 4 * TREE; frame += CHILD) {
+		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
+		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
+							  LLFREE_CLASS_HUGE));
+	}
+	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_req(test, inst, &req));
+	req.class = LLFREE_CLASS_MOVABLE;
+	KUNIT_EXPECT_GE(test, inst_alloc_req(test, inst, &req), 0);
+	KUNIT_EXPECT_EQ(test, LLFREE_DID_RESERVE, inst->delta.did);
+	inst_check(test, inst);
+}
+
+/* Unmovable frames are at the low end of memory, whichever slot allocates them. */
+static void unmovable_at_low_end(struct kunit *test)
+{
+	static const unsigned int low[] = {
+		LLFREE_CLASS_UNMOVABLE, LLFREE_CLASS_RECLAIMABLE, LLFREE_CLASS_LARGE,
+	};
+	const unsigned int slots = 8, trees = 128;
+	struct instance *inst = inst_new(test, 0, trees * TREE, LLFREE_INIT_FREE, slots);
+	unsigned int slot, i, j;
+	long frame, high = 0;
+
+	for (slot = slots; slot-- > 0;) {
+		for (i = 0; i < 100; i++) {
+			frame = inst_alloc(test, inst, slot, 0, LLFREE_CLASS_MOVABLE);
+			KUNIT_ASSERT_GE(test, frame, 0);
+			high = max(high, frame);
+			for (j = 0; j < ARRAY_SIZE(low); j++) {
+				frame = inst_alloc(test, inst, slot, 0, low[j]);
+				KUNIT_ASSERT_GE(test, frame, 0);
+				/* A tree for each class and slot, and homes of two slots */
+				KUNIT_ASSERT_LT(test, frame,
+						(ARRAY_SIZE(low) * slots + 2) * TREE);
+			}
+		}
+	}
+	KUNIT_EXPECT_GT(test, high, trees / 2 * TREE);
 	inst_check(test, inst);
 }
 
@@ -179,6 +360,56 @@ static enum llfree_level rate_demote(unsigned int class, unsigned int tree,
 	return tree == class ? LLFREE_LEVEL_MATCH : LLFREE_LEVEL_DEMOTE;
 }
 
+static enum llfree_level rate_any(unsigned int class, unsigned int tree,
+				  unsigned int free, unsigned int frames)
+{
+	rate_calls++;
+	rate_bad += class >= LLFREE_MAX_CLASSES || !free || free > frames ||
+		    frames != LLFREE_MIN_TREE_FRAMES ||
+		    (tree >= LLFREE_MAX_CLASSES && tree != LLFREE_CLASS_NONE);
+	if (tree == LLFREE_CLASS_NONE)
+		return LLFREE_LEVEL_FREE;
+	return tree == class ? LLFREE_LEVEL_MATCH : LLFREE_LEVEL_STEAL;
+}
+
+/* The fewest and the most classes that a policy can have */
+static void policy_classes(struct kunit *test)
+{
+	static const struct llfree_policy one = {
+		.nr_classes = 1, .near = 8, .rate = rate_any,
+	};
+	static const struct llfree_policy most = {
+		.nr_classes = LLFREE_MAX_CLASSES, .init_class = 5, .near = 1,
+		.rate = rate_any,
+	};
+	struct llfree_request req = { .class = 1 };
+	struct instance *inst;
+	unsigned int i;
+
+	rate_calls = 0;
+	rate_bad = 0;
+	inst = inst_new_policy(test, FIRST, 4 * TREE, LLFREE_INIT_FREE, 3, &one);
+	KUNIT_EXPECT_EQ(test, 4 / 3, llfree_max_slots(&inst->llf));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc(&inst->llf, &req, NULL));
+	KUNIT_EXPECT_EQ(test, 4 * TREE, inst_alloc_all(test, inst, 0, 0, NULL));
+	inst_check(test, inst);
+	for (i = 0; i < 2; i++)
+		inst_free(test, inst, 1, FIRST + i * TREE, LLFREE_MIN_TREE_ORDER);
+	KUNIT_EXPECT_EQ(test, 2 * TREE / 8, inst_alloc_all(test, inst, 3, 0, NULL));
+	inst_check(test, inst);
+
+	inst = inst_new_policy(test, FIRST, 4 * TREE + 1, LLFREE_INIT_FREE, 2, &most);
+	req.class = LLFREE_MAX_CLASSES;
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_alloc(&inst->llf, &req, NULL));
+	for (i = 0; inst_alloc(test, inst, (int)(i % 3) - 1, 0,
+			       i % LLFREE_MAX_CLASSES) >= 0;)
+		i++;
+	KUNIT_EXPECT_EQ(test, 4 * TREE + 1, i);
+	KUNIT_EXPECT_GT(test, rate_calls, 0);
+	KUNIT_EXPECT_EQ(test, 0, rate_bad);
+	inst_check(test, inst);
+}
+
 static void policy_custom(struct kunit *test)
 {
 	static const struct llfree_policy reject = {
@@ -213,6 +444,13 @@ static void policy_custom(struct kunit *test)
 						  .class = 2 }, NULL));
 	inst_free_rest(test, inst);
 	inst_check(test, inst);
+	KUNIT_EXPECT_EQ(test, 2 * TREE >> LLFREE_MAX_ORDER,
+			inst_alloc_all(test, inst, LLFREE_MAX_ORDER, 0, NULL));
+	inst_free(test, inst, 0, FIRST, LLFREE_MIN_TREE_ORDER);
+	KUNIT_EXPECT_EQ(test, TREE, inst_alloc_all(test, inst, 0, 0, NULL));
+	inst_check(test, inst);
+	inst_free_rest(test, inst);
+	inst_check(test, inst);
 
 	inst = inst_new_policy(test, FIRST, 2 * TREE, LLFREE_INIT_FREE, 1,
 			       &steal);
@@ -238,7 +476,13 @@ static void policy_custom(struct kunit *test)
 static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(class_of_tree),
 	KUNIT_CASE(policy_default),
+	KUNIT_CASE(class_stays_with_tree),
+	KUNIT_CASE(nofragment_takes_free_trees),
+	KUNIT_CASE(nofragment_free_child),
+	KUNIT_CASE(nofragment_movable_and_huge),
+	KUNIT_CASE(unmovable_at_low_end),
 	KUNIT_CASE(policy_fallback),
+	KUNIT_CASE(policy_classes),
 	KUNIT_CASE(policy_custom),
 	{}
 };
