@@ -108,7 +108,6 @@ static void fast_alloc(struct kunit *test)
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct llfree_request req = { .order = order };
 	unsigned long total = 0, quick = 0, expected;
-	unsigned int whole, view;
 	struct instance *inst;
 	struct rnd_state rnd;
 	long frame;
@@ -120,25 +119,13 @@ static void fast_alloc(struct kunit *test)
 	expected = model_blocks(&inst->model, order, LLFREE_VIEW_NORMAL);
 	KUNIT_ASSERT_GT(test, expected, 0);
 	for (;; total++) {
-		struct llfree_delta delta;
-
-		/* llfree_alloc_fast() has to initialise it. */
-		memset(&delta, 0xa5, sizeof(delta));
 		req.slot = total % 2;
-		frame = llfree_alloc_fast(&inst->llf, req.slot, order, req.class,
-					  &whole, &delta);
+		frame = inst_alloc_fast(test, inst, req.slot, order, req.class);
 		if (frame >= 0) {
-			inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
-			inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
 			quick++;
-		} else {
-			KUNIT_ASSERT_EQ(test, frame, -EAGAIN);
-			for (view = 0; view < LLFREE_NR_VIEWS; view++) {
-				KUNIT_EXPECT_EQ(test, delta.frames[view], 0);
-				KUNIT_EXPECT_EQ(test, delta.huge[view], 0);
-			}
-			frame = llfree_alloc_slow(&inst->llf, &req, &inst->delta);
+			continue;
 		}
+		frame = llfree_alloc_slow(&inst->llf, &req, &inst->delta);
 		if (frame < 0)
 			break;
 		KUNIT_ASSERT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
@@ -157,32 +144,20 @@ static void fast_alloc_reserved(struct kunit *test)
 {
 	const unsigned int order = *(const unsigned int *)test->param_value;
 	struct instance *inst = inst_new(test, FIRST, TREE, LLFREE_INIT_FREE, 1);
-	struct llfree_delta delta, none = { };
+	const unsigned int class = LLFREE_CLASS_MOVABLE, view = LLFREE_VIEW_NORMAL;
 	struct snapshot *snap;
-	unsigned int whole;
-	long frame;
+	long huge;
 
 	/* No tree is reserved yet. */
 	snap = snapshot_new(test, inst);
-	memset(&delta, 0xa5, sizeof(delta));
-	KUNIT_EXPECT_EQ(test, -EAGAIN, llfree_alloc_fast(&inst->llf, 0, order,
-							 LLFREE_CLASS_MOVABLE,
-							 &whole, &delta));
-	KUNIT_EXPECT_MEMEQ(test, none.frames, delta.frames, sizeof(none.frames));
-	KUNIT_EXPECT_MEMEQ(test, none.huge, delta.huge, sizeof(none.huge));
-	KUNIT_EXPECT_EQ(test, 0, delta.did);
+	KUNIT_EXPECT_EQ(test, -EAGAIN, inst_alloc_fast(test, inst, 0, order, class));
 	snapshot_check(test, inst, snap);
 
-	KUNIT_ASSERT_GE(test, inst_alloc(test, inst, 0, order, LLFREE_CLASS_MOVABLE), 0);
-	frame = llfree_alloc_fast(&inst->llf, 0, order, LLFREE_CLASS_MOVABLE, &whole,
-				  &delta);
-	KUNIT_ASSERT_GE(test, frame, FIRST);
-	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
-	KUNIT_EXPECT_EQ(test, whole, order < LLFREE_CHILD_ORDER ? 0 :
-			1U << (order - LLFREE_CHILD_ORDER));
-	inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
-	inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
-	inst_allocated(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
+	KUNIT_ASSERT_GE(test, inst_alloc(test, inst, 0, order, class), 0);
+	huge = inst->delta.huge[view];
+	KUNIT_EXPECT_GE(test, inst_alloc_fast(test, inst, 0, order, class), 0);
+	KUNIT_EXPECT_EQ(test, huge - inst->delta.huge[view],
+			order < LLFREE_CHILD_ORDER ? 0 : 1 << (order - LLFREE_CHILD_ORDER));
 	inst_check(test, inst);
 }
 

@@ -300,6 +300,35 @@ long inst_alloc_view(struct kunit *test, struct instance *inst,
 	return inst_alloc_req(test, inst, &req);
 }
 
+long inst_alloc_fast(struct kunit *test, struct instance *inst, int slot,
+		     unsigned int order, unsigned int class)
+{
+	const unsigned int children = order < LLFREE_CHILD_ORDER ? 1 :
+				      1U << (order - LLFREE_CHILD_ORDER);
+	struct llfree_delta delta;
+	unsigned int whole, view;
+	long frame;
+
+	/* llfree_alloc_fast() has to initialise it. */
+	memset(&delta, 0xa5, sizeof(delta));
+	frame = llfree_alloc_fast(&inst->llf, slot, order, class, &whole, &delta);
+	if (frame < 0) {
+		KUNIT_EXPECT_EQ(test, frame, -EAGAIN);
+		for (view = 0; view < LLFREE_NR_VIEWS; view++) {
+			KUNIT_EXPECT_EQ(test, delta.frames[view], 0);
+			KUNIT_EXPECT_EQ(test, delta.huge[view], 0);
+		}
+		KUNIT_EXPECT_EQ(test, delta.did, 0);
+		return frame;
+	}
+	KUNIT_EXPECT_LE(test, whole, children);
+	KUNIT_EXPECT_TRUE(test, IS_ALIGNED(frame, 1UL << order));
+	inst->delta.frames[LLFREE_VIEW_NORMAL] -= 1 << order;
+	inst->delta.huge[LLFREE_VIEW_NORMAL] -= whole;
+	inst_allocated(test, inst, frame, 1UL << order, LLFREE_VIEW_NORMAL);
+	return frame;
+}
+
 long inst_alloc_batch(struct kunit *test, struct instance *inst,
 		      const struct llfree_request *req, unsigned int nr, u64 *masks)
 {

@@ -153,6 +153,9 @@ long inst_alloc(struct kunit *test, struct instance *inst, int slot,
 		unsigned int order, unsigned int class);
 long inst_alloc_view(struct kunit *test, struct instance *inst,
 		     unsigned int order, unsigned int view);
+/* llfree_alloc_fast(): from the tree that the slot has reserved, or -EAGAIN */
+long inst_alloc_fast(struct kunit *test, struct instance *inst, int slot,
+		     unsigned int order, unsigned int class);
 long inst_alloc_batch(struct kunit *test, struct instance *inst,
 		      const struct llfree_request *req, unsigned int nr,
 		      u64 *masks);
