@@ -312,6 +312,45 @@ static void found_near_home(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/*
+ * Half of the frames are in use, anywhere; then again and again, some are freed and as
+ * many allocated. Allocations from where little is left, always in one direction, let
+ * the rest of the memory become free in whole children.
+ */
+static void frames_gather(struct kunit *test)
+{
+	const unsigned long nr = 128 * TREE;
+	struct instance *inst = inst_new(test, 0, nr, LLFREE_INIT_FREE, 2);
+	unsigned long *frames = area_new(test, nr * sizeof(*frames));
+	unsigned long used, i, at, turnover;
+	struct llfree_stats stats;
+	struct rnd_state rnd;
+	int round;
+
+	prandom_seed_state(&rnd, 1);
+	for (used = 0; used < nr; used++) {
+		frames[used] = alloc_movable(test, inst, 0, 0);
+		KUNIT_ASSERT_GE(test, (long)frames[used], 0);
+	}
+	for (round = -1; round < 100; round++) {
+		turnover = round < 0 ? nr / 2 : nr / 20;
+		for (i = 0; i < turnover; i++) {
+			at = prandom_u32_state(&rnd) % used;
+			inst_free(test, inst, 0, frames[at], 0);
+			frames[at] = frames[--used];
+		}
+		for (i = 0; round >= 0 && i < turnover; i++) {
+			frames[used] = alloc_movable(test, inst, 0, 0);
+			KUNIT_ASSERT_GE(test, (long)frames[used], 0);
+			used++;
+		}
+	}
+	/* Half of the children are all that there can be. */
+	llfree_stats_exact(&inst->llf, &stats);
+	KUNIT_EXPECT_GT(test, stats.huge[LLFREE_VIEW_NORMAL], nr / CHILD * 45 / 100);
+	inst_check(test, inst);
+}
+
 static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(other_trees_go_first),
 	KUNIT_CASE(hint_begins_no_child),
@@ -321,6 +360,7 @@ static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(slots_look_for_themselves),
 	KUNIT_CASE(used_again),
 	KUNIT_CASE(found_near_home),
+	KUNIT_CASE(frames_gather),
 	{}
 };
 

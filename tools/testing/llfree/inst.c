@@ -266,20 +266,6 @@ long inst_alloc_batch(struct llfree *llf, const struct llfree_request *req,
 	return child;
 }
 
-int inst_free_masks(struct llfree *llf, int slot, unsigned long child,
-		    const u64 *masks, struct llfree_delta *delta)
-{
-	unsigned int row;
-	int ret = 0;
-
-	for (row = 0; row < LLFREE_CHILD_ROWS && !ret; row++)
-		if (masks[row])
-			ret = llfree_free_batch(llf, slot,
-						child + row * LLFREE_ROW_FRAMES,
-						masks[row], delta);
-	return ret;
-}
-
 int inst_free(struct inst *in, int slot, unsigned long frame,
 	      unsigned int order)
 {

@@ -62,9 +62,6 @@ int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
  */
 long inst_alloc_batch(struct llfree *llf, const struct llfree_request *req,
 		      unsigned int nr, u64 *masks, struct llfree_delta *delta);
-/* Free all frames of a batch, by row. */
-int inst_free_masks(struct llfree *llf, int slot, unsigned long child,
-		    const u64 *masks, struct llfree_delta *delta);
 int inst_free(struct inst *in, int slot, unsigned long frame,
 	      unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Every operation of the core, every fault it must not have, bad input. */
+/*
+ * Operations that another context interrupts after each of their steps, numbers of
+ * steps, crashes, and ranges of more memory than a kernel under test may have. All
+ * other tests of operations are in lib/llfree/tests/.
+ */
 #include <linux/align.h>
 #include <linux/bits.h>
 #include <linux/bitops.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <shim/atomic.h>
 #include <shim/shim.h>
@@ -142,49 +144,6 @@ TEST(fault6_bad_free_hands_nothing_out)
 		ASSERT_EQ(0, llfree_claim(&in.llf, last - 1, 1, 0, &in.sum));
 	}
 	inst_exit(&in);
-}
-
-/*
- * Half of memory is in use, frame by frame anywhere; then some of them are freed
- * and as many allocated again and again. Whoever takes from where there is little
- * left, and always the same way, leaves the rest of memory to become free in
- * whole children.
- */
-TEST(frames_gather_by_and_by)
-{
-	unsigned long nr = 2UL << 18, n, i, j, k, huge = 0, *frames;
-	struct rng rng = { .state = 1 };
-	struct llfree_stats stats;
-	struct inst in;
-	long frame;
-	int round;
-
-	frames = malloc(nr * sizeof(*frames));
-	ASSERT_NE(NULL, frames);
-	ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_FREE, NULL, 2));
-	for (n = 0; (frame = inst_alloc_class(&in, 0, 0, 1, 0)) >= 0; n++)
-		frames[n] = frame;
-	ASSERT_EQ(nr, n);
-	for (round = -1; round < 100; round++) {
-		k = round < 0 ? nr / 2 : nr / 20;
-		for (i = 0; i < k; i++) {
-			j = rng_below(&rng, n);
-			ASSERT_EQ(0, inst_free(&in, 0, frames[j], 0));
-			frames[j] = frames[--n];
-		}
-		for (i = 0; round >= 0 && i < k; i++) {
-			frame = inst_alloc_class(&in, 0, 0, 1, 0);
-			ASSERT_GE(frame, 0);
-			frames[n++] = frame;
-		}
-	}
-	llfree_stats_exact(&in.llf, &stats);
-	huge = stats.huge[LLFREE_VIEW_NORMAL];
-	/* Half of the children are all that there can be. */
-	EXPECT_GT(huge, nr / CHILD * 45 / 100);
-	ASSERT_STREQ("", inst_check(&in));
-	inst_exit(&in);
-	free(frames);
 }
 
 /* An allocation from another view costs the same, wherever the children of it are. */
