@@ -177,20 +177,16 @@ static inline void local_set_row(const struct llfree *llf, u64 *local,
 static __always_inline void permits_give(struct llfree *llf, int slot,
 					 unsigned long row, unsigned int frames)
 {
-	u64 *local, *end;
+	u64 *local;
+	u32 word;
 
-	/* A tree that is not reserved is in no reservation. */
-	if (likely(slot >= 0) &&
-	    tree_reserved(READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row))))) {
-		local = llf->locals[slot].reserved;
-		end = local + llf->policy->nr_classes;
-		for (; local < end; local++) {
-			if (local_holds(llf, READ_ONCE(*local), row)) {
-				if (local_give(llf, local, row, frames))
-					return;
-				break;
-			}
-		}
+	if (likely(slot >= 0)) {
+		/* A slot that has reserved the tree has it for the class of the tree. */
+		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row)));
+		local = &llf->locals[slot].reserved[tree_class(word)];
+		if (tree_reserved(word) && local_holds(llf, READ_ONCE(*local), row) &&
+		    local_give(llf, local, row, frames))
+			return;
 	}
 	llf_permits_give_tree(llf, slot, row, frames);
 }

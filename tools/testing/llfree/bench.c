@@ -69,13 +69,14 @@ static struct {
 	unsigned int nr_levels;
 	unsigned int benches;
 	unsigned int rounds;
+	unsigned int class;
 	unsigned int ops;
 	unsigned long gib;
 	bool csv;
 } opt = {
 	.orders = { 0, 3, 9, 10 }, .nr_orders = 4,
 	.levels = { 0, 50, 90, 99 }, .nr_levels = 4,
-	.rounds = 7, .ops = 500000, .gib = 8,
+	.rounds = 7, .ops = 500000, .gib = 8, .class = LLFREE_CLASS_MOVABLE,
 };
 
 struct worker {
@@ -141,7 +142,7 @@ static void count(struct worker *w, enum measure m, double start,
 
 static long alloc_one(struct worker *w, unsigned int o)
 {
-	struct llfree_request req = { .slot = w->nr, .order = o };
+	struct llfree_request req = { .slot = w->nr, .order = o, .class = opt.class };
 
 	return llfree_alloc(&in.llf, &req, &w->delta);
 }
@@ -216,7 +217,7 @@ static void run_bulk(struct worker *w)
 
 static void run_words(struct worker *w)
 {
-	struct llfree_request req = { .slot = w->nr, .order = order };
+	struct llfree_request req = { .slot = w->nr, .order = order, .class = opt.class };
 	unsigned long i, n = 0, words = 0;
 	u64 masks[LLFREE_CHILD_ROWS];
 	double start;
@@ -559,6 +560,7 @@ static const struct argp_option argp_options[] = {
 	{ "rounds", 'r', "N", 0, "rounds (7); 5 or more to say anything", 0 },
 	{ "ops", 'n', "N", 0, "operations of a thread in a round, at most (500000)", 0 },
 	{ "gib", 'g', "N", 0, "GiB of frames (8)", 0 },
+	{ "class", 'k', "N", 0, "class: 0 unmovable, 1 movable, 2 reclaimable (1)", 0 },
 	{ "csv", 'c', NULL, 0, "print CSV, a row for each round", 0 },
 	{}
 };
@@ -629,6 +631,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'g':
 		parse_list(state, arg, &n, 1, 1, 4096);
 		opt.gib = n;
+		return 0;
+	case 'k':
+		parse_list(state, arg, &opt.class, 1, 0, LLFREE_NR_CLASSES - 1);
 		return 0;
 	case 'c':
 		opt.csv = true;
