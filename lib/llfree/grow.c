@@ -21,7 +21,6 @@
  * read a word before its child became a hole may still try a compare-and-swap, which
  * fails. An operation that gives permits to a tree which is a hole by then drops them.
  */
-
 #include "layout.h"
 #include "search.h"
 
@@ -153,22 +152,30 @@ static int shrink_check_child(const struct llfree *llf, unsigned long child)
 	return rows_count_free(llf, child, word) ? -EAGAIN : 0;
 }
 
-/*
- * Is no slot known to have permits of a tree, none of whose children is going to be
- * left, and no operation under way? Two of these may owe and have as many; what they
- * give to the tree when it is a hole is dropped.
- */
-static int shrink_check_tree(const struct llfree *llf, unsigned long tree,
-			     unsigned long first, unsigned long end)
+/* Has a tree a child outside of [@first, @end)? */
+static bool tree_has_others(const struct llfree *llf, unsigned long tree,
+			    unsigned long first, unsigned long end)
 {
 	unsigned long child = tree_child(llf, tree);
-	unsigned int view, i;
-	u32 word;
+	unsigned int i;
 
 	for (i = 0; i < tree_children(llf); i++, child++)
 		if ((child < first || child >= end) &&
 		    !child_hole(READ_ONCE(*child_at(llf, child))))
-			return 0;
+			return true;
+	return false;
+}
+
+/*
+ * Is no slot known to have permits of a tree that is going to have no children, and no
+ * operation under way? Two of these may owe and have as many; what they give to the tree
+ * when it is a hole is dropped.
+ */
+static int shrink_check_tree(const struct llfree *llf, unsigned long tree)
+{
+	unsigned int view;
+	u32 word;
+
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
 		word = READ_ONCE(*tree_at(llf, view, tree));
 		if (tree_reserved(word) || tree_free(word))
@@ -177,26 +184,12 @@ static int shrink_check_tree(const struct llfree *llf, unsigned long tree,
 	return 0;
 }
 
-/* Are all children of a tree holes? */
-static bool tree_is_hole(const struct llfree *llf, unsigned long tree)
-{
-	const u16 *child = child_at(llf, tree_child(llf, tree));
-	unsigned int i;
-
-	for (i = 0; i < tree_children(llf); i++)
-		if (!child_hole(READ_ONCE(child[i])))
-			return false;
-	return true;
-}
-
-/* A tree without children becomes a hole. Until then marks of searches can change. */
+/* A tree without children becomes a hole. Until then searches may change its marks. */
 static void shrink_tree(struct llfree *llf, unsigned long tree)
 {
 	unsigned int view;
 	u32 *word, old;
 
-	if (!tree_is_hole(llf, tree))
-		return;
 	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++) {
 		word = tree_at(llf, view, tree);
 		old = READ_ONCE(*word);
@@ -262,18 +255,19 @@ int llfree_shrink(struct llfree *llf, unsigned long first, unsigned long nr)
 			return ret;
 	}
 	for (i = child_tree(llf, begin); i <= child_tree(llf, end - 1); i++) {
-		ret = shrink_check_tree(llf, i, begin, end);
+		if (tree_has_others(llf, i, begin, end))
+			continue;
+		ret = shrink_check_tree(llf, i);
 		if (ret)
 			return ret;
 	}
 
 	/* The frames are the caller's: nothing else can change the children. */
-	for (i = begin; i < end; i++) {
-		WRITE_ONCE(*child_at(llf, i), LLFREE_HOLE_CHILD);
-		layout_rows(llf, i, 0);
-	}
+	for (i = begin; i < end; i++)
+		layout_hole(llf, i);
 	for (i = child_tree(llf, begin); i <= child_tree(llf, end - 1); i++)
-		shrink_tree(llf, i);
+		if (!tree_has_others(llf, i, begin, end))
+			shrink_tree(llf, i);
 	shrink_range(llf);
 	return 0;
 }

@@ -117,26 +117,33 @@ static u64 row_outside(const struct llfree *llf, unsigned long row)
 	return ~inside;
 }
 
-/* A child outside the range has a word, since its tree is in the range. */
-static void init_hole(struct llfree *llf, unsigned long child)
+/* Write the rows of a child with this turn. Return: its free frames */
+static unsigned int init_rows(struct llfree *llf, unsigned long child,
+			      enum llfree_mode mode, u16 turn)
 {
-	layout_rows(llf, child, 0);
-	*child_at(llf, child) = LLFREE_HOLE_CHILD;
+	unsigned long row = child << CHILD_ROW_SHIFT;
+	unsigned int free = 0, i;
+	u64 bits;
+
+	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
+		if (mode == LLFREE_INIT_RECOVER)
+			bits = row_now(llf, row);
+		else
+			bits = mode == LLFREE_INIT_ALLOC ? ~0ULL : 0;
+		bits |= row_outside(llf, row);
+		*row_at(llf, row) = bits ^ free_bits(turn);
+		free += LLFREE_ROW_FRAMES - hweight64(bits);
+	}
+	return free;
 }
 
 /* A child in memory that was written before: its rows, turn and view are kept. */
 static void recover_child(struct llfree *llf, unsigned long child)
 {
 	const u16 word = *child_at(llf, child), turn = word & CHILD_TURN_MASK;
-	unsigned long row = child << CHILD_ROW_SHIFT;
-	unsigned int free = 0, view = child_view(word), i;
-	u64 bits;
+	const unsigned int free = init_rows(llf, child, LLFREE_INIT_RECOVER, turn);
+	unsigned int view = child_view(word);
 
-	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
-		bits = row_now(llf, row) | row_outside(llf, row);
-		*row_at(llf, row) = bits ^ free_bits(turn);
-		free += LLFREE_ROW_FRAMES - hweight64(bits);
-	}
 	llf->repaired += free != child_free(word);
 	/* What isolated a child did not survive, and would never show it again. */
 	if (view == LLFREE_VIEW_ISOLATED)
@@ -147,16 +154,8 @@ static void recover_child(struct llfree *llf, unsigned long child)
 static void init_child(struct llfree *llf, unsigned long child,
 		       enum llfree_mode mode)
 {
-	unsigned long row = child << CHILD_ROW_SHIFT;
-	unsigned int free = 0, i;
-	u64 bits;
-
-	for (i = 0; i < LLFREE_CHILD_ROWS; i++, row++) {
-		bits = mode == LLFREE_INIT_ALLOC ? ~0ULL : row_outside(llf, row);
-		*row_at(llf, row) = bits;
-		free += LLFREE_ROW_FRAMES - hweight64(bits);
-	}
-	*child_at(llf, child) = child_make(free, LLFREE_VIEW_NORMAL);
+	*child_at(llf, child) = child_make(init_rows(llf, child, mode, 0),
+					   LLFREE_VIEW_NORMAL);
 }
 
 /* Can a child have this word? */
@@ -253,8 +252,9 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 
 	end = trees_end(llf);
 	for (i = tree_child(llf, trees_first(llf)); i < tree_child(llf, end); i++) {
+		/* A child outside the range has a word if its tree is in the range. */
 		if (i < children_first(llf) || i >= children_end(llf))
-			init_hole(llf, i);
+			layout_hole(llf, i);
 		else if (mode < LLFREE_INIT_RECOVER)
 			init_child(llf, i, mode);
 		else if (child_hole(*child_at(llf, i)))

@@ -40,4 +40,11 @@ static inline void layout_rows(struct llfree *llf, unsigned long child, u64 word
 		WRITE_ONCE(row[i], word);
 }
 
+/* Make a child a hole; no CPU owns frames of it, or permits. */
+static inline void layout_hole(struct llfree *llf, unsigned long child)
+{
+	WRITE_ONCE(*child_at(llf, child), LLFREE_HOLE_CHILD);
+	layout_rows(llf, child, 0);
+}
+
 #endif /* _LIB_LLFREE_LAYOUT_H */

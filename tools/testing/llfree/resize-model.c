@@ -43,7 +43,6 @@
 /* The range before: a part of the second tree. Only the last of these has free frames. */
 #define FIRST_CHILD	(TREE_CHILDREN + 1)
 #define LAST_CHILD	(TREE_CHILDREN + 2)
-#define FREE_FRAMES	8
 
 static struct world {
 	u64 rows[NR_ROWS];
@@ -208,6 +207,8 @@ static void op_grow(unsigned int tid)
 	unsigned long low = child < FIRST_CHILD ? child : FIRST_CHILD;
 	struct llfree_memory mem = memory_at(NEW, low);
 
+	if (world.there[child])
+		return;
 	memset(&world.there[child], true, nr_children);
 	if (llfree_grow(llf, FRAME(child), nr_children * CHILD, &mem))
 		explore_fail("it did not grow", child);
@@ -236,6 +237,9 @@ static void op_shrink(unsigned int tid)
 			break;
 	}
 	if (!ret) {
+		for (i = 0; i < nr_children; i++)
+			if (world.children[child + i] != LLFREE_HOLE_CHILD)
+				explore_fail("a child that went is no hole", child + i);
 		/* Other memory is behind the addresses: not before, and not after others. */
 		WRITE_ONCE(world.children[child], LLFREE_HOLE_CHILD);
 		memset(&world.there[child], false, nr_children);
@@ -544,6 +548,7 @@ static void pairs(struct __test_metadata *_metadata, op_fn op, bool weak)
 {
 	unsigned int i;
 
+	world_init(op == op_shrink);
 	memset(programs, 0, sizeof(programs));
 	programs[0][0] = op;
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
@@ -559,6 +564,7 @@ static void triples(struct __test_metadata *_metadata, op_fn op, bool weak)
 {
 	unsigned int i, j;
 
+	world_init(op == op_shrink);
 	memset(programs, 0, sizeof(programs));
 	programs[0][0] = op;
 	for (i = 0; i < ARRAY_SIZE(others); i++) {
@@ -574,25 +580,21 @@ static void triples(struct __test_metadata *_metadata, op_fn op, bool weak)
 
 TEST_F(child, grow)
 {
-	world_init(false);
 	pairs(_metadata, op_grow, false);
 }
 
 TEST_F(child, weak_grow)
 {
-	world_init(false);
 	pairs(_metadata, op_grow, true);
 }
 
 TEST_F_TIMEOUT(child, grow_with_two, 120)
 {
-	world_init(false);
 	triples(_metadata, op_grow, false);
 }
 
 TEST_F_TIMEOUT(child, weak_grow_with_two, 120)
 {
-	world_init(false);
 	triples(_metadata, op_grow, true);
 }
 
@@ -609,19 +611,33 @@ TEST_F(child, weak_row_of_another_cpu)
 
 TEST_F(child, shrink)
 {
-	world_init(true);
 	pairs(_metadata, op_shrink, false);
 }
 
 TEST_F(child, weak_shrink)
 {
-	world_init(true);
 	pairs(_metadata, op_shrink, true);
+}
+
+/* The child comes back; permits from before must not. */
+TEST_F(child, shrink_and_grow)
+{
+	unsigned int i;
+
+	world_init(true);
+	memset(programs, 0, sizeof(programs));
+	programs[0][0] = op_shrink;
+	programs[0][1] = op_grow;
+	for (i = 0; i < ARRAY_SIZE(others); i++) {
+		programs[1][0] = others[i];
+		EXPECT_TRUE(check(2, false, 4000)) {
+			TH_LOG("with operation %u", i);
+		}
+	}
 }
 
 TEST_F_TIMEOUT(child, shrink_with_two, 120)
 {
-	world_init(true);
 	triples(_metadata, op_shrink, false);
 }
 

@@ -111,7 +111,7 @@ static void alloc_during_bad_free(struct inst *in)
 	bad_free_allocated = inst_alloc(in, -1, 0);
 }
 
-/* While a bad free finds out that it is one, nobody gets what it tried to free. */
+/* While a bad free finds out that it is one, no caller allocates what it tried to free. */
 TEST(fault6_bad_free_hands_nothing_out)
 {
 	unsigned int order;
@@ -214,14 +214,14 @@ TEST(exhausted_reserve_costs_nothing)
 	}
 }
 
-/* Somebody frees a frame that is not theirs. */
+/* Another caller frees a frame that is not its own. */
 static void free_stray(struct inst *in)
 {
 	inst_free(in, -1, BASE + 3 * ROW, 0);
 }
 
 /*
- * A frame of a huge block is freed by somebody else while the block is. One of
+ * Another caller frees a frame of a huge block while its owner frees the block. One of
  * the two is refused or both: no frame is counted twice.
  */
 TEST(free_huge_and_stray_free)
