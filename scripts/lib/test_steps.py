@@ -154,5 +154,38 @@ class Steps(unittest.TestCase):
         self.assertEqual(lines[-1], "0 passed, 1 failed, 0 skipped")
 
 
+class Excerpt(unittest.TestCase):
+    def setUp(self):
+        self.excerpt = scriptload.load("test").excerpt
+
+    def test_failed_test_far_from_the_end(self):
+        lines = [f"    ok {i} t" for i in range(1, 200)]
+        lines[50:51] = ["    # t: expected 1, is 2", "    not ok 51 t"]
+        shown = self.excerpt(lines)
+        self.assertIn("    # t: expected 1, is 2", shown)
+        self.assertIn("    not ok 51 t", shown)
+        self.assertEqual(shown[0], "...")
+        self.assertLess(len(shown), 20)
+
+    def test_failed_test_in_a_kernel_log(self):
+        lines = ["[    1.234567]     not ok 3 t"] + ["noise"] * 100
+        self.assertIn(lines[0], self.excerpt(lines))
+
+    def test_two_failed_tests_apart(self):
+        lines = ["x"] * 100
+        lines[20] = "not ok 1 a"
+        lines[60] = "not ok 2 b"
+        self.assertEqual([t for t in self.excerpt(lines) if t != "x"],
+                         ["...", "not ok 1 a", "...", "not ok 2 b"])
+
+    def test_many_failed_tests(self):
+        self.assertLessEqual(len(self.excerpt(["not ok 1 a"] * 1000)), 41)
+
+    def test_the_end_without_a_failed_test(self):
+        lines = [str(i) for i in range(100)]
+        self.assertEqual(self.excerpt(lines), lines[-40:])
+        self.assertEqual(self.excerpt(lines[:3]), lines[:3])
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)
