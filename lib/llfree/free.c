@@ -13,19 +13,19 @@
 /*
  * Give the permits of frames that were freed to a slot or a tree, and report the block.
  * @mask: the frames in each of the rows from @row on
+ * @had: free frames of the child before; 0 for whole children
  * @view: what the child step found
  */
 static __always_inline void give_permits(struct llfree *llf, int slot,
 					 unsigned long row, u64 mask,
-					 unsigned int frames, unsigned int view)
+					 unsigned int frames, unsigned int had,
+					 unsigned int view)
 {
 	if (likely(view == LLFREE_VIEW_NORMAL))
 		permits_give(llf, slot, row, frames);
 	else if (view < LLFREE_ALLOC_VIEWS)
 		llf_tree_give(llf, view, row_tree(llf, row), frames);
-	hint_freed(llf, row, mask,
-		   frames > LLFREE_CHILD_FRAMES ? LLFREE_MAX_ORDER :
-		   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0, view);
+	hint_freed(llf, row, mask, frames, had, view);
 }
 
 /*
@@ -41,11 +41,11 @@ static __always_inline int free_frames(struct llfree *llf, int slot,
 				       unsigned long row, u64 mask,
 				       unsigned int frames, u16 *child, u16 before)
 {
-	unsigned int given = child_give(child, frames, before);
+	unsigned int had, given = child_give(child, frames, before, &had);
 
 	if (unlikely((given & LLFREE_FREED_VIEW) == LLFREE_NR_VIEWS))
 		llf_bad_free(llf, row, max(frames >> LLFREE_ROW_ORDER, 1U), mask);
-	give_permits(llf, slot, row, mask, frames, given & LLFREE_FREED_VIEW);
+	give_permits(llf, slot, row, mask, frames, had, given & LLFREE_FREED_VIEW);
 	preempt_enable();
 	return given;
 }
@@ -80,11 +80,11 @@ static int free_children(struct llfree *llf, int slot, unsigned long child,
 			frames += LLFREE_CHILD_FRAMES;
 		} else {
 			give_permits(llf, slot, child << CHILD_ROW_SHIFT, ~0ULL,
-				     LLFREE_CHILD_FRAMES, view);
+				     LLFREE_CHILD_FRAMES, 0, view);
 		}
 	}
 	if (likely(frames))
-		give_permits(llf, slot, first << CHILD_ROW_SHIFT, ~0ULL, frames,
+		give_permits(llf, slot, first << CHILD_ROW_SHIFT, ~0ULL, frames, 0,
 			     LLFREE_VIEW_NORMAL);
 	preempt_enable();
 	return i == nr ? 0 : -EINVAL;
@@ -144,7 +144,7 @@ static noinline int free_whole(struct llfree *llf, int slot, unsigned long row)
 	preempt_disable();
 	given = child_give_whole(at, word, 0);
 	if (likely(given != LLFREE_NR_VIEWS))
-		give_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES,
+		give_permits(llf, slot, row, ~0ULL, LLFREE_CHILD_FRAMES, 0,
 			     given & LLFREE_FREED_VIEW);
 	preempt_enable();
 	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;

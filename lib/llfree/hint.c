@@ -65,20 +65,26 @@ void llf_hint_raise(struct llfree *llf, unsigned int order,
 	} while (!try_cmpxchg_relaxed(&llf->hint[view], &old, new));
 }
 
-void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
-		     unsigned int least, unsigned int view)
+/*
+ * The order of the largest block that holds freed frames. More than a row is known to
+ * have been one block: part of it may be allocated again already, but a search that
+ * saw it before must not conclude that there was none.
+ *
+ * Return: the order; if it is less than @want, any order less than that
+ */
+static unsigned int freed_order(const struct llfree *llf, unsigned long row, u64 mask,
+				unsigned int frames, unsigned int want)
 {
-	unsigned int order = LLFREE_ROW_ORDER, want;
-	u32 hint = READ_ONCE(llf->hint[view]);
-	u64 word;
+	const unsigned int least = frames > LLFREE_CHILD_FRAMES ? LLFREE_MAX_ORDER :
+				   frames > LLFREE_ROW_FRAMES ? fls64(frames) - 1 : 0;
+	unsigned int order = LLFREE_ROW_ORDER;
+	const u64 word = row_now(llf, row);
 
-	/* Mostly it is about blocks much larger than this one. */
-	want = min(hint_armed(hint), hint_exhausted(hint));
-	word = row_now(llf, row);
+	/* Mostly the hint is about blocks much larger than this one. */
 	if (least < want &&
 	    (want > LLFREE_ROW_ORDER ? word :
 	     !(runs_mask(row_runs(word, want), want) & mask)))
-		return;
+		return 0;
 
 	while (!(runs_mask(row_runs(word, order), order) & mask)) {
 		/* Allocated again already. */
@@ -89,5 +95,41 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
 	if (order == LLFREE_ROW_ORDER)
 		order = max(llfree_block_order(llf, row_frame(row)),
 			    LLFREE_ROW_ORDER);
-	llf_hint_raise(llf, max(order, least), view);
+	return max(order, least);
+}
+
+/*
+ * The order of the largest block of a child that a search missed if it came before the
+ * free, since the child had only @had permits and now has @frames more: another CPU may
+ * have taken permits of that block and set bits of what was freed.
+ *
+ * Return: the order, less than LLFREE_CHILD_ORDER; 0 if there is none of @want or more
+ */
+static unsigned int shown_order(const struct llfree *llf, unsigned long child,
+				unsigned int had, unsigned int frames, unsigned int want)
+{
+	const int least = max_t(int, want, fls(had));
+	int order = min(fls(had + frames) - 1, LLFREE_CHILD_ORDER - 1);
+	u16 word;
+
+	if (order < least)
+		return 0;
+	word = READ_ONCE(*child_at(llf, child));
+	for (; order >= least; order--)
+		if (llf_child_find(llf, child, order, word) >= 0)
+			return order;
+	return 0;
+}
+
+void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
+		     unsigned int frames, unsigned int had, unsigned int view)
+{
+	const u32 hint = READ_ONCE(llf->hint[view]);
+	const unsigned int want = min(hint_armed(hint), hint_exhausted(hint));
+	unsigned int order = freed_order(llf, row, mask, frames, want);
+
+	if (frames < LLFREE_CHILD_FRAMES)
+		order = max(order, shown_order(llf, row >> CHILD_ROW_SHIFT, had, frames, want));
+	if (order >= want)
+		llf_hint_raise(llf, order, view);
 }

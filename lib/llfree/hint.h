@@ -16,24 +16,23 @@ bool llf_hint_conclude(struct llfree *llf, unsigned int order,
 		       unsigned int view, u32 gen);
 void llf_hint_raise(struct llfree *llf, unsigned int order, unsigned int view);
 void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
-		     unsigned int least, unsigned int view);
+		     unsigned int frames, unsigned int had, unsigned int view);
 
 /*
- * hint_freed() - report the largest block that holds freed frames
+ * hint_freed() - report what blocks a free has made or shown
+ * @mask: the frames that were freed, in each of the rows from @row on
+ * @frames: their number
+ * @had: free frames of the child before; 0 for whole children
  *
- * @mask are the frames of @row that were freed, and @least is the order of the
- * block that they are known to have made: part of it may be allocated again
- * already, but a search that saw it before must not conclude that there was
- * none. To be called after the permits are given, by tree_give:B or
- * local_give:B.
+ * To be called after the permits are given, by tree_give:B or local_give:B.
  */
-static __always_inline void hint_freed(struct llfree *llf, unsigned long row,
-				       u64 mask, unsigned int least,
+static __always_inline void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
+				       unsigned int frames, unsigned int had,
 				       unsigned int view)
 {
 	if (view < LLFREE_ALLOC_VIEWS &&
 	    unlikely(!hint_idle(READ_ONCE(llf->hint[view]))))
-		llf_hint_report(llf, row, mask, least, view);
+		llf_hint_report(llf, row, mask, frames, had, view);
 }
 
 #endif /* _LIB_LLFREE_HINT_H */

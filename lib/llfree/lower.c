@@ -67,8 +67,8 @@ unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 	 * that a search has missed.
 	 */
 	unsigned int order = child_largest(llf, child);
-	unsigned int given = child_give(child_at(llf, child), frames,
-					READ_ONCE(*child_at(llf, child)));
+	unsigned int had, given = child_give(child_at(llf, child), frames,
+					     READ_ONCE(*child_at(llf, child)), &had);
 
 	WARN_ONCE(given == LLFREE_NR_VIEWS,
 		  "llfree: %u permits of child %lu are lost\n", frames, child);

@@ -147,6 +147,8 @@ static __always_inline unsigned int child_freed_state(u16 new)
  * child_give() - give frames, whose bits are clear, to a child
  * @before: the child word as it was read before the bits were cleared
  *
+ * @had: free frames of the child before the step
+ *
  * Turn cannot have changed since then, unless the frames were not the caller's to
  * give.
  *
@@ -155,12 +157,13 @@ static __always_inline unsigned int child_freed_state(u16 new)
  *	frames have not been given.
  */
 static __always_inline unsigned int
-child_give(u16 *word, unsigned int frames, u16 before)
+child_give(u16 *word, unsigned int frames, u16 before, unsigned int *had)
 {
 	u16 old = before, new;
 
 	for (;;) {
-		if (unlikely(child_free(old) + frames > LLFREE_CHILD_FRAMES))
+		*had = child_free(old);
+		if (unlikely(*had + frames > LLFREE_CHILD_FRAMES))
 			return LLFREE_NR_VIEWS;
 		new = old + frames;
 		/* LLF(child_give:A) */

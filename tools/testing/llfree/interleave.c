@@ -1036,6 +1036,22 @@ static void state_rows_full(void)
 	claim_for(ACTOR_OTHER, FREE_PAIR + 4 * ROW, LLFREE_ROW_ORDER + 1);
 }
 
+/* Row 0 belongs to a thread, row 1 is free, and so are single frames of another child. */
+static void state_one_row(void)
+{
+	unsigned long f;
+
+	state_rows_full();
+	disown(ACTOR_OTHER, FREE_PAIR + ROW, ROW);
+	llfree_free(llf, LLFREE_NO_SLOT, FREE_PAIR + ROW, LLFREE_ROW_ORDER, &books.sum);
+	free_done(ACTOR_OTHER, FREE_PAIR + ROW, ROW);
+	for (f = FREE_PAIR + CHILD; f < FREE_PAIR + 2 * CHILD; f += 2) {
+		disown(ACTOR_OTHER, f, 1);
+		llfree_free(llf, LLFREE_NO_SLOT, f, 0, &books.sum);
+		free_done(ACTOR_OTHER, f, 1);
+	}
+}
+
 static void state_full(void)
 {
 	leave_only(0);
@@ -1484,6 +1500,21 @@ FIXTURE_TEARDOWN(state)
 {
 }
 
+FIXTURE(one_row)
+{
+};
+
+FIXTURE_SETUP(one_row)
+{
+	world_init(state_one_row);
+	world_reset();
+	ASSERT_EQ(NULL, world_finish());
+}
+
+FIXTURE_TEARDOWN(one_row)
+{
+}
+
 FIXTURE(tree_lent)
 {
 };
@@ -1720,6 +1751,24 @@ TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
 TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
 {
 	ASSERT_TRUE(check("alloc9 free9got | alloc9 free9got | alloc9", STRONG, false, 100000));
+	log_totals(_metadata);
+}
+
+/*
+ * A free of one row gives permits for another one, if frames of the first were allocated
+ * before. Searches that saw no block meanwhile look again.
+ */
+TEST_F_TIMEOUT(one_row, permits_for_another, SECONDS_MAX)
+{
+	static const char * const programs[] = {
+		"free6got | alloc0noslot alloc6 alloc6", "free6got ! alloc0noslot alloc6 alloc6",
+		"free6got | alloc0noslot | alloc6 alloc6",
+		"free6got | alloc0 drainall alloc6 alloc6",
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(programs); i++)
+		ASSERT_TRUE(check(programs[i], STRONG, false, 10000));
 	log_totals(_metadata);
 }
 

@@ -818,6 +818,45 @@ TEST(fault5_free_makes_another_row_available)
 		swap_at_each_step(_metadata, order);
 }
 
+/*
+ * A block is freed while another one of its child is free. A CPU allocates a frame of
+ * what is free already but has no permits yet: then the permits of the other block are
+ * too few, and searches do not see it until the free is done. Other frames of the tree
+ * are free, so that it has permits.
+ */
+static void search_in_free(struct __test_metadata *_metadata, unsigned int order,
+			   unsigned int freed)
+{
+	unsigned long f;
+	bool more = true;
+	struct inst in;
+	long steps;
+
+	for (steps = 0; more; steps++) {
+		ASSERT_EQ(0, inst_init(&in, BASE, TREE, LLFREE_INIT_ALLOC, NULL, 0));
+		ASSERT_EQ(0, inst_free(&in, LLFREE_NO_SLOT, BASE + (1 << order), order));
+		for (f = BASE + 2 * CHILD; f < BASE + 3 * CHILD; f += 2)
+			ASSERT_EQ(0, inst_free(&in, LLFREE_NO_SLOT, f, 0));
+		interrupt_after(steps, alloc_one_and_search, &in);
+		ASSERT_EQ(0, inst_free(&in, LLFREE_NO_SLOT, BASE, freed));
+		more = interrupt_done();
+		ASSERT_EQ(-1, hidden_order(&in, 0)) {
+			TH_LOG("orders %u and %u, step %ld", order, freed, steps);
+		}
+		ASSERT_STREQ("", inst_check(&in));
+		inst_exit(&in);
+	}
+}
+
+TEST(free_gives_permits_for_another_block)
+{
+	unsigned int order, freed;
+
+	for (order = 1; order < LLFREE_CHILD_ORDER; order++)
+		for (freed = 0; freed <= order; freed++)
+			search_in_free(_metadata, order, freed);
+}
+
 static void take_and_free(struct inst *in)
 {
 	long frame = inst_alloc(in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER);
