@@ -187,7 +187,8 @@ enum llfree_level {
  *	that an allocation gave it
  * @mates: for each class, bits of those whose frames live as long
  * @low: bits of the classes whose trees are searched from the low end of the
- *	range on, whichever slot asks; those of the others spread over it
+ *	range on, whichever slot asks; those of the others spread over it. If memory is
+ *	large, their slots start there a cache line of child words apart.
  * @near: trees around the last one that are searched first, a power of 2
  * @rate: level of a tree with @free of @frames frames free, at least 1, and
  *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must

@@ -16,6 +16,8 @@
  */
 #define PARTIAL_TREES		64U
 #define PARTIAL_TRIES		2U
+/* Slots of classes at the low end spread over this part of memory at most. */
+#define LOW_PART		32U
 
 /* ---- One tree ---- */
 
@@ -294,17 +296,32 @@ again:
 	return -1;
 }
 
+/* Trees whose child words share a cache line, in which slots would meet */
+static unsigned int line_trees(const struct llfree *llf)
+{
+	return max(SMP_CACHE_BYTES / sizeof(u16) >> (llf->tree_order - LLFREE_CHILD_ORDER), 1UL);
+}
+
 /*
  * Where a slot starts to look for trees: slots spread over memory, and each of
- * them takes what it gave back last before what it has never used. Classes that
- * stay where they are all start at the low end.
+ * them takes what it gave back last before what it has never used. Slots of classes
+ * that stay where they are all start at the low end, a cache line apart unless that
+ * is more than LOW_PART of memory.
  */
 static unsigned long slot_home(const struct llfree *llf, const struct search *s)
 {
-	if (s->slot < 0 || (llf->policy->low & BIT(s->class)))
+	const unsigned long nr_trees = s->end_tree - s->first_tree;
+	unsigned int nr_slots, apart;
+
+	if (s->slot < 0)
 		return s->first_tree;
-	return s->first_tree + (s->end_tree - s->first_tree) * s->slot /
-			       llfree_nr_slots(llf);
+	nr_slots = llfree_nr_slots(llf);
+	if (!(llf->policy->low & BIT(s->class)))
+		return s->first_tree + nr_trees * s->slot / nr_slots;
+	apart = line_trees(llf);
+	if (nr_trees / LOW_PART < nr_slots * apart)
+		return s->first_tree;
+	return s->first_tree + s->slot * apart;
 }
 
 /* From the trees near @start */

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Classes of trees, and the policies that choose trees for allocations. */
+#include <linux/cache.h>
+
 #include "instance.h"
 
 static unsigned int tree_class_at(struct kunit *test, struct instance *inst,
@@ -266,6 +268,30 @@ static void unmovable_at_low_end(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* If memory is large, they are far enough apart to share no cache line of child words. */
+static void low_slots_share_no_line(struct kunit *test)
+{
+	const unsigned int slots = 2, line = SMP_CACHE_BYTES / sizeof(u16);
+	const unsigned int apart = line * CHILD / TREE;
+	/* They may take up one part in 32 of memory. */
+	const unsigned int least = 32 * slots * apart;
+	const unsigned int trees[] = { least - 1, least, 4 * least };
+	struct instance *inst;
+	long frame[2];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(trees); i++) {
+		inst = inst_new(test, FIRST, trees[i] * TREE, LLFREE_INIT_FREE, slots);
+		frame[1] = inst_alloc(test, inst, 1, 0, LLFREE_CLASS_UNMOVABLE);
+		frame[0] = inst_alloc(test, inst, 0, 0, LLFREE_CLASS_UNMOVABLE);
+		KUNIT_ASSERT_GE(test, frame[0], FIRST);
+		KUNIT_ASSERT_GE(test, frame[1], FIRST);
+		KUNIT_EXPECT_EQ(test, trees[i] < least ? 1 : apart,
+				(max(frame[0], frame[1]) - min(frame[0], frame[1])) / TREE);
+		inst_check(test, inst);
+	}
+}
+
 static void policy_fallback(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, 2 * TREE,
@@ -481,6 +507,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(nofragment_free_child),
 	KUNIT_CASE(nofragment_movable_and_huge),
 	KUNIT_CASE(unmovable_at_low_end),
+	KUNIT_CASE(low_slots_share_no_line),
 	KUNIT_CASE(policy_fallback),
 	KUNIT_CASE(policy_classes),
 	KUNIT_CASE(policy_custom),
