@@ -95,7 +95,7 @@ static struct diff d;
 static const struct op *next_op, *last_op;
 static bool trace;
 static bool interrupts;
-/* Isolated and never allocated, so that a free of it is bad all the time */
+/* Isolated and never allocated, so that a free of it is bad until a recovery */
 static unsigned long free_frame;
 #define NO_FRAME	ULONG_MAX
 /* What runs at each depth, and after how many steps it is interrupted */
@@ -376,11 +376,14 @@ static void do_query(const struct op *op)
 
 static bool do_restart(const struct op *op)
 {
-	if (d.depth) {
-		diff_restart(&d, LLFREE_INIT_RECOVER);
+	const bool keep = !d.depth && op->how & 1, crashed = d.depth;
+
+	/* Recovery gives an isolated child the normal view: its last frame is as others. */
+	if (!keep)
+		free_frame = NO_FRAME;
+	diff_restart(&d, keep ? LLFREE_INIT_KEEP : LLFREE_INIT_RECOVER);
+	if (crashed)
 		longjmp(crash, 1);
-	}
-	diff_restart(&d, op->how & 1 ? LLFREE_INIT_KEEP : LLFREE_INIT_RECOVER);
 	return true;
 }
 
