@@ -499,7 +499,6 @@ static inline bool llfree_may_have_order(const struct llfree *llf,
 
 bool llfree_find_order(struct llfree *llf, unsigned int order,
 		       enum llfree_view view);
-void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats);
 void llfree_count_orders(const struct llfree *llf, int view, int class,
 			 unsigned long nr[LLFREE_NR_ORDERS]);

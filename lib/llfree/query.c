@@ -207,40 +207,6 @@ void llfree_stats_exact(const struct llfree *llf, struct llfree_stats *stats)
 }
 EXPORT_SYMBOL_GPL(llfree_stats_exact);
 
-/**
- * llfree_stats_fast() - what is free, counted from trees and slots
- * @llf: the instance
- * @stats: the counts are stored here; those of entirely free children are 0,
- *	and so is what is free in isolated children, which trees do not count
- *
- * Context: any; takes no lock, does not sleep, reads 4 bytes per tree and view.
- */
-void llfree_stats_fast(const struct llfree *llf, struct llfree_stats *stats)
-{
-	const unsigned int nr_slots = llfree_nr_slots(llf);
-	const unsigned long end = trees_end(llf);
-	unsigned int slot, class, view;
-	long sum[LLFREE_ALLOC_VIEWS] = { };
-	unsigned long tree;
-	u64 word;
-
-	memset(stats, 0, sizeof(*stats));
-	stats_trees(llf, stats);
-	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
-		for (tree = trees_first(llf); tree < end; tree++)
-			sum[view] += tree_free(READ_ONCE(*tree_at(llf, view, tree)));
-	for (slot = 0; slot < nr_slots; slot++) {
-		for (class = 0; class < llf->policy->nr_classes; class++) {
-			word = READ_ONCE(llf->locals[slot].reserved[class]);
-			if (word & LOCAL_PRESENT)
-				sum[LLFREE_VIEW_NORMAL] += local_free(word);
-		}
-	}
-	for (view = 0; view < LLFREE_ALLOC_VIEWS; view++)
-		stats->frames[view] = max(sum[view], 0L);
-}
-EXPORT_SYMBOL_IF_KUNIT(llfree_stats_fast);
-
 /* Add the blocks of a child that is not entirely free. */
 static void count_child(const struct llfree *llf, unsigned long child,
 			unsigned long nr[LLFREE_NR_ORDERS])

@@ -142,7 +142,7 @@ struct instance *inst_new(struct kunit *test, unsigned long first,
 void inst_check(struct kunit *test, struct instance *inst)
 {
 	const struct model *m = &inst->model;
-	struct llfree_stats want, exact, fast;
+	struct llfree_stats want, exact;
 	struct llfree_fault fault = { };
 	struct llfree *llf = &inst->llf;
 	unsigned int view, order;
@@ -162,7 +162,6 @@ void inst_check(struct kunit *test, struct instance *inst)
 
 	model_stats(m, &want);
 	llfree_stats_exact(llf, &exact);
-	llfree_stats_fast(llf, &fast);
 	for (view = 0; view < LLFREE_NR_VIEWS; view++) {
 		KUNIT_EXPECT_EQ(test, want.frames[view], exact.frames[view]);
 		KUNIT_EXPECT_EQ(test, want.huge[view], exact.huge[view]);
@@ -174,7 +173,6 @@ void inst_check(struct kunit *test, struct instance *inst)
 				inst->delta.huge[view]);
 		if (view == LLFREE_VIEW_ISOLATED)
 			continue;
-		KUNIT_EXPECT_EQ(test, want.frames[view], fast.frames[view]);
 		for (order = 0; order < LLFREE_NR_ORDERS; order++)
 			if (!llfree_may_have_order(llf, order, view))
 				KUNIT_EXPECT_EQ_MSG(test, 0,

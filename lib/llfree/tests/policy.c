@@ -31,7 +31,7 @@ static void class_of_tree(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, inst_tree_reserved(test, inst, frame));
 	KUNIT_EXPECT_EQ(test, -EBUSY, llfree_set_class(&inst->llf, frame,
 						       LLFREE_CLASS_MOVABLE));
-	llfree_stats_fast(&inst->llf, &stats);
+	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.reserved, 1);
 	KUNIT_EXPECT_EQ(test, stats.trees[LLFREE_CLASS_RECLAIMABLE], 1);
 	KUNIT_EXPECT_EQ(test, stats.trees[LLFREE_CLASS_NONE], 3);
@@ -461,7 +461,7 @@ static void policy_custom(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 2 * TREE / 2, inst_alloc_all(test, inst, 1, 0,
 							   NULL));
 	KUNIT_EXPECT_EQ(test, 1, tree_class_at(test, inst, FIRST));
-	llfree_stats_fast(&inst->llf, &stats);
+	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.reserved, 0);
 	KUNIT_EXPECT_GT(test, rate_calls, 0);
 	KUNIT_EXPECT_EQ(test, rate_bad, 0);

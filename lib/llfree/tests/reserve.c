@@ -98,7 +98,7 @@ static void drain_one_slot(struct kunit *test)
 		KUNIT_ASSERT_GE(test, frame[slot][0], 0);
 		KUNIT_ASSERT_GE(test, frame[slot][1], 0);
 	}
-	llfree_stats_fast(&inst->llf, &stats);
+	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_ASSERT_EQ(test, stats.reserved, 6);
 
 	KUNIT_EXPECT_EQ(test, 0, llfree_drain(&inst->llf, 1));
@@ -115,7 +115,7 @@ static void drain_one_slot(struct kunit *test)
 	snapshot_check(test, inst, snap);
 
 	KUNIT_EXPECT_EQ(test, 0, llfree_drain(&inst->llf, -1));
-	llfree_stats_fast(&inst->llf, &stats);
+	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.reserved, 0);
 	inst_check(test, inst);
 }

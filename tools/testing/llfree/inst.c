@@ -106,7 +106,7 @@ void inst_exit(struct inst *in)
 const char *inst_check(struct inst *in)
 {
 	static char why[256];
-	struct llfree_stats fast, exact;
+	struct llfree_stats exact;
 	struct llfree_fault fault;
 	int err, v;
 
@@ -128,22 +128,8 @@ const char *inst_check(struct inst *in)
 			 fault.found);
 		return why;
 	}
-	llfree_stats_fast(&in->llf, &fast);
 	llfree_stats_exact(&in->llf, &exact);
-	if (fast.reserved != exact.reserved ||
-	    memcmp(fast.trees, exact.trees, sizeof(fast.trees))) {
-		snprintf(why, sizeof(why), "tree statistics differ");
-		return why;
-	}
 	for (v = 0; v < LLFREE_NR_VIEWS; v++) {
-		/* Trees do not count what is isolated. */
-		if (fast.frames[v] != (v < LLFREE_ALLOC_VIEWS ?
-				       exact.frames[v] : 0)) {
-			snprintf(why, sizeof(why),
-				 "view %d: fast %lu frames, exact %lu frames",
-				 v, fast.frames[v], exact.frames[v]);
-			return why;
-		}
 		if (in->start.frames[v] + in->sum.frames[v] != exact.frames[v] ||
 		    in->start.huge[v] + in->sum.huge[v] != exact.huge[v]) {
 			snprintf(why, sizeof(why),

@@ -39,7 +39,7 @@ int inst_reinit(struct inst *in, enum llfree_mode mode);
 void inst_exit(struct inst *in);
 
 /*
- * At quiescence: invariants hold, both statistics and the sum of all deltas
+ * At quiescence: invariants hold, statistics and the sum of all deltas
  * agree, no warning was given, preemption is on. Returns what is wrong, or "".
  */
 const char *inst_check(struct inst *in);

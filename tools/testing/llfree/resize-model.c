@@ -301,7 +301,7 @@ static void op_count(unsigned int tid)
 {
 	struct llfree_stats stats;
 
-	llfree_stats_fast(llf, &stats);
+	llfree_stats_exact(llf, &stats);
 	llfree_find_order(llf, 3, LLFREE_VIEW_NORMAL);
 }
 

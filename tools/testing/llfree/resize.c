@@ -251,7 +251,7 @@ TEST_F(sparse, grow_far_away)
 	show(_metadata, &self->g, far, 2 * SECTION);
 	check_hole(_metadata, &self->g, 10 * SECTION, 890 * SECTION);
 	EXPECT_EQ(4 * SECTION / TREE, self->g.llf.nr_trees);
-	llfree_stats_fast(&self->g.llf, &stats);
+	llfree_stats_exact(&self->g.llf, &stats);
 	EXPECT_EQ(free + 2 * SECTION, stats.frames[LLFREE_VIEW_NORMAL]);
 	for (i = o = 0; o < LLFREE_CLASS_NONE + 1; o++)
 		i += stats.trees[o];
@@ -459,7 +459,7 @@ TEST_F(sparse, shrink_to_nothing)
 	EXPECT_EQ(-ENOMEM, alloc(&self->g, LLFREE_NO_SLOT, 9));
 	EXPECT_FALSE(llfree_find_order(llf, 3, LLFREE_VIEW_CMA));
 	EXPECT_EQ(-EINVAL, llfree_free(llf, 0, FIRST, 0, NULL));
-	llfree_stats_fast(llf, &stats);
+	llfree_stats_exact(llf, &stats);
 	EXPECT_EQ(0, stats.frames[LLFREE_VIEW_NORMAL]);
 	EXPECT_EQ(0, llfree_validate(llf, NULL));
 

@@ -465,7 +465,7 @@ static void other(struct thread *t)
 		ret = llfree_set_reported(&in.llf, frame);
 		break;
 	case 6:
-		llfree_stats_fast(&in.llf, &stats);
+		llfree_stats_exact(&in.llf, &stats);
 		ret = 0;
 		break;
 	case 7:
