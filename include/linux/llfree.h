@@ -423,7 +423,6 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 /* State of children and trees */
 int llfree_set_view(struct llfree *llf, unsigned long frame,
 		    enum llfree_view view, struct llfree_delta *delta);
-int llfree_set_reported(struct llfree *llf, unsigned long frame);
 int llfree_set_class(struct llfree *llf, unsigned long frame,
 		     unsigned int class);
 void llfree_shuffle(struct llfree *llf, u64 key);

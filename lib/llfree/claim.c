@@ -161,7 +161,7 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 }
 EXPORT_SYMBOL_IF_KUNIT(llfree_claim_row);
 
-/* ---- Views, marks and classes ---- */
+/* ---- Views and classes ---- */
 
 /**
  * llfree_set_view() - change which callers see the free frames of a child
@@ -225,34 +225,6 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 	return from;
 }
 EXPORT_SYMBOL_GPL(llfree_set_view);
-
-/**
- * llfree_set_reported() - mark an entirely free child as reported
- * @llf: the instance
- * @frame: any frame of the child
- *
- * Any allocation from the child removes the mark.
- *
- * Context: any; takes no lock, does not sleep.
- *
- * Return: 0; -EBUSY if the child is not entirely free; -EINVAL
- */
-int llfree_set_reported(struct llfree *llf, unsigned long frame)
-{
-	u16 *word, old;
-
-	if (!block_in_range(llf, frame, 1))
-		return -EINVAL;
-
-	word = child_at(llf, frame_child(frame));
-	old = READ_ONCE(*word);
-	do {
-		if (child_free(old) != LLFREE_CHILD_FRAMES)
-			return -EBUSY;
-	} while (!try_cmpxchg_relaxed(word, &old, (u16)(old | CHILD_REPORTED)));
-	return 0;
-}
-EXPORT_SYMBOL_IF_KUNIT(llfree_set_reported);
 
 /**
  * llfree_set_class() - change the class of a tree

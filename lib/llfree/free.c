@@ -314,8 +314,8 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_free_rest);
  * @order: LLFREE_CHILD_ORDER or more
  * @delta: what changed is added here; may be NULL
  *
- * Each child is marked as reported by the step that makes it free, so that an
- * allocation by another CPU removes the mark. See llfree_set_reported().
+ * Each child is marked as reported by the step that makes it free. Any allocation
+ * from it comes after that step and removes the mark.
  *
  * Context: any; takes no lock, does not sleep.
  *

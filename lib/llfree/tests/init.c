@@ -314,7 +314,7 @@ static void restart_reported(struct kunit *test)
 	struct llfree *llf = &inst->llf;
 	struct llfree_child child;
 
-	KUNIT_ASSERT_EQ(test, 0, llfree_set_reported(llf, FIRST));
+	inst_set_reported(test, inst, FIRST);
 	inst_start(test, inst, FIRST, 4 * TREE, LLFREE_INIT_KEEP, NULL);
 	KUNIT_ASSERT_EQ(test, 0, llfree_child(llf, FIRST, &child));
 	KUNIT_EXPECT_TRUE(test, child.reported);

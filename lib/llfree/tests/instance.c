@@ -505,6 +505,18 @@ void inst_set_view(struct kunit *test, struct instance *inst,
 	model_set_view(&inst->model, frame, view);
 }
 
+void inst_set_reported(struct kunit *test, struct instance *inst,
+		       unsigned long frame)
+{
+	frame = ALIGN_DOWN(frame, CHILD);
+	KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, LLFREE_CHILD_ORDER,
+					    LLFREE_CLAIM_HIDDEN));
+	inst_freed(test, inst, frame, CHILD);
+	KUNIT_ASSERT_EQ(test, 0, llfree_free_reported(&inst->llf, frame,
+						      LLFREE_CHILD_ORDER,
+						      &inst->delta));
+}
+
 /* ---- Snapshots ---- */
 
 struct snapshot *snapshot_new(struct kunit *test, struct instance *inst)

@@ -186,6 +186,9 @@ void inst_scatter(struct kunit *test, struct instance *inst,
 
 void inst_set_view(struct kunit *test, struct instance *inst,
 		   unsigned long frame, enum llfree_view view);
+/* Claims the child of a frame, all of which is free, and frees it as reported. */
+void inst_set_reported(struct kunit *test, struct instance *inst,
+		       unsigned long frame);
 
 /* ---- Batches and random numbers ---- */
 

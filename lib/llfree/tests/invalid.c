@@ -178,8 +178,6 @@ static void invalid_arguments(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_view(llf, first, -1, delta));
 	KUNIT_EXPECT_EQ(test, -EALREADY,
 			llfree_set_view(llf, first, LLFREE_VIEW_NORMAL, delta));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_reported(llf, end));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_reported(llf, first - 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_class(llf, end, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_class(llf, first - 1, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL,

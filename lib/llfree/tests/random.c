@@ -77,8 +77,14 @@ static void random_step(struct kunit *test, struct instance *inst,
 		llfree_set_class(&inst->llf, frame, req.class);
 		break;
 	case 15:
-		ret = m->free[model_child(m, frame)] == CHILD ? 0 : -EBUSY;
-		KUNIT_EXPECT_EQ(test, ret, llfree_set_reported(&inst->llf, frame));
+		start = ALIGN_DOWN(frame, CHILD);
+		if (model_all_free(m, start, CHILD, MODEL_ANY_VIEW))
+			inst_set_reported(test, inst, start);
+		else if (!model_all_used(m, start, CHILD))
+			KUNIT_EXPECT_EQ(test, -EINVAL,
+					llfree_free_reported(&inst->llf, start,
+							     LLFREE_CHILD_ORDER,
+							     &inst->delta));
 		break;
 	}
 }

@@ -377,6 +377,36 @@ int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order)
 	return ret;
 }
 
+int diff_free_reported(struct diff *d, unsigned long frame, unsigned int order)
+{
+	unsigned long nr = 0, f;
+	struct llfree_delta delta = {};
+	struct llfree_child child;
+	int ret, want = -EINVAL;
+
+	if (order >= LLFREE_CHILD_ORDER &&
+	    !diff_free_hopeless(d, LLFREE_NO_SLOT, frame, order) &&
+	    model_all_used(&d->m, frame, 1UL << order)) {
+		want = 0;
+		nr = 1UL << order;
+	}
+	begin(d, nr, "free_reported frame %#lx order %u", frame, order);
+	/* Before the free, as in diff_free() */
+	model_mark(&d->m, frame, nr, false);
+	for (f = frame; f < frame + nr; f += LLFREE_CHILD_FRAMES)
+		d->m.reported[model_child(&d->m, f)] = 1;
+	ret = CALL(d, llfree_free_reported(&d->in.llf, frame, order, &delta));
+	note(d, "= %d", ret);
+	if (ret != want)
+		FAIL(d, "free_reported frame %#lx order %u: %d, not %d", frame,
+		     order, ret, want);
+	else if (!ret && alone(d) &&
+		 (llfree_child(&d->in.llf, frame, &child) || !child.reported))
+		FAIL(d, "child %#lx is not reported", frame);
+	compare_delta(d, &delta, nr);
+	return ret;
+}
+
 static void mark_mask(struct diff *d, unsigned long row, u64 mask, bool used)
 {
 	int i;
@@ -507,26 +537,6 @@ int diff_set_view(struct diff *d, unsigned long frame, unsigned int view)
 	else if (ret >= 0 && alone(d))
 		model_set_view(&d->m, frame, view);
 	compare_delta(d, &delta, 0);
-	return ret;
-}
-
-int diff_set_reported(struct diff *d, unsigned long frame)
-{
-	int ret, want = 0;
-
-	begin(d, 0, "set_reported frame %#lx", frame);
-	ret = CALL(d, llfree_set_reported(&d->in.llf, frame));
-	note(d, "= %d", ret);
-	if (!model_inside(&d->m, frame, 1))
-		want = -EINVAL;
-	else if (!alone(d))
-		want = ret == -EBUSY ? ret : 0;
-	else if (d->m.free[model_child(&d->m, frame)] != LLFREE_CHILD_FRAMES)
-		want = -EBUSY;
-	if (ret != want)
-		FAIL(d, "set_reported frame %#lx: %d, not %d", frame, ret, want);
-	else if (!ret && alone(d))
-		d->m.reported[model_child(&d->m, frame)] = 1;
 	return ret;
 }
 

@@ -61,13 +61,13 @@ long diff_alloc(struct diff *d, const struct llfree_request *req, bool quick);
 long diff_alloc_batch(struct diff *d, const struct llfree_request *req,
 		      unsigned int nr);
 int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order);
+int diff_free_reported(struct diff *d, unsigned long frame, unsigned int order);
 int diff_free_batch(struct diff *d, int slot, unsigned long row, u64 mask);
 int diff_claim(struct diff *d, unsigned long frame, unsigned int order,
 	       unsigned int flags);
 long diff_claim_row(struct diff *d, unsigned long row, u64 mask,
 		    unsigned int flags);
 int diff_set_view(struct diff *d, unsigned long frame, unsigned int view);
-int diff_set_reported(struct diff *d, unsigned long frame);
 int diff_set_class(struct diff *d, unsigned long frame, unsigned int class);
 int diff_drain(struct diff *d, int slot);
 

@@ -176,6 +176,22 @@ static void do_free(struct diff *d)
 	diff_free(d, slot, frame, order);
 }
 
+/* Whole children; they are claimed before about half of the time. */
+static void do_free_reported(struct diff *d)
+{
+	unsigned int order = LLFREE_CHILD_ORDER + pick(d, 4);
+	unsigned long frame;
+
+	if (chance(d, 5))
+		order = pick(d, 34);
+	frame = ALIGN_DOWN(pick_any_frame(d), 1UL << order);
+	if (chance(d, 50))
+		diff_claim(d, frame, order, LLFREE_CLAIM_HIDDEN);
+	if (chance(d, 5))
+		frame += 1 + pick(d, LLFREE_CHILD_FRAMES - 1);
+	diff_free_reported(d, frame, order);
+}
+
 static u64 pick_mask(struct diff *d)
 {
 	u64 mask = rng_next(&d->rng);
@@ -301,7 +317,7 @@ static void step(struct diff *d)
 	} else if (what < 975) {
 		do_set_class(d);
 	} else if (what < 985) {
-		diff_set_reported(d, pick_any_frame(d));
+		do_free_reported(d);
 	} else if (what < 999) {
 		do_drain(d);
 	} else if (chance(d, 10)) {

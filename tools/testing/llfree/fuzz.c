@@ -64,7 +64,7 @@ enum kind {
 	CLAIM,
 	CLAIM_ROW,
 	SET_VIEW,
-	SET_REPORTED,
+	FREE_REPORTED,
 	SET_CLASS,
 	DRAIN,
 	QUERY,
@@ -87,7 +87,7 @@ struct op {
 static const u8 kinds[] = {
 	GET, GET, GET, GET, GET, ALLOC_BATCH, ALLOC_BATCH, ALLOC_BATCH, PUT, PUT, PUT,
 	PUT, PUT, PUT, FREE_BATCH, FREE_BATCH, FREE_BATCH, FREE_ANY, FREE_ANY, CLAIM,
-	CLAIM, CLAIM, CLAIM_ROW, CLAIM_ROW, SET_VIEW, SET_VIEW, SET_REPORTED,
+	CLAIM, CLAIM, CLAIM_ROW, CLAIM_ROW, SET_VIEW, SET_VIEW, FREE_REPORTED,
 	SET_CLASS, DRAIN, QUERY, RESTART, SET_SLOTS,
 };
 
@@ -123,8 +123,8 @@ static void cover_end(unsigned int kind, unsigned int order, bool success,
 static void cover_interrupt(const void *pc, unsigned int kind, bool same_slot)
 {
 	static const u8 group[NR_KINDS] = {
-		[PUT] = 1, [FREE_BATCH] = 1, [CLAIM] = 2, [CLAIM_ROW] = 2,
-		[SET_VIEW] = 3, [DRAIN] = 4, [RESTART] = 5,
+		[PUT] = 1, [FREE_BATCH] = 1, [FREE_REPORTED] = 1, [CLAIM] = 2,
+		[CLAIM_ROW] = 2, [SET_VIEW] = 3, [DRAIN] = 4, [RESTART] = 5,
 	};
 	struct rng rng = {
 		.state = (unsigned long)pc << 4 | group[kind] << 1 | same_slot,
@@ -277,10 +277,18 @@ static bool do_free(const struct op *op)
 }
 
 /*
- * Whatever it is: the model says whether it is right. But what looks used or
- * free to the model may be on its way while operations are under way; a free of
- * that would be a fault of the caller that the core need not find out.
+ * What looks used or free to the model may be on its way while operations are
+ * under way; a free of that would be a fault of the caller that the core need
+ * not find out. Is a free surely right or surely wrong?
  */
+static bool free_is_sure(int slot, unsigned long frame, unsigned int order)
+{
+	return diff_free_hopeless(&d, slot, frame, order) ||
+	       touches_free_frame(frame, 1UL << order) ||
+	       model_all_used(&d.m, frame, 1UL << order);
+}
+
+/* Whatever it is: the model says whether it is right. */
 static bool do_free_any(const struct op *op, bool others)
 {
 	unsigned int order = op->size & 0x1f;
@@ -291,11 +299,24 @@ static bool do_free_any(const struct op *op, bool others)
 		order = 40 + order;
 	if (op->how & 7 && order < BITS_PER_LONG)
 		frame = ALIGN_DOWN(frame, 1UL << order);
-	if (others && !diff_free_hopeless(&d, slot, frame, order) &&
-	    !touches_free_frame(frame, 1UL << order) &&
-	    !model_all_used(&d.m, frame, 1UL << order))
+	if (others && !free_is_sure(slot, frame, order))
 		return false;
 	return !diff_free(&d, slot, frame, order);
+}
+
+/* Whole children, mostly */
+static bool do_free_reported(const struct op *op, bool others)
+{
+	unsigned int order = LLFREE_CHILD_ORDER + op->size % 4;
+	unsigned long frame = op_frame(op);
+
+	if (op_odd(op, 5))
+		order = op->size;
+	if (op->how & 7 && order < BITS_PER_LONG)
+		frame = ALIGN_DOWN(frame, 1UL << order);
+	if (others && !free_is_sure(LLFREE_NO_SLOT, frame, order))
+		return false;
+	return !diff_free_reported(&d, frame, order);
 }
 
 static bool do_free_batch(const struct op *op, bool others)
@@ -422,8 +443,8 @@ static bool do_op(const struct op *op, bool others)
 		return do_claim_row(op);
 	case SET_VIEW:
 		return do_set_view(op);
-	case SET_REPORTED:
-		return !diff_set_reported(&d, op_frame(op));
+	case FREE_REPORTED:
+		return do_free_reported(op, others);
 	case SET_CLASS:
 		return !diff_set_class(&d, op_frame(op), op_class(op));
 	case DRAIN:
@@ -474,7 +495,7 @@ static void run_next(void)
 static bool takes(enum kind kind)
 {
 	return kind != PUT && kind != FREE_ANY && kind != FREE_BATCH &&
-	       kind != SET_VIEW;
+	       kind != FREE_REPORTED && kind != SET_VIEW;
 }
 
 /* Before each step of the core */

@@ -643,21 +643,36 @@ static void op_alloc_batch_no_slot(int actor, int order)
 	alloc_batch(actor, LLFREE_NO_SLOT, order);
 }
 
-/* The first own block from the shared frames on, if there is one */
-static void op_free(int actor, int order)
+/* The first own block from @frame on, if there is one */
+static void free_own(int actor, unsigned long frame, int order, bool reported)
 {
-	unsigned long frame, nr = 1UL << order;
+	unsigned long nr = 1UL << order;
+	int ret;
 
-	for (frame = order > 5 ? SHARED_HALVES : SHARED_FRAMES;
-	     frame < HIDDEN_CHILD; frame += nr) {
+	for (; frame < HIDDEN_CHILD; frame += nr) {
 		if (!owns(actor, frame, nr))
 			continue;
 		disown(actor, frame, nr);
-		if (llfree_free(llf, slot_of[actor], frame, order, &books.sum))
+		if (reported)
+			ret = llfree_free_reported(llf, frame, order, &books.sum);
+		else
+			ret = llfree_free(llf, slot_of[actor], frame, order, &books.sum);
+		if (ret)
 			fail("cannot free own block", frame);
 		free_done(actor, frame, nr);
 		return;
 	}
+}
+
+static void op_free(int actor, int order)
+{
+	free_own(actor, order > 5 ? SHARED_HALVES : SHARED_FRAMES, order, false);
+}
+
+/* What the thread got before, or else its own child */
+static void op_free_reported(int actor, int order)
+{
+	free_own(actor, FREE_PAIR, order, true);
 }
 
 /* What the thread got before; frees what others may be waiting for. */
@@ -873,14 +888,6 @@ static void op_set_class(int actor, int class)
 		fail("set_class", FREE_PAIR);
 }
 
-static void op_set_reported(int actor, int unused)
-{
-	int ret = llfree_set_reported(llf, FREE_PAIR);
-
-	if (ret && ret != -EBUSY)
-		fail("set_reported", FREE_PAIR);
-}
-
 static const struct op {
 	const char *name;
 	void (*fn)(int actor, int arg);
@@ -910,6 +917,7 @@ static const struct op {
 	{ "free6", op_free, 6 },
 	{ "free8", op_free, 8 },
 	{ "free9", op_free, 9 },
+	{ "freereported", op_free_reported, 9 },
 	{ "freeword", op_free_word, 0 },
 	{ "badput9", op_bad_free, 9 },
 	{ "badput10", op_bad_free, 10 },
@@ -929,7 +937,6 @@ static const struct op {
 	{ "drain0", op_drain, 0 },
 	{ "drainall", op_drain, -1 },
 	{ "setclass", op_set_class, LLFREE_CLASS_HUGE },
-	{ "setreported", op_set_reported, 0 },
 	{ "free6got", op_free_allocated, 6 },
 	/* From here on not in pairs of their own */
 	{ "free0got", op_free_allocated, 0 },
@@ -1776,7 +1783,7 @@ TEST_F_TIMEOUT(whole_owned, whole, SECONDS_MAX)
 		"free9got | isolate", "free9got | tocma", "free9got | tocma tonormal",
 		"free9got alloc9 | tocma | alloc0", "free9got | alloc0 | claim8",
 		"free9got | alloc9 free9got | alloc9 | tocma tonormal",
-		"free9got | batch0 | setreported", "free9got | alloc9 free9got | setreported",
+		"freereported | batch0 | alloc0", "freereported | alloc9 freereported | alloc9",
 		"free9got | claimrow | alloc7 | isolate", "free9got ! tocma | alloc9",
 	};
 	int i;

@@ -145,17 +145,32 @@ static void op_alloc_batch_no_slot(int actor, int order)
 	alloc_batch(actor, order, LLFREE_NO_SLOT);
 }
 
-static void op_free(int actor, int order)
+static void free_own(int actor, int order, bool reported)
 {
 	unsigned long frame, nr = 1UL << order;
+	int ret;
 
 	for (frame = SHARED_HALVES; frame < OWN_CHILD(MAX_DEPTH); frame += nr) {
 		if (!disown(actor, frame, nr))
 			continue;
-		if (inst_free(&in, actor % 2, frame, order))
+		if (reported)
+			ret = llfree_free_reported(&in.llf, frame, order, &in.sum);
+		else
+			ret = inst_free(&in, actor % 2, frame, order);
+		if (ret)
 			fail("cannot free own block", frame);
 		return;
 	}
+}
+
+static void op_free(int actor, int order)
+{
+	free_own(actor, order, false);
+}
+
+static void op_free_reported(int actor, int order)
+{
+	free_own(actor, order, true);
 }
 
 static void op_free_word(int actor, int word)
@@ -227,14 +242,6 @@ static void op_set_class(int actor, int class)
 		fail("set_class", BASE);
 }
 
-static void op_set_reported(int actor, int arg)
-{
-	int ret = llfree_set_reported(&in.llf, BASE);
-
-	if (ret && ret != -EBUSY)
-		fail("set_reported", BASE);
-}
-
 static const struct op {
 	const char *name;
 	void (*fn)(int actor, int arg);
@@ -263,6 +270,7 @@ static const struct op {
 	{ "free 0", op_free, 0, false, -1 },
 	{ "free 8", op_free, 8, false, -1 },
 	{ "free 9", op_free, 9, false, -1 },
+	{ "free reported", op_free_reported, 9, false, -1 },
 	{ "free word", op_free_word, 0, false, -1 },
 	{ "bad free 9", op_bad_free, 9, true, -1 },
 	{ "bad free 11", op_bad_free, 11, true, -1 },
@@ -276,7 +284,6 @@ static const struct op {
 	{ "drain 0", op_drain, 0, true, -1 },
 	{ "drain all", op_drain, -1, true, -1 },
 	{ "set class", op_set_class, LLFREE_CLASS_HUGE, true, -1 },
-	{ "set reported", op_set_reported, 0, true, -1 },
 };
 
 /* Interruptions: one planned one, or random ones, nested up to MAX_DEPTH */

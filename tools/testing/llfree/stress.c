@@ -312,8 +312,11 @@ static void free_block(struct thread *t, struct block block)
 	int err;
 
 	disown(t, block.frame, 1UL << block.order);
-	err = llfree_free(&in.llf, pick_slot(t), block.frame, block.order,
-			  &t->delta);
+	if (block.order >= LLFREE_CHILD_ORDER && !rng_below(&t->rng, 4))
+		err = llfree_free_reported(&in.llf, block.frame, block.order, &t->delta);
+	else
+		err = llfree_free(&in.llf, pick_slot(t), block.frame, block.order,
+				  &t->delta);
 	if (err)
 		die("free of frame %#lx order %u returned %d", block.frame,
 		    block.order, err);
@@ -450,7 +453,7 @@ static void other(struct thread *t)
 	struct llfree_stats stats;
 	int ret;
 
-	switch (rng_below(&t->rng, 16)) {
+	switch (rng_below(&t->rng, 15)) {
 	case 0:
 		ret = llfree_drain(&in.llf, -1);
 		break;
@@ -462,17 +465,14 @@ static void other(struct thread *t)
 				       rng_below(&t->rng, LLFREE_NR_CLASSES));
 		break;
 	case 5:
-		ret = llfree_set_reported(&in.llf, frame);
-		break;
-	case 6:
 		llfree_stats_exact(&in.llf, &stats);
 		ret = 0;
 		break;
-	case 7:
+	case 6:
 		llfree_count_orders(&in.llf, 0, -1, nr);
 		ret = 0;
 		break;
-	case 8 ... 10:
+	case 7 ... 9:
 		ret = llfree_child(&in.llf, frame, &child);
 		if (!ret && child.free > CHILD)
 			die("child %#lx has %u free", frame, child.free);
