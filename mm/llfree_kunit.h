@@ -599,6 +599,7 @@ static void zone_hardirq(struct kunit *test)
 static void zone_nofragment(struct kunit *test)
 {
 	struct llfree *llf = &fake->zone.llfree->core;
+	struct llfree_child child;
 	unsigned long pfn;
 	struct page *page;
 	unsigned int i;
@@ -606,12 +607,12 @@ static void zone_nofragment(struct kunit *test)
 	if (!ALLOC_NOFRAGMENT || page_group_by_mobility_disabled)
 		kunit_skip(test, "pages are not grouped by mobility");
 	fake_hand_over(test);
-	/* A page in use in each child, lest there be one to take over from on */
+	/* A movable page in each child, lest there be one to take over from on */
 	for (i = 0; i < FAKE_PAGES; i += LLFREE_CHILD_FRAMES) {
 		pfn = fake->pfn[i / MAX_ORDER_NR_PAGES] + i % MAX_ORDER_NR_PAGES;
 		KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, pfn, 0, 0));
-		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(llf, pfn,
-							  LLFREE_CLASS_MOVABLE));
+		KUNIT_ASSERT_EQ(test, 0, llfree_child(llf, pfn, &child));
+		KUNIT_ASSERT_EQ(test, child.class, LLFREE_CLASS_MOVABLE);
 	}
 	KUNIT_EXPECT_NULL(test, zf_alloc(&fake->zone, 0, MIGRATE_UNMOVABLE,
 					 ALLOC_NOFRAGMENT));

@@ -423,8 +423,6 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 /* State of children and trees */
 int llfree_set_view(struct llfree *llf, unsigned long frame,
 		    enum llfree_view view, struct llfree_delta *delta);
-int llfree_set_class(struct llfree *llf, unsigned long frame,
-		     unsigned int class);
 void llfree_shuffle(struct llfree *llf, u64 key);
 int llfree_drain(struct llfree *llf, int slot);
 

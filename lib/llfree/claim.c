@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* LLFree core: allocation of exact blocks, and what a child or tree is for. */
+/* LLFree core: allocation of exact blocks, and views of children. */
 #include <kunit/visibility.h>
 #include <linux/export.h>
 
@@ -161,7 +161,7 @@ long llfree_claim_row(struct llfree *llf, unsigned long frame, u64 mask,
 }
 EXPORT_SYMBOL_IF_KUNIT(llfree_claim_row);
 
-/* ---- Views and classes ---- */
+/* ---- Views ---- */
 
 /**
  * llfree_set_view() - change which callers see the free frames of a child
@@ -225,38 +225,3 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 	return from;
 }
 EXPORT_SYMBOL_GPL(llfree_set_view);
-
-/**
- * llfree_set_class() - change the class of a tree
- * @llf: the instance
- * @frame: any frame of the tree
- * @class: below the number of classes of the policy
- *
- * A tree that is entirely free has no class and gets none.
- *
- * Context: any; takes no lock, does not sleep.
- *
- * Return: 0; -EBUSY if a slot has reserved the tree; -EINVAL
- */
-int llfree_set_class(struct llfree *llf, unsigned long frame,
-		     unsigned int class)
-{
-	u32 *word, old;
-
-	if (class >= llf->policy->nr_classes || !block_in_range(llf, frame, 1))
-		return -EINVAL;
-
-	word = tree_at(llf, LLFREE_VIEW_NORMAL, child_tree(llf, frame_child(frame)));
-	old = READ_ONCE(*word);
-	do {
-		if (old == LLFREE_HOLE_TREE)
-			return -EINVAL;
-		if (tree_reserved(old))
-			return -EBUSY;
-	} while (!try_cmpxchg_relaxed(word, &old,
-				      tree_word(llf, old, tree_free(old), class,
-						false)));
-	llf_partial_note(llf, READ_ONCE(*word), tree_free(old));
-	return 0;
-}
-EXPORT_SYMBOL_IF_KUNIT(llfree_set_class);

@@ -51,7 +51,7 @@
  * permits say, but for those of exhausted trees (exhaustive.c).
  *
  *   alloc.c, free.c   the API and its fast paths
- *   claim.c           exact blocks; views and classes
+ *   claim.c           exact blocks; views
  *   search.c, scan.h  which trees to look at, and how to look at one
  *   steal.c           what other slots have reserved
  *   exhaustive.c      every child, before an allocation fails

@@ -276,19 +276,20 @@ static void used_again(struct kunit *test)
 /* Pairs of whole children and single ones are found wherever they become free. */
 static void found_near_home(struct kunit *test)
 {
-	struct instance *inst = inst_new(test, FIRST, 10 * TREE, LLFREE_INIT_ALLOC, 1);
+	struct instance *inst = inst_new(test, FIRST, 10 * TREE, LLFREE_INIT_FREE, 1);
 	const unsigned int pair = LLFREE_MAX_ORDER, one = LLFREE_CHILD_ORDER;
 	const unsigned int class = LLFREE_CLASS_HUGE;
 	unsigned long i, tree;
 	long frame;
 
+	/* The first four trees have the class, and the others none. */
+	for (i = 0; i < 4 * TREE; i += CHILD)
+		KUNIT_ASSERT_EQ(test, FIRST + i,
+				inst_alloc(test, inst, LLFREE_NO_SLOT, one, class));
 	for (tree = FIRST; tree < FIRST + 4 * TREE; tree += TREE) {
 		inst_free(test, inst, LLFREE_NO_SLOT, tree, one);
 		inst_free(test, inst, LLFREE_NO_SLOT, tree + 2 * CHILD, one);
-		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, tree, class));
 	}
-	for (; tree < FIRST + 10 * TREE; tree += CHILD)
-		inst_free(test, inst, LLFREE_NO_SLOT, tree, one);
 
 	for (i = 0; i < 8; i++)
 		KUNIT_ASSERT_EQ(test, FIRST + 4 * TREE + i * 2 * CHILD,

@@ -178,12 +178,6 @@ static void invalid_arguments(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_view(llf, first, -1, delta));
 	KUNIT_EXPECT_EQ(test, -EALREADY,
 			llfree_set_view(llf, first, LLFREE_VIEW_NORMAL, delta));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_class(llf, end, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_set_class(llf, first - 1, 0));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_set_class(llf, first, LLFREE_CLASS_NONE));
-	KUNIT_EXPECT_EQ(test, -EINVAL,
-			llfree_set_class(llf, first, LLFREE_NR_CLASSES));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child(llf, end, &child));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child(llf, first - 1, &child));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_child_stable(llf, first - 1));

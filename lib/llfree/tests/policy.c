@@ -29,8 +29,6 @@ static void class_of_tree(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, inst->delta.did & (LLFREE_DID_DEMOTE |
 						    LLFREE_DID_STEAL));
 	KUNIT_EXPECT_TRUE(test, inst_tree_reserved(test, inst, frame));
-	KUNIT_EXPECT_EQ(test, -EBUSY, llfree_set_class(&inst->llf, frame,
-						       LLFREE_CLASS_MOVABLE));
 	llfree_stats_exact(&inst->llf, &stats);
 	KUNIT_EXPECT_EQ(test, stats.reserved, 1);
 	KUNIT_EXPECT_EQ(test, stats.trees[LLFREE_CLASS_RECLAIMABLE], 1);
@@ -46,19 +44,10 @@ static void class_of_tree(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, counts[0], 1);
 	llfree_count_orders(&inst->llf, 0, LLFREE_CLASS_NONE, counts);
 	KUNIT_EXPECT_EQ(test, counts[10], 3 * 4);
-
-	KUNIT_EXPECT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
-						  LLFREE_CLASS_HUGE));
-	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_HUGE,
-			tree_class_at(test, inst, frame));
 	inst_check(test, inst);
 
 	/* A tree without allocated frames has no class. */
 	inst_free(test, inst, LLFREE_NO_SLOT, frame, 0);
-	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_NONE,
-			tree_class_at(test, inst, frame));
-	KUNIT_EXPECT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
-						  LLFREE_CLASS_MOVABLE));
 	KUNIT_EXPECT_EQ(test, LLFREE_CLASS_NONE,
 			tree_class_at(test, inst, frame));
 	inst_check(test, inst);
@@ -152,11 +141,8 @@ static void nofragment_takes_free_trees(struct kunit *test)
 	long frame;
 
 	/* A frame in each child of three of four trees is movable. */
-	for (frame = FIRST; frame < FIRST + 3 * TREE; frame += CHILD) {
+	for (frame = FIRST; frame < FIRST + 3 * TREE; frame += CHILD)
 		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
-		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
-							  LLFREE_CLASS_MOVABLE));
-	}
 	for (nr = 0;; nr++) {
 		frame = inst_alloc_req(test, inst, &req);
 		if (frame < 0)
@@ -198,8 +184,6 @@ static void nofragment_free_child(struct kunit *test)
 		for (i = 6; i < 8; i++)
 			KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, tree + i * CHILD,
 							    0, 0));
-		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, tree,
-							  LLFREE_CLASS_MOVABLE));
 	}
 	frame = inst_alloc_req(test, inst, &req);
 	KUNIT_ASSERT_GE(test, frame, 0);
@@ -226,11 +210,16 @@ static void nofragment_movable_and_huge(struct kunit *test)
 		.flags = LLFREE_ALLOC_NOFRAGMENT,
 	};
 	unsigned long frame;
+	unsigned int order;
 
+	/* Of each huge block one frame is in use still. */
+	for (frame = FIRST; frame < FIRST + 4 * TREE; frame += CHILD)
+		KUNIT_ASSERT_GE(test, inst_alloc(test, inst, LLFREE_NO_SLOT,
+						 LLFREE_CHILD_ORDER, LLFREE_CLASS_HUGE), 0);
 	for (frame = FIRST; frame < FIRST + 4 * TREE; frame += CHILD) {
-		KUNIT_ASSERT_EQ(test, 0, inst_claim(test, inst, frame, 0, 0));
-		KUNIT_ASSERT_EQ(test, 0, llfree_set_class(&inst->llf, frame,
-							  LLFREE_CLASS_HUGE));
+		for (order = 0; order < LLFREE_CHILD_ORDER; order++)
+			inst_free(test, inst, LLFREE_NO_SLOT, frame + (1UL << order), order);
+		KUNIT_ASSERT_EQ(test, LLFREE_CLASS_HUGE, tree_class_at(test, inst, frame));
 	}
 	KUNIT_EXPECT_EQ(test, -ENOMEM, inst_alloc_req(test, inst, &req));
 	req.class = LLFREE_CLASS_MOVABLE;

@@ -74,7 +74,6 @@ static void random_step(struct kunit *test, struct instance *inst,
 		break;
 	case 14:
 		llfree_drain(&inst->llf, slot);
-		llfree_set_class(&inst->llf, frame, req.class);
 		break;
 	case 15:
 		start = ALIGN_DOWN(frame, CHILD);

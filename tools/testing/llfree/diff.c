@@ -407,6 +407,34 @@ int diff_free_reported(struct diff *d, unsigned long frame, unsigned int order)
 	return ret;
 }
 
+/* While other operations are under way, all of the block must be allocated. */
+long diff_free_rest(struct diff *d, int slot, unsigned long frame,
+		    unsigned int order)
+{
+	bool valid = order <= LLFREE_MAX_ORDER &&
+		     !diff_free_hopeless(d, slot, frame, order);
+	unsigned long size = valid ? 1UL << order : 0, f;
+	long ret, want = valid ? 0 : -EINVAL, nr = 0;
+	struct llfree_delta delta = {};
+
+	begin(d, size, "free_rest slot %d frame %#lx order %u", slot, frame, order);
+	/* Before the free, as in diff_free() */
+	for (f = frame; f < frame + size; f++) {
+		if (!model_all_used(&d->m, f, 1))
+			continue;
+		model_mark(&d->m, f, 1, false);
+		nr++;
+	}
+	want += nr;
+	ret = CALL(d, llfree_free_rest(&d->in.llf, slot, frame, order, &delta));
+	note(d, "= %ld", ret);
+	if (ret != want)
+		FAIL(d, "free_rest slot %d frame %#lx order %u: %ld, not %ld", slot,
+		     frame, order, ret, want);
+	compare_delta(d, &delta, nr);
+	return ret;
+}
+
 static void mark_mask(struct diff *d, unsigned long row, u64 mask, bool used)
 {
 	int i;
@@ -537,33 +565,6 @@ int diff_set_view(struct diff *d, unsigned long frame, unsigned int view)
 	else if (ret >= 0 && alone(d))
 		model_set_view(&d->m, frame, view);
 	compare_delta(d, &delta, 0);
-	return ret;
-}
-
-int diff_set_class(struct diff *d, unsigned long frame, unsigned int class)
-{
-	struct llfree_child before, after;
-	int ret, want = 0;
-
-	if (llfree_child(&d->in.llf, frame, &before) ||
-	    class >= d->in.llf.policy->nr_classes)
-		want = -EINVAL;
-	else if (before.tree_reserved)
-		want = -EBUSY;
-	begin(d, 0, "set_class frame %#lx class %u", frame, class);
-	ret = CALL(d, llfree_set_class(&d->in.llf, frame, class));
-	note(d, "= %d", ret);
-	if (!alone(d) && want != -EINVAL && ret == -EBUSY)
-		return ret;
-	if (ret != want && (alone(d) || want == -EINVAL || ret))
-		FAIL(d, "set_class frame %#lx class %u: %d, not %d", frame,
-		     class, ret, want);
-	if (ret || !alone(d))
-		return ret;
-	if (llfree_child(&d->in.llf, frame, &after))
-		FAIL(d, "child %#lx is gone", frame);
-	else if (after.class != class && after.class != LLFREE_CLASS_NONE)
-		FAIL(d, "class is %u, not %u", after.class, class);
 	return ret;
 }
 

@@ -62,13 +62,14 @@ long diff_alloc_batch(struct diff *d, const struct llfree_request *req,
 		      unsigned int nr);
 int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order);
 int diff_free_reported(struct diff *d, unsigned long frame, unsigned int order);
+long diff_free_rest(struct diff *d, int slot, unsigned long frame,
+		    unsigned int order);
 int diff_free_batch(struct diff *d, int slot, unsigned long row, u64 mask);
 int diff_claim(struct diff *d, unsigned long frame, unsigned int order,
 	       unsigned int flags);
 long diff_claim_row(struct diff *d, unsigned long row, u64 mask,
 		    unsigned int flags);
 int diff_set_view(struct diff *d, unsigned long frame, unsigned int view);
-int diff_set_class(struct diff *d, unsigned long frame, unsigned int class);
 int diff_drain(struct diff *d, int slot);
 
 /* Queries about a frame, a child, a block */

@@ -192,6 +192,20 @@ static void do_free_reported(struct diff *d)
 	diff_free_reported(d, frame, order);
 }
 
+/* What is allocated of any block */
+static void do_free_rest(struct diff *d)
+{
+	unsigned int order = chance(d, 3) ? pick(d, 34) : pick_order(d);
+	unsigned long frame = pick_any_frame(d);
+	int slot = pick_slot(d);
+
+	if (!chance(d, 3))
+		frame = ALIGN_DOWN(frame, 1UL << order);
+	if (chance(d, 3))
+		slot = d->in.nr_slots + pick(d, 4);
+	diff_free_rest(d, slot, frame, order);
+}
+
 static u64 pick_mask(struct diff *d)
 {
 	u64 mask = rng_next(&d->rng);
@@ -265,15 +279,6 @@ static void do_set_view(struct diff *d)
 	diff_set_view(d, pick_any_frame(d), view);
 }
 
-static void do_set_class(struct diff *d)
-{
-	unsigned int class = pick(d, d->in.llf.policy->nr_classes);
-
-	if (chance(d, 2))
-		class = d->in.llf.policy->nr_classes + pick(d, 100);
-	diff_set_class(d, pick_any_frame(d), class);
-}
-
 static void do_drain(struct diff *d)
 {
 	if (chance(d, 5))
@@ -315,7 +320,7 @@ static void step(struct diff *d)
 	} else if (what < 960) {
 		do_set_view(d);
 	} else if (what < 975) {
-		do_set_class(d);
+		do_free_rest(d);
 	} else if (what < 985) {
 		do_free_reported(d);
 	} else if (what < 999) {

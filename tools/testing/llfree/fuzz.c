@@ -65,7 +65,7 @@ enum kind {
 	CLAIM_ROW,
 	SET_VIEW,
 	FREE_REPORTED,
-	SET_CLASS,
+	FREE_REST,
 	DRAIN,
 	QUERY,
 	RESTART,	/* if it interrupts others: a crash */
@@ -88,7 +88,7 @@ static const u8 kinds[] = {
 	GET, GET, GET, GET, GET, ALLOC_BATCH, ALLOC_BATCH, ALLOC_BATCH, PUT, PUT, PUT,
 	PUT, PUT, PUT, FREE_BATCH, FREE_BATCH, FREE_BATCH, FREE_ANY, FREE_ANY, CLAIM,
 	CLAIM, CLAIM, CLAIM_ROW, CLAIM_ROW, SET_VIEW, SET_VIEW, FREE_REPORTED,
-	SET_CLASS, DRAIN, QUERY, RESTART, SET_SLOTS,
+	FREE_REST, DRAIN, QUERY, RESTART, SET_SLOTS,
 };
 
 static struct diff d;
@@ -123,8 +123,8 @@ static void cover_end(unsigned int kind, unsigned int order, bool success,
 static void cover_interrupt(const void *pc, unsigned int kind, bool same_slot)
 {
 	static const u8 group[NR_KINDS] = {
-		[PUT] = 1, [FREE_BATCH] = 1, [FREE_REPORTED] = 1, [CLAIM] = 2,
-		[CLAIM_ROW] = 2, [SET_VIEW] = 3, [DRAIN] = 4, [RESTART] = 5,
+		[PUT] = 1, [FREE_BATCH] = 1, [FREE_REPORTED] = 1, [FREE_REST] = 1,
+		[CLAIM] = 2, [CLAIM_ROW] = 2, [SET_VIEW] = 3, [DRAIN] = 4, [RESTART] = 5,
 	};
 	struct rng rng = {
 		.state = (unsigned long)pc << 4 | group[kind] << 1 | same_slot,
@@ -319,6 +319,21 @@ static bool do_free_reported(const struct op *op, bool others)
 	return !diff_free_reported(&d, frame, order);
 }
 
+/* What is allocated of a block; while others are under way, that must be all of it. */
+static bool do_free_rest(const struct op *op, bool others)
+{
+	unsigned int order = op_order(op);
+	unsigned long frame = op_frame(op);
+	int slot = op_slot(op);
+
+	if (op->how & 7 && order < BITS_PER_LONG)
+		frame = ALIGN_DOWN(frame, 1UL << order);
+	if (others && !diff_free_hopeless(&d, slot, frame, order) &&
+	    !model_all_used(&d.m, frame, 1UL << order))
+		return false;
+	return diff_free_rest(&d, slot, frame, order) > 0;
+}
+
 static bool do_free_batch(const struct op *op, bool others)
 {
 	unsigned long row = ALIGN_DOWN(op_frame(op), LLFREE_ROW_FRAMES);
@@ -445,8 +460,8 @@ static bool do_op(const struct op *op, bool others)
 		return do_set_view(op);
 	case FREE_REPORTED:
 		return do_free_reported(op, others);
-	case SET_CLASS:
-		return !diff_set_class(&d, op_frame(op), op_class(op));
+	case FREE_REST:
+		return do_free_rest(op, others);
 	case DRAIN:
 		return !diff_drain(&d, op_slot(op));
 	case RESTART:
@@ -495,7 +510,7 @@ static void run_next(void)
 static bool takes(enum kind kind)
 {
 	return kind != PUT && kind != FREE_ANY && kind != FREE_BATCH &&
-	       kind != FREE_REPORTED && kind != SET_VIEW;
+	       kind != FREE_REPORTED && kind != FREE_REST && kind != SET_VIEW;
 }
 
 /* Before each step of the core */

@@ -880,14 +880,6 @@ static void op_alloc_late_slot(int actor, int order)
 		.order = order, .class = LLFREE_CLASS_MOVABLE });
 }
 
-static void op_set_class(int actor, int class)
-{
-	int ret = llfree_set_class(llf, FREE_PAIR, class);
-
-	if (ret && ret != -EBUSY)
-		fail("set_class", FREE_PAIR);
-}
-
 static const struct op {
 	const char *name;
 	void (*fn)(int actor, int arg);
@@ -936,7 +928,6 @@ static const struct op {
 	{ "isolatewait", op_isolate_wait },
 	{ "drain0", op_drain, 0 },
 	{ "drainall", op_drain, -1 },
-	{ "setclass", op_set_class, LLFREE_CLASS_HUGE },
 	{ "free6got", op_free_allocated, 6 },
 	/* From here on not in pairs of their own */
 	{ "free0got", op_free_allocated, 0 },
@@ -1714,7 +1705,6 @@ static const char * const chosen[] = {
 	"free0 free0 free0 | free0 free0 free0 | drainall",
 	"free0 free0 free0 free0 | alloc0 | drainall",
 	"free0 free0 free0 free0 | free0 free0 free0 free0 | alloc0",
-	"alloc0class | alloc0 | setclass",
 	"alloc0noslot alloc0noslot | alloc0 alloc0 | drainall",
 	/* What is looked for and not found, while it appears */
 	"free9 | free9 | alloc10 | alloc9",

@@ -234,14 +234,6 @@ static void op_drain(int actor, int slot)
 		fail("drain", slot);
 }
 
-static void op_set_class(int actor, int class)
-{
-	int ret = llfree_set_class(&in.llf, BASE, class);
-
-	if (ret && ret != -EBUSY)
-		fail("set_class", BASE);
-}
-
 static const struct op {
 	const char *name;
 	void (*fn)(int actor, int arg);
@@ -283,7 +275,6 @@ static const struct op {
 	{ "to normal", op_view, LLFREE_VIEW_NORMAL, false, -1 },
 	{ "drain 0", op_drain, 0, true, -1 },
 	{ "drain all", op_drain, -1, true, -1 },
-	{ "set class", op_set_class, LLFREE_CLASS_HUGE, true, -1 },
 };
 
 /* Interruptions: one planned one, or random ones, nested up to MAX_DEPTH */

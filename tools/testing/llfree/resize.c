@@ -177,7 +177,6 @@ static void check_hole(struct __test_metadata *_metadata, struct grown *g,
 		ASSERT_EQ(0, mask);
 		ASSERT_EQ(-EINVAL, llfree_set_view(llf, f, LLFREE_VIEW_NORMAL, NULL));
 		ASSERT_EQ(-EINVAL, llfree_set_view(llf, f, LLFREE_VIEW_ISOLATED, NULL));
-		ASSERT_EQ(-EINVAL, llfree_set_class(llf, f, LLFREE_CLASS_HUGE));
 		ASSERT_EQ(0, llfree_child_stable(llf, f));
 		ASSERT_FALSE(llfree_frame_is_free(llf, f));
 		ASSERT_EQ(-1, llfree_block_order(llf, f));

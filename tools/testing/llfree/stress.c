@@ -453,7 +453,7 @@ static void other(struct thread *t)
 	struct llfree_stats stats;
 	int ret;
 
-	switch (rng_below(&t->rng, 15)) {
+	switch (rng_below(&t->rng, 14)) {
 	case 0:
 		ret = llfree_drain(&in.llf, -1);
 		break;
@@ -461,18 +461,14 @@ static void other(struct thread *t)
 		ret = llfree_drain(&in.llf, pick_slot(t));
 		break;
 	case 4:
-		ret = llfree_set_class(&in.llf, frame,
-				       rng_below(&t->rng, LLFREE_NR_CLASSES));
-		break;
-	case 5:
 		llfree_stats_exact(&in.llf, &stats);
 		ret = 0;
 		break;
-	case 6:
+	case 5:
 		llfree_count_orders(&in.llf, 0, -1, nr);
 		ret = 0;
 		break;
-	case 7 ... 9:
+	case 6 ... 8:
 		ret = llfree_child(&in.llf, frame, &child);
 		if (!ret && child.free > CHILD)
 			die("child %#lx has %u free", frame, child.free);
@@ -483,7 +479,7 @@ static void other(struct thread *t)
 			die("frame %#lx has free order %d", frame, ret);
 		ret = 0;
 	}
-	if (ret && ret != -EBUSY)
+	if (ret)
 		die("an operation on frame %#lx returned %d", frame, ret);
 }
 
