@@ -1091,7 +1091,6 @@ static void state_reserved(void)
 	claim_frames(ACTOR_OTHER, FREE_PAIR + 64, 2 * CHILD - 64);
 }
 
-/* It has used up its permits, and others have put frames to the tree. */
 /* The first thread owns a whole child, and nothing else is free. */
 static void state_whole_owned(void)
 {
@@ -1102,6 +1101,7 @@ static void state_whole_owned(void)
 	claim_for(0, FREE_PAIR, LLFREE_CHILD_ORDER);
 }
 
+/* The first slot has used up its permits, and others have freed frames to the tree. */
 static void state_lent(void)
 {
 	struct llfree_request req = { .class = LLFREE_CLASS_MOVABLE };
