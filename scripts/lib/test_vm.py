@@ -237,6 +237,17 @@ class CommandLine(FakeQemu):
         self.assertIn("no file /nowhere/disk", self.refused("--disk",
                                                             "/nowhere/disk"))
 
+    def test_memory_that_grows(self):
+        self.assertEqual(self.values("-m", "--mem", "1G"), ["1024M"])
+        self.assertEqual(self.values("-m", "--mem", "1G", "--maxmem", "16G"),
+                         ["1024M,slots=8,maxmem=16384M"])
+        self.assertEqual(self.values("-m", "--mem", "1G", "--maxmem", "2G",
+                                     "--slots", "3"),
+                         ["1024M,slots=3,maxmem=2048M"])
+        self.assertIn("no more than --mem",
+                      self.refused("--mem", "1G", "--maxmem", "1G"))
+        self.assertIn("no --maxmem", self.refused("--slots", "3"))
+
     def test_qmp(self):
         self.assertEqual(self.values("-qmp", "--qmp", "build/qmp"),
                          ["unix:build/qmp,server=on,wait=off"])
