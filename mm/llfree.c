@@ -136,9 +136,49 @@ static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 
 /* ---- Life cycle ---- */
 
+#ifdef CONFIG_MEMORY_HOTPLUG
+/* Memory for what a zone needs; each array has pages of its own, so that it can grow. */
+static struct zone_llfree *zf_alloc_memory(struct zone *zone, unsigned long pfn,
+					   unsigned long nr, struct llfree_memory *mem,
+					   void *(*alloc)(struct zone *zone, size_t size))
+{
+	struct zf_words words[ZF_NR_WORDS];
+	const size_t size = zf_words_size(words, mem->tree_order, pfn, nr);
+	struct zone_llfree *zl;
+	void *memory = alloc(zone, size + sizeof(*zl));
+
+	if (!memory)
+		return NULL;
+	zf_words_place(words, memory);
+	zf_words_memory(words, pfn, mem);
+	zl = memory + size;
+	memcpy(zl->words, words, sizeof(words));
+	return zl;
+}
+#else
+static struct zone_llfree *zf_alloc_memory(struct zone *zone, unsigned long pfn,
+					   unsigned long nr, struct llfree_memory *mem,
+					   void *(*alloc)(struct zone *zone, size_t size))
+{
+	const size_t head = ALIGN(sizeof(struct zone_llfree), SMP_CACHE_BYTES);
+	struct zone_llfree *zl;
+
+	mem->rows_size = ALIGN(mem->rows_size, SMP_CACHE_BYTES);
+	mem->children_size = ALIGN(mem->children_size, SMP_CACHE_BYTES);
+	zl = alloc(zone, head + mem->rows_size + mem->children_size + mem->trees_size);
+	if (!zl)
+		return NULL;
+	mem->rows = (void *)zl + head;
+	mem->children = mem->rows + mem->rows_size;
+	mem->trees = mem->children + mem->children_size;
+	return zl;
+}
+#endif
+
 /*
  * zf_init_zone() - set up the allocator of a zone
  * @cpus: CPUs that are going to reserve trees
+ * @alloc: returns zeroed memory, aligned to a page or the next power of 2
  *
  * Holes have trees, too, but none that can be reserved. All memory of a zone is one
  * block, so that a failure leaves nothing behind.
@@ -147,7 +187,6 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 			unsigned int cpus,
 			void *(*alloc)(struct zone *zone, size_t size))
 {
-	const size_t head = ALIGN(sizeof(struct zone_llfree), SMP_CACHE_BYTES);
 	struct llfree_memory mem;
 	unsigned long present = nr;
 	struct zone_llfree *zl;
@@ -158,16 +197,9 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 	ret = llfree_layout(pfn, nr, llfree_tree_order(present, cpus), &mem);
 	if (ret)
 		return ret;
-	mem.rows_size = ALIGN(mem.rows_size, SMP_CACHE_BYTES);
-	mem.children_size = ALIGN(mem.children_size, SMP_CACHE_BYTES);
-	zl = alloc(zone, head + mem.rows_size + mem.children_size +
-			 mem.trees_size);
+	zl = zf_alloc_memory(zone, pfn, nr, &mem, alloc);
 	if (!zl)
 		return -ENOMEM;
-	mem.rows = (void *)zl + head;
-	mem.children = mem.rows + mem.rows_size;
-	mem.trees = mem.children + mem.children_size;
-
 	zf_count_init(zl);
 	ret = llfree_init(&zl->core, pfn, nr, &mem, LLFREE_INIT_ALLOC, NULL);
 	if (!ret)
@@ -186,7 +218,7 @@ static unsigned int __init zf_boot_cpus(void)
 
 static void * __init zf_boot_alloc(struct zone *zone, size_t size)
 {
-	return memblock_alloc_node(size, SMP_CACHE_BYTES, zone_to_nid(zone));
+	return memblock_alloc_node(size, PAGE_SIZE, zone_to_nid(zone));
 }
 
 /**
@@ -233,22 +265,27 @@ static unsigned int zf_nr_slots(const struct llfree *llf)
  * @zone: the zone
  *
  * Until then, and in a zone that is too small, CPUs look for free pages
- * everywhere. That is all that is missed if there is no memory for it.
+ * everywhere. That is all that is missed if there is no memory for it. For a zone that
+ * has grown there can be more slots than before.
  *
- * Context: task, once the slab allocator works.
+ * Context: task, once the slab allocator works; one caller at a time.
  */
 void __meminit zf_percpu_init(struct zone *zone)
 {
-	struct llfree *llf = &zone->llfree->core;
-	struct llfree_local *locals;
-	unsigned int nr = zf_nr_slots(llf);
+	struct zone_llfree *zl = zone->llfree;
+	struct llfree *llf = &zl->core;
+	/* The most that there can be: slots stay where they are. */
+	const unsigned int room = IS_ENABLED(CONFIG_MEMORY_HOTPLUG) ? nr_cpu_ids :
+								      zf_nr_slots(llf);
+	const unsigned int nr = zf_nr_slots(llf);
 
-	if (!nr || llfree_nr_slots(llf))
+	if (nr <= llfree_nr_slots(llf))
 		return;
 	/* Blocks of a power of 2 are aligned to their size. */
-	locals = kzalloc_node(roundup_pow_of_two(nr * sizeof(*locals)),
-			      GFP_KERNEL, zone_to_nid(zone));
-	if (!locals || llfree_set_slots(llf, locals, nr))
+	if (!zl->locals)
+		zl->locals = kzalloc_node(roundup_pow_of_two(room * sizeof(*zl->locals)),
+					  GFP_KERNEL, zone_to_nid(zone));
+	if (!zl->locals || llfree_set_slots(llf, zl->locals, nr))
 		pr_warn("%s: no memory for reservations\n", zone->name);
 }
 

@@ -16,9 +16,42 @@
 #include "internal.h"
 #include "page_reporting.h"
 
+/* Arrays of words of an instance */
+enum zf_words_kind {
+	ZF_ROWS,
+	ZF_CHILDREN,
+	/* One for each view, at the same distance from each other */
+	ZF_TREES,
+	ZF_NR_WORDS
+};
+
+/**
+ * struct zf_words - where an array of words is, in a kernel where zones can grow
+ * @addr: address of page @first
+ * @first: first page, by number from the words of pfn 0 on
+ * @end: page after the last one
+ * @stride: bytes from the words of one view to those of the next
+ * @pages: all pages, those of the first view first; NULL for memory from boot
+ * @area: the addresses, NULL for memory from boot
+ * @area_first: first page that there are addresses for
+ * @area_end: page after the last one
+ */
+struct zf_words {
+	void *addr;
+	unsigned long first;
+	unsigned long end;
+	unsigned long stride;
+	struct page **pages;
+	struct vm_struct *area;
+	unsigned long area_first;
+	unsigned long area_end;
+};
+
 /**
  * struct zone_llfree - the free pages of a zone
  * @core: the allocator
+ * @words: its memory
+ * @locals: room for the slots of all CPUs that there can be, or NULL
  * @nr_huge: entirely free children, by view
  * @counted: numbers of free blocks that zf_count_recent() reports
  * @counted_at: when they were counted, in jiffies
@@ -26,6 +59,10 @@
  */
 struct zone_llfree {
 	struct llfree core;
+#ifdef CONFIG_MEMORY_HOTPLUG
+	struct zf_words words[ZF_NR_WORDS];
+#endif
+	struct llfree_local *locals;
 	atomic_long_t nr_huge[LLFREE_NR_VIEWS] ____cacheline_aligned_in_smp;
 	unsigned long counted[NR_PAGE_ORDERS];
 	unsigned long counted_at;
@@ -68,6 +105,12 @@ static inline int class_migratetype(unsigned int class)
 void zf_account_views(struct zone *zone, const struct llfree_delta *delta);
 
 void zf_count_init(struct zone_llfree *zl);
+
+size_t zf_words_size(struct zf_words words[ZF_NR_WORDS], unsigned int tree_order,
+		     unsigned long pfn, unsigned long nr);
+void zf_words_place(struct zf_words words[ZF_NR_WORDS], void *memory);
+void zf_words_memory(const struct zf_words words[ZF_NR_WORDS], unsigned long pfn,
+		     struct llfree_memory *mem);
 
 /* Might a block of this order be found in pageblocks of a view? */
 static __always_inline bool zf_view_has_order(const struct zone *zone,

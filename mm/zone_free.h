@@ -81,6 +81,11 @@ void zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr);
 void zf_percpu_init(struct zone *zone);
 void zf_drain(struct zone *zone, int cpu);
 
+/* Memory that comes and goes; the caller holds mem_hotplug_lock for writing */
+int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr);
+int zf_offline(struct zone *zone, unsigned long pfn, unsigned long end);
+void zf_shrink(struct zone *zone, unsigned long pfn, unsigned long nr);
+
 /* Allocation and free */
 struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 		      unsigned int alloc_flags);

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * KUnit test of zones that grow and shrink.
+ *
+ * The zone is a fake one, of pfns that no memory has. Nothing here uses a struct page
+ * of it; pages only go from allocated to free and back.
+ */
+#ifdef CONFIG_LLFREE_ZONE_KUNIT_TEST
+
+#include <kunit/test.h>
+
+/* Pages with a page of rows: 128 MiB */
+#define PART		((unsigned long)PAGE_SIZE * BITS_PER_BYTE)
+/* Where the zone begins: no pfn of a machine that runs this */
+#define BASE		(1UL << 36)
+
+static struct zone *part_zone;
+
+static void part_zone_free(struct zone *zone)
+{
+	static const struct zf_words none;
+	unsigned int i;
+
+	for (i = 0; zone->llfree && i < ZF_NR_WORDS; i++) {
+		struct zf_words *w = &zone->llfree->words[i];
+
+		words_unmap(&none, w, i);
+	}
+	if (zone->llfree)
+		kfree(zone->llfree->locals);
+	kfree(zone->llfree);
+	free_percpu(zone->per_cpu_zonestats);
+	kfree(zone);
+}
+
+static void parts_exit(struct kunit *test)
+{
+	if (part_zone)
+		part_zone_free(part_zone);
+	part_zone = NULL;
+}
+
+static int parts_init(struct kunit *test)
+{
+	part_zone = kzalloc(sizeof(*part_zone), GFP_KERNEL);
+	if (!part_zone)
+		return -ENOMEM;
+	part_zone->name = "parts";
+	part_zone->zone_pgdat = NODE_DATA(first_online_node);
+	spin_lock_init(&part_zone->lock);
+	if (sizeof(struct per_cpu_zonestat) > 0) {
+		part_zone->per_cpu_zonestats = alloc_percpu(struct per_cpu_zonestat);
+		if (!part_zone->per_cpu_zonestats)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Pages with words, but for those that all holes share */
+static unsigned long words_in_use(void)
+{
+	unsigned long nr, sum = 0;
+	unsigned int i, c;
+
+	for (i = 0; i < ZF_NR_WORDS; i++) {
+		const struct zf_words *w = &part_zone->llfree->words[i];
+
+		for (c = 0; c < words_copies(i); c++)
+			for (nr = w->first; nr < w->end; nr++)
+				sum += words_page(w, c, nr) != hole_pages[i];
+	}
+	return sum;
+}
+
+static void parts_check(struct kunit *test, unsigned long parts, unsigned long free)
+{
+	struct llfree_fault fault = { };
+	struct llfree_stats stats;
+
+	KUNIT_EXPECT_EQ_MSG(test, 0, llfree_validate(&part_zone->llfree->core, &fault),
+			    "%s at %lx: expected %ld, found %ld", fault.what, fault.frame,
+			    fault.expected, fault.found);
+	llfree_stats_exact(&part_zone->llfree->core, &stats);
+	KUNIT_EXPECT_EQ(test, free, stats.frames[LLFREE_VIEW_NORMAL]);
+	KUNIT_EXPECT_EQ(test, 0, stats.frames[LLFREE_VIEW_ISOLATED]);
+	KUNIT_EXPECT_EQ(test, part_zone->llfree->core.nr_trees,
+			parts * PART >> part_zone->llfree->core.tree_order);
+}
+
+/* Add a part of memory, free it, and show it. */
+static void part_online(struct kunit *test, long part)
+{
+	const unsigned long pfn = BASE + part * PART;
+	unsigned long at;
+
+	KUNIT_ASSERT_EQ(test, 0, zf_grow(part_zone, pfn, PART));
+	for (at = pfn; at < pfn + PART; at += MAX_ORDER_NR_PAGES) {
+		KUNIT_ASSERT_EQ(test, 0, zf_block_free(part_zone, at, true));
+		zf_free(part_zone, at, MAX_PAGE_ORDER);
+		KUNIT_ASSERT_FALSE(test, zf_claim(part_zone, at, 0, 0));
+	}
+	for (at = pfn; at < pfn + PART; at = llfree_next_child(at))
+		KUNIT_ASSERT_EQ(test, LLFREE_VIEW_ISOLATED,
+				llfree_set_view(&part_zone->llfree->core, at,
+						LLFREE_VIEW_NORMAL, NULL));
+}
+
+static void part_offline(struct kunit *test, long part)
+{
+	const unsigned long pfn = BASE + part * PART;
+	unsigned long at;
+
+	for (at = pfn; at < pfn + PART; at = llfree_next_child(at))
+		KUNIT_ASSERT_EQ(test, LLFREE_VIEW_NORMAL,
+				llfree_set_view(&part_zone->llfree->core, at,
+						LLFREE_VIEW_ISOLATED, NULL));
+	KUNIT_ASSERT_EQ(test, 0, zf_offline(part_zone, pfn, pfn + PART));
+	zf_shrink(part_zone, pfn, PART);
+	KUNIT_EXPECT_FALSE(test, zf_claim(part_zone, pfn, 0, ZF_HIDDEN));
+}
+
+/* In each order of three parts, and pages that are in use keep what they are. */
+static void parts_any_order(struct kunit *test)
+{
+	static const long orders[][3] = {
+		{ 0, 1, 2 }, { 2, 1, 0 }, { 0, 2, 1 }, { 1, 0, 2 },
+	};
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(orders); i++) {
+		for (j = 0; j < 3; j++) {
+			part_online(test, orders[i][j]);
+			KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, BASE + orders[i][j] * PART + 7,
+							 0, 0));
+			parts_check(test, j + 1, (j + 1) * (PART - 1));
+		}
+		for (j = 0; j < 3; j++) {
+			KUNIT_EXPECT_EQ(test, -1, zf_free_order(part_zone, BASE + j * PART + 7));
+			KUNIT_EXPECT_EQ(test, 0, zf_free_order(part_zone, BASE + j * PART + 6));
+			zf_free(part_zone, BASE + j * PART + 7, 0);
+		}
+		parts_check(test, 3, 3 * PART);
+		for (j = 0; j < 3; j++) {
+			part_offline(test, orders[i][j]);
+			parts_check(test, 2 - j, (2 - j) * PART);
+		}
+	}
+}
+
+/* A hole costs next to nothing, also after it was filled in part. */
+static void parts_far_away(struct kunit *test)
+{
+	/* 1 TiB */
+	const long far = 8192;
+	unsigned long one;
+
+	part_online(test, 0);
+	one = words_in_use();
+	KUNIT_EXPECT_EQ(test, one, 2 + LLFREE_ALLOC_VIEWS);
+	part_online(test, far);
+	parts_check(test, 2, 2 * PART);
+	KUNIT_EXPECT_EQ(test, words_in_use(), 2 * one);
+	part_online(test, far / 2);
+	parts_check(test, 3, 3 * PART);
+	KUNIT_EXPECT_EQ(test, words_in_use(), 3 * one);
+	part_online(test, -far);
+	parts_check(test, 4, 4 * PART);
+	KUNIT_EXPECT_EQ(test, words_in_use(), 4 * one);
+	part_offline(test, far);
+	part_online(test, far);
+	KUNIT_EXPECT_EQ(test, words_in_use(), 4 * one);
+	KUNIT_EXPECT_EQ(test, -1, zf_free_order(part_zone, BASE + PART));
+	KUNIT_EXPECT_EQ(test, LLFREE_MAX_ORDER, zf_free_order(part_zone, BASE - far * PART));
+}
+
+/* At its ends a zone grows in the addresses that it has. */
+static void parts_use_slack(struct kunit *test)
+{
+	const struct vm_struct *area;
+	unsigned long part;
+
+	part_online(test, 0);
+	area = part_zone->llfree->words[ZF_ROWS].area;
+	for (part = 1; part < AREA_SLACK; part++) {
+		part_online(test, part);
+		KUNIT_EXPECT_PTR_EQ(test, area, part_zone->llfree->words[ZF_ROWS].area);
+	}
+	parts_check(test, part, part * PART);
+}
+
+/* Offlining fails if a page is in use, and changes nothing. */
+static void parts_busy(struct kunit *test)
+{
+	struct llfree *llf;
+	unsigned long at;
+
+	part_online(test, 0);
+	llf = &part_zone->llfree->core;
+	KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, BASE + PART - 5, 0, 0));
+	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
+		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
+	/* It must not look at the struct page, which is not there. */
+	KUNIT_EXPECT_EQ(test, 0, zf_offline(part_zone, BASE, BASE + PART - LLFREE_CHILD_FRAMES));
+	KUNIT_EXPECT_EQ(test, -EBUSY, llfree_shrink(llf, BASE, PART));
+	zf_free(part_zone, BASE, LLFREE_CHILD_ORDER);
+	KUNIT_EXPECT_EQ(test, LLFREE_CHILD_FRAMES, zf_block_free(part_zone, BASE, true));
+	/* Count it as free again, as it was when it was taken. */
+	llfree_set_view(llf, BASE + PART - 5, LLFREE_VIEW_NORMAL, NULL);
+	zf_free(part_zone, BASE + PART - 5, 0);
+}
+
+/* Slots come with the trees. */
+static void parts_slots(struct kunit *test)
+{
+	struct llfree *llf;
+	long part;
+
+	part_online(test, 0);
+	llf = &part_zone->llfree->core;
+	KUNIT_EXPECT_EQ(test, llfree_nr_slots(llf), min(nr_cpu_ids, llfree_max_slots(llf)));
+	for (part = 1; llfree_max_slots(llf) <= nr_cpu_ids; part++)
+		part_online(test, part);
+	KUNIT_EXPECT_EQ(test, llfree_nr_slots(llf), nr_cpu_ids);
+	parts_check(test, part, part * PART);
+}
+
+static unsigned int alloc_left;
+
+static struct page *new_page_or_not(unsigned int kind, int nid)
+{
+	struct page *page;
+
+	if (!alloc_left)
+		return NULL;
+	alloc_left--;
+	page = alloc_pages(GFP_KERNEL, 0);
+	if (page)
+		words_fill(page_address(page), kind, PAGE_SIZE);
+	return page;
+}
+
+/* Whichever page cannot be had, nothing changes. */
+static void parts_no_memory(struct kunit *test)
+{
+	struct zf_words words[ZF_NR_WORDS];
+	unsigned int failed;
+	struct llfree llf;
+	long part;
+	int ret;
+
+	kunit_activate_static_stub(test, words_new_page, new_page_or_not);
+	alloc_left = 0;
+	KUNIT_EXPECT_EQ(test, -ENOMEM, zf_grow(part_zone, BASE, PART));
+	KUNIT_EXPECT_NULL(test, part_zone->llfree);
+	alloc_left = UINT_MAX;
+	part_online(test, 0);
+	/* At the end, far away, into the hole, and before all */
+	for (part = 1; part; part = part == 1 ? 200 : part == 200 ? 100 : part == 100 ? -3 : 0) {
+		memcpy(words, part_zone->llfree->words, sizeof(words));
+		memcpy(&llf, &part_zone->llfree->core, sizeof(llf));
+		for (failed = 0;; failed++) {
+			alloc_left = failed;
+			ret = zf_grow(part_zone, BASE + part * PART, PART);
+			if (!ret)
+				break;
+			KUNIT_ASSERT_EQ(test, -ENOMEM, ret);
+			KUNIT_ASSERT_EQ(test, 0, memcmp(words, part_zone->llfree->words,
+							sizeof(words)));
+			KUNIT_ASSERT_EQ(test, 0, memcmp(&llf, &part_zone->llfree->core,
+							sizeof(llf)));
+		}
+		KUNIT_EXPECT_GT(test, failed, 0);
+		zf_shrink(part_zone, BASE + part * PART, PART);
+		alloc_left = UINT_MAX;
+		part_online(test, part);
+	}
+	parts_check(test, 5, 5 * PART);
+	kunit_deactivate_static_stub(test, words_new_page);
+}
+
+static struct kunit_case parts_cases[] = {
+	KUNIT_CASE(parts_any_order),
+	KUNIT_CASE(parts_far_away),
+	KUNIT_CASE(parts_use_slack),
+	KUNIT_CASE(parts_busy),
+	KUNIT_CASE(parts_slots),
+	KUNIT_CASE(parts_no_memory),
+	{}
+};
+
+static struct kunit_suite parts_suite = {
+	.name = "llfree-hotplug",
+	.init = parts_init,
+	.exit = parts_exit,
+	.test_cases = parts_cases,
+};
+
+kunit_test_suite(parts_suite);
+
+#endif /* CONFIG_LLFREE_ZONE_KUNIT_TEST */
