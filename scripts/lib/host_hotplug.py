@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Memory that is plugged and unplugged: DIMMs, by QEMU's machine protocol.
+"""Memory that is plugged and unplugged: DIMMs, and a virtio-mem device.
 
-The guest says what it wants by lines "# now plug ID MIB NODE" and "# now unplug ID"."""
+The guest says what it wants by lines that begin with "# now": plug ID MIB NODE,
+unplug ID, gone ID, resize MIB. QEMU's machine protocol does it."""
 
 import subprocess
 import tempfile
 
 from host_common import GUEST, MIB, Qmp, vm
 
-OPTIONS = ("--mem", "1G", "--maxmem", "16G", "--slots", "8", "--numa", "2")
+OPTIONS = {
+    "hotplug": ("--mem", "1G", "--maxmem", "16G", "--slots", "8", "--numa", "2"),
+    "virtiomem": ("--mem", "1G", "--maxmem", "8G",
+                  "--qemu-arg=-object", "--qemu-arg=memory-backend-ram,id=vmem,size=4G",
+                  "--qemu-arg=-device",
+                  "--qemu-arg=virtio-mem-pci,id=vmem0,memdev=vmem,requested-size=0"),
+}
 
 
-class Dimms:
-    """What a guest has been given"""
+class Memory:
+    """What a guest can be given"""
 
     def __init__(self, socket):
         self.qmp = Qmp(socket)
@@ -30,20 +37,24 @@ class Dimms:
         """The guest has let it go; the memory can be used for another one."""
         self.qmp.command("object-del", id=f"ram-{name}")
 
+    def resize(self, mib):
+        self.qmp.command("qom-set", path="/machine/peripheral/vmem0",
+                         property="requested-size", value=int(mib) * MIB)
 
-def run(args):
+
+def run(topic, args):
     with tempfile.TemporaryDirectory() as directory:
         socket = f"{directory}/qmp"
-        dimms = None
+        memory = None
         with subprocess.Popen(
-                vm(args, [*OPTIONS, "--qmp", socket],
-                   [f"{GUEST}/features", "hotplug", "--seconds", str(args.seconds)]),
+                vm(args, [*OPTIONS[topic], "--qmp", socket],
+                   [f"{GUEST}/features", topic, "--seconds", str(args.seconds)]),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                 errors="replace") as proc:
             for text in proc.stdout:
                 print(text.rstrip(), flush=True)
                 words = text.split()
                 if words[:2] == ["#", "now"]:
-                    dimms = dimms or Dimms(socket)
-                    getattr(dimms, words[2])(*words[3:])
+                    memory = memory or Memory(socket)
+                    getattr(memory, words[2])(*words[3:])
         return proc.returncode

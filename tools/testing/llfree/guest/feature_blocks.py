@@ -112,7 +112,8 @@ def tests(args):
         candidates = whole()
         kinds = {b.number: "online_movable" if "Movable" in b.zones() else "online_kernel"
                  for b in blocks()}
-        gone, busy = 0, 0
+        # Seconds that each attempt took
+        gone, busy = [], []
         with Load(0.15):
             end = time.monotonic() + args.seconds
             while time.monotonic() < end:
@@ -120,15 +121,16 @@ def tests(args):
                 if not block.online():
                     check(block.set(kinds[block.number]),
                           f"block {block.number} stays offline")
-                elif block.set("offline"):
-                    gone += 1
                 else:
-                    busy += 1
+                    start = time.monotonic()
+                    done = gone if block.set("offline") else busy
+                    done.append(time.monotonic() - start)
         for block in blocks():
             if block.number in there and not block.online():
                 check(block.set(kinds[block.number]), f"block {block.number} stays offline")
         check(gone, "no block went offline")
         check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
-        return f"{gone} times offline, {busy} times busy"
+        return ", ".join(f"{len(t)} times {what}, {sum(t) / max(len(t), 1):.2f} s each"
+                         for what, t in (("offline", gone), ("busy", busy)))
 
     return bad_input, down_and_up, under_load

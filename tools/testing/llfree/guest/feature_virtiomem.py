@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+"""virtio-mem: a device that plugs and unplugs memory in blocks of 2 MiB"""
+
+import glob
+import time
+
+from feature_blocks import MEMORY, state_is_right
+from feature_common import Load, check, eventually, need, set_file
+from memstate import PAGE, meminfo, settle
+
+MIB_PAGES = (1 << 20) // PAGE
+STEP = 512                      # MiB
+
+
+def ready():
+    need(MEMORY, "CONFIG_MEMORY_HOTPLUG is not set")
+    need("/sys/bus/virtio/drivers/virtio_mem", "CONFIG_VIRTIO_MEM is not set")
+    check(glob.glob("/sys/bus/virtio/drivers/virtio_mem/virtio*"), "no device")
+    set_file(f"{MEMORY}/auto_online_blocks", "online_movable")
+    # A test that failed may have left some.
+    resize(0)
+    time.sleep(2)
+    return meminfo("MemTotal")
+
+
+def resize(mib):
+    print(f"# now resize {mib}", flush=True)
+
+
+def reached(total, mib, seconds):
+    """MiB of the device that the guest has, once it has no more than these or the time
+    is over"""
+    def plugged():
+        return (meminfo("MemTotal") - total) // MIB_PAGES
+
+    end = time.monotonic() + seconds
+    while plugged() != mib and time.monotonic() < end:
+        time.sleep(0.2)
+    return plugged()
+
+
+def tests(args):
+    def up_and_down():
+        """the guest gets what the device offers, and gives all of it back"""
+        total = ready()
+        for mib in (STEP, 3 * STEP, STEP + 6, 2 * STEP, 2, 0):
+            resize(mib)
+            eventually(lambda want=mib: meminfo("MemTotal") == total + want * MIB_PAGES,
+                       lambda want=mib: f"{meminfo('MemTotal') - total} pages more, "
+                       f"not {want * MIB_PAGES}", 60)
+            state_is_right(f"{mib} MiB plugged")
+
+    def under_load():
+        """memory comes and goes while all CPUs allocate (L)"""
+        total, rounds = ready(), 0
+        left = []
+        with Load(0.3):
+            end = time.monotonic() + args.seconds
+            while rounds < 5 or time.monotonic() < end:
+                resize(2 * STEP)
+                got = reached(total, 2 * STEP, 30)
+                check(got == 2 * STEP, f"{got} of {2 * STEP} MiB plugged")
+                resize(0)
+                left.append(reached(total, 0, 10))
+                rounds += 1
+        settle()
+        rest = reached(total, 0, 60)
+        check(not rest, f"{rest} MiB stay when nothing uses them")
+        return f"{rounds} rounds, of {2 * STEP} MiB stayed plugged after 10 s: " \
+               f"{' '.join(map(str, left))}"
+
+    return up_and_down, under_load
