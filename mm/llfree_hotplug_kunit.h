@@ -12,7 +12,7 @@
 /* Pages with a page of rows: 128 MiB */
 #define PART		((unsigned long)PAGE_SIZE * BITS_PER_BYTE)
 /* Where the zone begins: no pfn of a machine that runs this */
-#define BASE		(1UL << 36)
+#define BASE		BIT(36)
 
 static struct zone *part_zone;
 
