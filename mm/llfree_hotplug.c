@@ -272,6 +272,7 @@ static int area_new(struct zf_words *next, unsigned int kind)
 {
 	const unsigned long slack = max(next->end - next->first, AREA_SLACK);
 
+	KUNIT_STATIC_STUB_REDIRECT(area_new, next, kind);
 	next->area_first = next->first - min(next->first, slack);
 	next->area_end = next->end + slack;
 	next->stride = (next->area_end - next->area_first) << PAGE_SHIFT;
@@ -284,7 +285,7 @@ static void words_unmap(const struct zf_words *w, struct zf_words *next, unsigne
 {
 	if (next->addr == w->addr && next->end == w->end)
 		return;
-	if (next->area == w->area) {
+	if (next->area && next->area == w->area) {
 		area_unmap(next, kind, next->first, w->first);
 		area_unmap(next, kind, w->end, next->end);
 	} else if (next->area) {

@@ -239,43 +239,55 @@ static struct page *new_page_or_not(unsigned int kind, int nid)
 	return page;
 }
 
-/* Whichever page cannot be had, nothing changes. */
+static int area_new_or_not(struct zf_words *next, unsigned int kind)
+{
+	int ret = -ENOMEM;
+
+	if (alloc_left) {
+		alloc_left--;
+		kunit_deactivate_static_stub(current->kunit_test, area_new);
+		ret = area_new(next, kind);
+		kunit_activate_static_stub(current->kunit_test, area_new, area_new_or_not);
+	}
+	return ret;
+}
+
+/* Whichever page or area cannot be had, nothing changes. */
 static void parts_no_memory(struct kunit *test)
 {
-	struct zf_words words[ZF_NR_WORDS];
-	unsigned int failed;
-	struct llfree llf;
-	long part;
+	/* In an empty zone, at its end, far away, into the hole, and before all */
+	static const long parts[] = { 0, 1, 200, 100, -3 };
+	struct zone_llfree *before = kunit_kzalloc(test, sizeof(*before), GFP_KERNEL);
+	unsigned int failed, i;
 	int ret;
 
+	KUNIT_ASSERT_NOT_NULL(test, before);
 	kunit_activate_static_stub(test, words_new_page, new_page_or_not);
-	alloc_left = 0;
-	KUNIT_EXPECT_EQ(test, -ENOMEM, zf_grow(part_zone, BASE, PART));
-	KUNIT_EXPECT_NULL(test, part_zone->llfree);
-	alloc_left = UINT_MAX;
-	part_online(test, 0);
-	/* At the end, far away, into the hole, and before all */
-	for (part = 1; part; part = part == 1 ? 200 : part == 200 ? 100 : part == 100 ? -3 : 0) {
-		memcpy(words, part_zone->llfree->words, sizeof(words));
-		memcpy(&llf, &part_zone->llfree->core, sizeof(llf));
+	kunit_activate_static_stub(test, area_new, area_new_or_not);
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (i)
+			memcpy(before, part_zone->llfree, sizeof(*before));
 		for (failed = 0;; failed++) {
 			alloc_left = failed;
-			ret = zf_grow(part_zone, BASE + part * PART, PART);
+			ret = zf_grow(part_zone, BASE + parts[i] * PART, PART);
 			if (!ret)
 				break;
 			KUNIT_ASSERT_EQ(test, -ENOMEM, ret);
-			KUNIT_ASSERT_EQ(test, 0, memcmp(words, part_zone->llfree->words,
-							sizeof(words)));
-			KUNIT_ASSERT_EQ(test, 0, memcmp(&llf, &part_zone->llfree->core,
-							sizeof(llf)));
+			if (i)
+				KUNIT_ASSERT_MEMEQ(test, before, part_zone->llfree,
+						   sizeof(*before));
+			else
+				KUNIT_ASSERT_NULL(test, part_zone->llfree);
 		}
-		KUNIT_EXPECT_GT(test, failed, 0);
-		zf_shrink(part_zone, BASE + part * PART, PART);
+		/* At its end, the zone only needs a page of rows. */
+		KUNIT_EXPECT_GE(test, failed, i == 1 ? 1 : 2);
+		zf_shrink(part_zone, BASE + parts[i] * PART, PART);
 		alloc_left = UINT_MAX;
-		part_online(test, part);
+		part_online(test, parts[i]);
 	}
-	parts_check(test, 5, 5 * PART);
+	parts_check(test, ARRAY_SIZE(parts), ARRAY_SIZE(parts) * PART);
 	kunit_deactivate_static_stub(test, words_new_page);
+	kunit_deactivate_static_stub(test, area_new);
 }
 
 static struct kunit_case parts_cases[] = {

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """DIMMs that are added and removed while the guest runs; the host plugs them"""
 
+import errno
+import os
 import time
 
 from feature_blocks import block_pages, blocks, go_offline, state_is_right
-from feature_common import Load, check, eventually
+from feature_common import DEBUG, Load, check, eventually, need, set_file
 from memstate import PAGE, meminfo, read
 
 MIB_PAGES = (1 << 20) // PAGE
+FAIL_NTH = "/proc/thread-self/fail-nth"
 
 
 def spans():
@@ -41,12 +44,13 @@ class Dimm:
         self.blocks = [b for b in blocks() if b.number not in before]
 
     def online(self, state, order=None):
-        for block in order or self.blocks:
+        for block in self.blocks if order is None else order:
             check(block.set(state), f"{block.number} does not come {state}")
 
     def offline(self):
         for block in self.blocks:
-            go_offline(block)
+            if block.online():
+                go_offline(block)
 
     def remove(self):
         gone = len(blocks()) - len(self.blocks)
@@ -55,6 +59,25 @@ class Dimm:
                    lambda: f"{len(blocks()) - gone} blocks too many")
         time.sleep(1)
         print(f"# now gone {self.name}", flush=True)
+
+
+def online_failing(block, nth):
+    """Bring a block online; of what may fail in the kernel meanwhile, the nth does. What
+    is left to that, 0 if it did."""
+    state = os.open(f"{block.path}/state", os.O_WRONLY)
+    fail = os.open(FAIL_NTH, os.O_RDWR)
+    try:
+        os.write(fail, str(nth).encode())
+        try:
+            os.write(state, b"online_movable")
+        except OSError as e:
+            check(e.errno == errno.ENOMEM, f"failure {nth}: {e}")
+        left = int(os.pread(fail, 20, 0))
+        os.write(fail, b"0")
+    finally:
+        os.close(state)
+        os.close(fail)
+    return left
 
 
 def tests(args):
@@ -73,6 +96,39 @@ def tests(args):
             check(meminfo("MemTotal") == total,
                   f"{meminfo('MemTotal')} pages, before {total}")
         dimm.remove()
+
+    def no_memory():
+        """each allocation fails once: a block stays offline, or is online"""
+        need(FAIL_NTH, "CONFIG_FAULT_INJECTION is not set")
+        for path, value in ("failslab/ignore-gfp-wait", "N"), \
+                           ("fail_page_alloc/ignore-gfp-wait", "N"), \
+                           ("fail_page_alloc/min-order", "0"):
+            set_file(f"{DEBUG}/{path}", value)
+        total = meminfo("MemTotal")
+        dimm = Dimm("n", 2048, 1)
+        # What a zone once had for a block it keeps, so each time another one: in a new
+        # zone, behind a hole, in the hole
+        fresh = [dimm.blocks[0], dimm.blocks[-1], *dimm.blocks[1:-1]]
+        failed = []
+        for _ in range(3):
+            left, nth = 0, 0
+            failed.append(0)
+            while not left and fresh:
+                nth += 1
+                left = online_failing(fresh[0], nth)
+                if fresh[0].online():
+                    fresh.pop(0)
+                else:
+                    failed[-1] += 1
+        came = len(dimm.blocks) - len(fresh)
+        have = (meminfo("MemTotal") - total) // block_pages()
+        check(have == came, f"{have} blocks more, not {came}")
+        state_is_right("after failures")
+        dimm.offline()
+        dimm.remove()
+        check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
+        check(min(failed), f"{failed} attempts failed")
+        return f"{' + '.join(map(str, failed))} attempts failed, {came} did not"
 
     def kernel_memory():
         """a zone of the kernel grows downwards, and the kernel uses the memory"""
@@ -110,4 +166,4 @@ def tests(args):
         check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
         return f"{rounds} rounds"
 
-    return hole, new_zone, under_load, kernel_memory
+    return no_memory, hole, new_zone, under_load, kernel_memory
