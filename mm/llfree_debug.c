@@ -78,7 +78,8 @@ static int validate_pages(struct zf_report *report)
 			if (PageOffline(page))
 				report->offline++;
 			else
-				report->used += !PageReserved(page);
+				report->used += !PageReserved(page) &&
+						!PageVmemmapSelfHosted(page);
 			continue;
 		}
 		report->free++;
