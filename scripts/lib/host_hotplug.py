@@ -42,12 +42,12 @@ class Memory:
                          property="requested-size", value=int(mib) * MIB)
 
 
-def run(topic, args):
+def run(topic, args, *options):
     with tempfile.TemporaryDirectory() as directory:
         socket = f"{directory}/qmp"
         memory = None
         with subprocess.Popen(
-                vm(args, [*OPTIONS[topic], "--qmp", socket],
+                vm(args, [*OPTIONS[topic], *options, "--qmp", socket],
                    [f"{GUEST}/features", topic, "--seconds", str(args.seconds)]),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                 errors="replace") as proc:

@@ -212,6 +212,14 @@ def has_option(name):
         return f"{name}=y\n" in f
 
 
+def memmap_on_memory():
+    """May pages of memory that was added hold their own struct pages?"""
+    try:
+        return read("/sys/module/memory_hotplug/parameters/memmap_on_memory")[0] != "N"
+    except FileNotFoundError:
+        return False
+
+
 def spans_overlap(all_zones):
     ordered = sorted(all_zones, key=lambda z: z.start)
     return any(a.start + a.spanned > b.start
@@ -226,10 +234,11 @@ def check_frames():
     total = 0
     for z in before:
         free, managed, offline = walk_frames(z)
-        # KMSAN holds pages back that are neither reserved nor managed. Of those that
-        # a hypervisor has back, some drivers count all and others none as managed.
+        # KMSAN holds pages back that are neither reserved nor managed, and so are struct
+        # pages of added memory that lie in it. Of pages that a hypervisor has back, some
+        # drivers count all and others none as managed.
         if not managed - offline <= z.managed <= managed and \
-           not has_option("CONFIG_KMSAN"):
+           not has_option("CONFIG_KMSAN") and not memmap_on_memory():
             raise CheckError(f"zone {z}: {managed} frames not reserved, "
                              f"but {z.managed} managed")
         refresh()
