@@ -13,7 +13,7 @@
  *   area     addresses for more than is mapped, so that a zone which grows at its ends
  *            only needs another one when it has grown to three times its size.
  *   offline  The pages of words stay, for the memory to come back. Children are holes
- *            meanwhile, or if that cannot be, isolated and allocated.
+ *            meanwhile; or while operations are under way, isolated and allocated.
  *
  * Old mappings stay: CPUs may use their addresses at any time. The caller holds
  * mem_hotplug_lock for writing, so there is one caller at a time.
@@ -450,17 +450,30 @@ static int zone_begin(struct zone *zone, unsigned long pfn, unsigned long nr)
 	return 0;
 }
 
-/* Is it as zf_shrink() leaves what is there and cannot be a hole? */
-static bool zone_kept(const struct llfree *llf, unsigned long pfn, unsigned long nr)
+/* Make children holes, all of whose pages are allocated and isolated. */
+static int zone_shrink(struct zone_llfree *zl, unsigned long pfn, unsigned long nr)
 {
-	struct llfree_child child;
-	unsigned long at;
+	unsigned int i;
+	int ret;
 
-	for (at = pfn; at < pfn + nr; at = llfree_next_child(at))
-		if (llfree_child(llf, at, &child) || child.view != LLFREE_VIEW_ISOLATED ||
-		    child.free)
-			return false;
-	return true;
+	for (i = 0; i < SHRINK_TRIES; i++) {
+		/* A slot may have reserved a tree that is going to be a hole. */
+		llfree_drain(&zl->core, -1);
+		ret = llfree_shrink(&zl->core, pfn, nr);
+		if (ret != -EAGAIN)
+			break;
+		schedule_timeout_uninterruptible(1);
+	}
+	return ret;
+}
+
+static int zone_extend(struct zone *zone, struct zone_llfree *zl, unsigned long pfn,
+		       unsigned long nr)
+{
+	const struct llfree *llf = &zl->core;
+
+	return words_extend(zone, zl, pfn, nr, min(llf->mapped_first, pfn),
+			    max(llf->mapped_end, pfn + nr), llf->tree_order, use_grow);
 }
 
 /**
@@ -475,20 +488,23 @@ static bool zone_kept(const struct llfree *llf, unsigned long pfn, unsigned long
  * Context: task, mem_hotplug_lock held for writing; may sleep. CPUs use the zone
  * meanwhile.
  *
- * Return: 0; -ENOMEM, or -EINVAL if a zone cannot be that large, and nothing has changed
+ * Return: 0; -ENOMEM; -EINVAL if a zone cannot be that large; -EBUSY if operations on the
+ *	memory have not ended since it went offline. Then nothing has changed.
  */
 int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr)
 {
 	struct zone_llfree *zl = zone->llfree;
-	struct llfree *llf = &zl->core;
 	int ret;
 
 	if (!zl)
 		return zone_begin(zone, pfn, nr);
-	ret = words_extend(zone, zl, pfn, nr, min(llf->mapped_first, pfn),
-			   max(llf->mapped_end, pfn + nr), llf->tree_order, use_grow);
-	if (ret == -EEXIST && zone_kept(llf, pfn, nr))
-		ret = 0;
+	ret = zone_extend(zone, zl, pfn, nr);
+	if (ret == -EEXIST) {
+		/* It went offline, but could not become a hole then. */
+		if (zone_shrink(zl, pfn, nr))
+			return -EBUSY;
+		ret = zone_extend(zone, zl, pfn, nr);
+	}
 	if (!ret)
 		zf_percpu_init(zone);
 	return ret;
@@ -563,21 +579,9 @@ busy:
  */
 void zf_shrink(struct zone *zone, unsigned long pfn, unsigned long nr)
 {
-	struct zone_llfree *zl = zone->llfree;
-	unsigned int i;
-	int ret;
+	int ret = zone->llfree ? zone_shrink(zone->llfree, pfn, nr) : 0;
 
-	if (!zl)
-		return;
-	for (i = 0; i < SHRINK_TRIES; i++) {
-		/* A slot may have reserved a tree that is going to be a hole. */
-		llfree_drain(&zl->core, -1);
-		ret = llfree_shrink(&zl->core, pfn, nr);
-		if (ret != -EAGAIN)
-			break;
-		schedule_timeout_uninterruptible(1);
-	}
-	/* Its memory is isolated and allocated then, and harms nothing. */
+	/* If operations are under way still, the memory is isolated and allocated. */
 	WARN_ONCE(ret == -EBUSY, "page_alloc: pages of zone %s at %#lx are not offline\n",
 		  zone->name, pfn);
 }

@@ -209,6 +209,25 @@ static void parts_busy(struct kunit *test)
 	zf_free(part_zone, BASE + PART - 5, 0);
 }
 
+/* Memory comes back that could not become a hole when it went offline. */
+static void parts_not_shrunk(struct kunit *test)
+{
+	unsigned long at;
+
+	part_online(test, 0);
+	part_online(test, 1);
+	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
+		llfree_set_view(&part_zone->llfree->core, at, LLFREE_VIEW_ISOLATED, NULL);
+	KUNIT_ASSERT_EQ(test, 0, zf_offline(part_zone, BASE, BASE + PART));
+	part_online(test, 0);
+	parts_check(test, 2, 2 * PART);
+
+	/* Nor may it come twice. */
+	KUNIT_EXPECT_EQ(test, -EBUSY, zf_grow(part_zone, BASE + PART - LLFREE_CHILD_FRAMES,
+					      LLFREE_CHILD_FRAMES));
+	parts_check(test, 2, 2 * PART);
+}
+
 /* Slots come with the trees. */
 static void parts_slots(struct kunit *test)
 {
@@ -295,6 +314,7 @@ static struct kunit_case parts_cases[] = {
 	KUNIT_CASE(parts_far_away),
 	KUNIT_CASE(parts_use_slack),
 	KUNIT_CASE(parts_busy),
+	KUNIT_CASE(parts_not_shrunk),
 	KUNIT_CASE(parts_slots),
 	KUNIT_CASE(parts_no_memory),
 	{}
