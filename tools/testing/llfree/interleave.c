@@ -1744,7 +1744,7 @@ TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
  */
 TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
 {
-	ASSERT_TRUE(check("alloc9 free9got | alloc9 free9got | alloc9", STRONG, false, 100000));
+	ASSERT_TRUE(check("alloc9 free9got | alloc9 free9got | alloc9", STRONG, false, 400000));
 	log_totals(_metadata);
 }
 
