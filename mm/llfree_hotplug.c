@@ -18,8 +18,6 @@
  * Old mappings stay: CPUs may use their addresses at any time. The caller holds
  * mem_hotplug_lock for writing, so there is one caller at a time.
  */
-#define pr_fmt(fmt) "page_alloc: " fmt
-
 #include <kunit/static_stub.h>
 #include <linux/gfp.h>
 #include <linux/llfree.h>
@@ -198,7 +196,7 @@ static void words_free_new(const struct zf_words *w, const struct zf_words *next
 	kvfree(next->pages);
 }
 
-/* All pages of @next: those of @w, new ones for [@need, @need_end), and holes. */
+/* All pages of @next: those of @w, new ones where @need says so, and holes. */
 static int words_collect(const struct zf_words *w, struct zf_words *next, unsigned int kind,
 			 int nid, const struct zf_words *need)
 {
@@ -283,7 +281,8 @@ static int area_new(struct zf_words *next, unsigned int kind)
 /* Take back what words_map() has done. */
 static void words_unmap(const struct zf_words *w, struct zf_words *next, unsigned int kind)
 {
-	if (next->addr == w->addr && next->end == w->end)
+	/* Nothing was missing. */
+	if (next->pages == w->pages)
 		return;
 	if (next->area && next->area == w->area) {
 		area_unmap(next, kind, next->first, w->first);
@@ -526,6 +525,18 @@ static void offline_undo(struct zone *zone, unsigned long pfn, unsigned long end
 			zf_free(zone, pfn, 0);
 }
 
+/* Take the pages of a child. Return: the first one that is in use, or the end of the child */
+static unsigned long offline_child(struct zone *zone, unsigned long pfn)
+{
+	const unsigned long end = pfn + LLFREE_CHILD_FRAMES;
+
+	if (zf_claim(zone, pfn, LLFREE_CHILD_ORDER, ZF_HIDDEN))
+		return end;
+	while (pfn < end && (zf_claim(zone, pfn, 0, ZF_HIDDEN) || offline_skips(pfn_to_page(pfn))))
+		pfn++;
+	return pfn;
+}
+
 /**
  * zf_offline() - take the free pages of isolated pageblocks for good
  * @zone: the zone
@@ -541,30 +552,17 @@ static void offline_undo(struct zone *zone, unsigned long pfn, unsigned long end
  */
 int zf_offline(struct zone *zone, unsigned long pfn, unsigned long end)
 {
-	const unsigned long start = pfn;
-	unsigned int order;
+	unsigned long at, done;
 
-	while (pfn < end) {
-		order = IS_ALIGNED(pfn, LLFREE_CHILD_FRAMES) ? LLFREE_CHILD_ORDER : 0;
-		if (zf_claim(zone, pfn, order, ZF_HIDDEN)) {
-			pfn += 1UL << order;
-		} else if (order) {
-			unsigned long next = pfn + LLFREE_CHILD_FRAMES;
-
-			for (; pfn < next; pfn++) {
-				if (!zf_claim(zone, pfn, 0, ZF_HIDDEN) &&
-				    !offline_skips(pfn_to_page(pfn)))
-					goto busy;
-			}
-		} else {
-			goto busy;
+	for (at = pfn; at < end; at += LLFREE_CHILD_FRAMES) {
+		done = offline_child(zone, at);
+		if (done < at + LLFREE_CHILD_FRAMES) {
+			offline_undo(zone, pfn, done);
+			return -EBUSY;
 		}
 		cond_resched();
 	}
 	return 0;
-busy:
-	offline_undo(zone, start, pfn);
-	return -EBUSY;
 }
 
 /**

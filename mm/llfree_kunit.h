@@ -607,7 +607,7 @@ static void zone_nofragment(struct kunit *test)
 	if (!ALLOC_NOFRAGMENT || page_group_by_mobility_disabled)
 		kunit_skip(test, "pages are not grouped by mobility");
 	fake_hand_over(test);
-	/* A movable page in each child, lest there be one to take over from on */
+	/* A movable page in each child: no request can take over a child that is all free. */
 	for (i = 0; i < FAKE_PAGES; i += LLFREE_CHILD_FRAMES) {
 		pfn = fake->pfn[i / MAX_ORDER_NR_PAGES] + i % MAX_ORDER_NR_PAGES;
 		KUNIT_ASSERT_TRUE(test, zf_claim(&fake->zone, pfn, 0, 0));

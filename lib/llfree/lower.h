@@ -146,7 +146,6 @@ static __always_inline unsigned int child_freed_state(u16 new)
 /*
  * child_give() - give frames, whose bits are clear, to a child
  * @before: the child word as it was read before the bits were cleared
- *
  * @had: free frames of the child before the step
  *
  * Turn cannot have changed since then, unless the frames were not the caller's to
