@@ -1495,6 +1495,21 @@ FIXTURE_TEARDOWN(state)
 {
 }
 
+FIXTURE(one_full)
+{
+};
+
+FIXTURE_SETUP(one_full)
+{
+	world_init(state_full);
+	world_reset();
+	ASSERT_EQ(NULL, world_finish());
+}
+
+FIXTURE_TEARDOWN(one_full)
+{
+}
+
 FIXTURE(one_row)
 {
 };
@@ -1848,6 +1863,16 @@ TEST_F_TIMEOUT(state, weak_chosen, SECONDS_MAX)
 
 	for (i = 0; i < ARRAY_SIZE(weak_chosen); i++)
 		ASSERT_TRUE(check(weak_chosen[i], WEAK, false, 12000));
+	log_totals(_metadata);
+}
+
+/*
+ * Two searches meet a free, and one of them arms the hint that the free must see. That
+ * takes more runs than other meetings.
+ */
+TEST_F_TIMEOUT(one_full, hint_armed, SECONDS_MAX)
+{
+	ASSERT_TRUE(check("free8 | alloc7 | alloc7", WEAK, false, 1500000));
 	log_totals(_metadata);
 }
 
