@@ -244,8 +244,10 @@ void __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
 	BUILD_BUG_ON(pageblock_order < LLFREE_CHILD_ORDER);
 
 	ret = zf_init_zone(zone, pfn, nr, zf_boot_cpus(), zf_boot_alloc);
-	if (!ret)
+	if (!ret) {
+		zf_boot_holes(zone);
 		return;
+	}
 	zf_unavailable = true;
 	if (!zf_active())
 		return;

@@ -33,8 +33,6 @@ enum zf_words_kind {
  * @stride: bytes from the words of one view to those of the next
  * @pages: all pages, those of the first view first; NULL for memory from boot
  * @area: the addresses, NULL for memory from boot
- * @area_first: first page that there are addresses for
- * @area_end: page after the last one
  */
 struct zf_words {
 	void *addr;
@@ -42,9 +40,23 @@ struct zf_words {
 	unsigned long end;
 	unsigned long stride;
 	struct page **pages;
-	struct vm_struct *area;
-	unsigned long area_first;
-	unsigned long area_end;
+	struct zf_area *area;
+};
+
+/**
+ * struct zf_range - what a zone is to have words for
+ * @pfn: first pfn that is added
+ * @nr: number of pages that are added
+ * @low: first pfn
+ * @high: pfn after the last one
+ * @tree_order: of the instance
+ */
+struct zf_range {
+	unsigned long pfn;
+	unsigned long nr;
+	unsigned long low;
+	unsigned long high;
+	unsigned int tree_order;
 };
 
 /**
@@ -111,6 +123,28 @@ size_t zf_words_size(struct zf_words words[ZF_NR_WORDS], unsigned int tree_order
 void zf_words_place(struct zf_words words[ZF_NR_WORDS], void *memory);
 void zf_words_memory(const struct zf_words words[ZF_NR_WORDS], unsigned long pfn,
 		     struct llfree_memory *mem);
+
+/* Use the words of @mem for @range. Return: 0, or an error and nothing has changed */
+typedef int (*zf_words_use_fn)(struct zone_llfree *zl, const struct zf_range *range,
+			       const struct llfree_memory *mem);
+
+int zf_words_extend(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
+		    zf_words_use_fn use);
+void zf_words_trim(struct zone *zone, struct zone_llfree *zl);
+
+#ifdef CONFIG_MEMORY_HOTPLUG
+int zf_words_check(const struct zone_llfree *zl, struct llfree_fault *fault);
+void zf_boot_holes(struct zone *zone);
+#else
+static inline int zf_words_check(const struct zone_llfree *zl, struct llfree_fault *fault)
+{
+	return 0;
+}
+
+static inline void zf_boot_holes(struct zone *zone)
+{
+}
+#endif
 
 /* Might a block of this order be found in pageblocks of a view? */
 static __always_inline bool zf_view_has_order(const struct zone *zone,

@@ -112,7 +112,8 @@ static int validate_zone(void *data)
 	for_each_online_cpu(cpu)
 		report->pcp += per_cpu_ptr(zone->per_cpu_pageset, cpu)->count;
 
-	ret = llfree_validate(&zone->llfree->core, &report->fault);
+	ret = llfree_validate(&zone->llfree->core, &report->fault) ?:
+	      zf_words_check(zone->llfree, &report->fault);
 	if (ret)
 		return ret;
 

@@ -8,6 +8,9 @@
 #ifdef CONFIG_LLFREE_ZONE_KUNIT_TEST
 
 #include <kunit/test.h>
+#include <linux/memory_hotplug.h>
+
+#include "zone_free.h"
 
 /* Pages with a page of rows: 128 MiB */
 #define PART		((unsigned long)PAGE_SIZE * BITS_PER_BYTE)
@@ -80,6 +83,8 @@ static void parts_check(struct kunit *test, unsigned long parts, unsigned long f
 	KUNIT_EXPECT_EQ_MSG(test, 0, llfree_validate(&part_zone->llfree->core, &fault),
 			    "%s at %lx: expected %ld, found %ld", fault.what, fault.frame,
 			    fault.expected, fault.found);
+	KUNIT_EXPECT_EQ_MSG(test, 0, zf_words_check(part_zone->llfree, &fault),
+			    "%s at %lx", fault.what, fault.frame);
 	llfree_stats_exact(&part_zone->llfree->core, &stats);
 	KUNIT_EXPECT_EQ(test, free, stats.frames[LLFREE_VIEW_NORMAL]);
 	KUNIT_EXPECT_EQ(test, 0, stats.frames[LLFREE_VIEW_ISOLATED]);
@@ -173,10 +178,75 @@ static void parts_far_away(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, LLFREE_MAX_ORDER, zf_free_order(part_zone, BASE - far * PART));
 }
 
+/* What a zone has lost takes no memory, and what it left behind is freed. */
+static void parts_trim(struct kunit *test)
+{
+	const unsigned long nr = MAX_SPARE + 2;
+	const struct zf_area *area;
+	unsigned long part, one;
+	unsigned int moved = 0;
+
+	part_online(test, 0);
+	one = words_in_use();
+	for (part = 1; part < nr; part++)
+		part_online(test, part);
+	KUNIT_EXPECT_GT(test, words_in_use(), nr);
+	for (part = 1; part < nr - 1; part++) {
+		area = part_zone->llfree->words[ZF_ROWS].area;
+		part_offline(test, part);
+		moved += part_zone->llfree->words[ZF_ROWS].area != area;
+	}
+	KUNIT_EXPECT_EQ(test, moved, 1);
+	/* Not yet the last parts that went */
+	KUNIT_EXPECT_LE(test, words_in_use(), 2 * one + MAX_SPARE / 8);
+	parts_check(test, 2, 2 * PART);
+	KUNIT_EXPECT_FALSE(test, list_empty(&retired_areas) && !work_busy(&retired_work));
+	flush_work(&retired_work);
+	KUNIT_EXPECT_TRUE(test, list_empty(&retired_areas));
+	KUNIT_EXPECT_TRUE(test, list_empty(&retired_pages));
+	parts_check(test, 2, 2 * PART);
+
+	part_online(test, nr / 2);
+	flush_work(&retired_work);
+	parts_check(test, 3, 3 * PART);
+	KUNIT_EXPECT_LE(test, words_in_use(), 3 * one + MAX_SPARE / 8);
+}
+
+/* Pages whose words are elsewhere, or are no words of holes, are found. */
+static void parts_check_faults(struct kunit *test)
+{
+	struct llfree_fault fault = { };
+	struct page **page, *right;
+	struct zf_words *w;
+
+	part_online(test, 0);
+	part_online(test, 2);
+	w = &part_zone->llfree->words[ZF_ROWS];
+	page = &w->pages[0];
+	right = *page;
+	*page = hole_pages[ZF_CHILDREN];
+	KUNIT_EXPECT_EQ(test, -EUCLEAN, zf_words_check(part_zone->llfree, &fault));
+	KUNIT_EXPECT_STREQ(test, fault.what, "page of words is not mapped");
+	*page = right;
+	KUNIT_EXPECT_EQ(test, 0, zf_words_check(part_zone->llfree, &fault));
+
+	right = hole_pages[ZF_ROWS];
+	hole_pages[ZF_ROWS] = *page;
+	KUNIT_EXPECT_EQ(test, -EUCLEAN, zf_words_check(part_zone->llfree, &fault));
+	KUNIT_EXPECT_STREQ(test, fault.what, "words of memory are in the page of holes");
+	hole_pages[ZF_ROWS] = right;
+
+	*(u64 *)page_address(right) = 1;
+	KUNIT_EXPECT_EQ(test, -EUCLEAN, zf_words_check(part_zone->llfree, &fault));
+	KUNIT_EXPECT_STREQ(test, fault.what, "a hole has changed");
+	*(u64 *)page_address(right) = 0;
+	parts_check(test, 2, 2 * PART);
+}
+
 /* At its ends a zone grows in the addresses that it has. */
 static void parts_use_slack(struct kunit *test)
 {
-	const struct vm_struct *area;
+	const struct zf_area *area;
 	unsigned long part;
 
 	part_online(test, 0);
@@ -312,6 +382,8 @@ static void parts_no_memory(struct kunit *test)
 static struct kunit_case parts_cases[] = {
 	KUNIT_CASE(parts_any_order),
 	KUNIT_CASE(parts_far_away),
+	KUNIT_CASE(parts_trim),
+	KUNIT_CASE(parts_check_faults),
 	KUNIT_CASE(parts_use_slack),
 	KUNIT_CASE(parts_busy),
 	KUNIT_CASE(parts_not_shrunk),

@@ -371,6 +371,8 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_policy *policy);
 int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem);
+int llfree_move(struct llfree *llf, const struct llfree_memory *mem);
+bool llfree_holes(const struct llfree *llf, unsigned long first, unsigned long nr);
 int llfree_shrink(struct llfree *llf, unsigned long first, unsigned long nr);
 unsigned int llfree_max_slots(const struct llfree *llf);
 int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,

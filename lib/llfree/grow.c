@@ -21,6 +21,8 @@
  * read a word before its child became a hole may still try a compare-and-swap, which
  * fails. An operation that gives permits to a tree which is a hole by then drops them.
  */
+#include <linux/string.h>
+
 #include "layout.h"
 #include "search.h"
 
@@ -44,6 +46,24 @@ static bool grow_same_words(const struct llfree *llf, const struct llfree *next)
 		    child_hole(READ_ONCE(*child_at(next, i))))
 			return false;
 	return true;
+}
+
+/* The instance as it would be with the words of @mem, from frame @low on */
+static int grow_next(const struct llfree *llf, unsigned long low, unsigned long high,
+		     const struct llfree_memory *mem, struct llfree *next)
+{
+	int ret;
+
+	ret = llf_layout_check(low, high - low, mem);
+	if (ret)
+		return ret;
+	if (mem->tree_order != llf->tree_order)
+		return -EINVAL;
+	memset(next, 0, sizeof(*next));
+	next->tree_order = llf->tree_order;
+	next->tree_frames = llf->tree_frames;
+	layout_set(next, mem, low);
+	return grow_same_words(llf, next) ? 0 : -EEXIST;
 }
 
 /* Make the word of a tree say that it has children, all of which are allocated. */
@@ -106,23 +126,13 @@ int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 	const bool empty = llf->first == llf->end;
 	const unsigned long low = min(llf->mapped_first, first);
 	const unsigned long high = max(llf->mapped_end, first + nr);
-	struct llfree next = { .tree_order = llf->tree_order,
-			       .tree_frames = llf->tree_frames };
+	struct llfree next;
 	unsigned long i;
 	int ret;
 
-	ret = grow_check(first, nr);
+	ret = grow_check(first, nr) ?: grow_next(llf, low, high, mem, &next);
 	if (ret)
 		return ret;
-	ret = llf_layout_check(low, high - low, mem);
-	if (ret)
-		return ret;
-	if (mem->tree_order != llf->tree_order)
-		return -EINVAL;
-
-	layout_set(&next, mem, low);
-	if (!grow_same_words(llf, &next))
-		return -EEXIST;
 	for (i = frame_child(first); i < frame_child(first + nr); i++)
 		if (!child_hole(READ_ONCE(*child_at(&next, i))))
 			return -EEXIST;
@@ -138,6 +148,53 @@ int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 	range_set(llf, empty ? first : min(llf->first, first),
 		  empty ? first + nr : max(llf->end, first + nr));
 	return 0;
+}
+
+/**
+ * llfree_move() - use the words of an instance at other addresses
+ * @llf: the instance
+ * @mem: as for llfree_grow(), without memory for more frames
+ *
+ * Afterwards the memory of words can be replaced by that of holes where all words are
+ * those of holes. What was at the old addresses has to stay until all operations have
+ * ended that were under way when this function returned; then nothing uses it.
+ *
+ * Context: any; one caller at a time, as llfree_grow(). Other contexts may use the
+ * instance meanwhile. Reads the words of all children.
+ *
+ * Return: 0; -EINVAL for bad arguments; -EEXIST if @mem has holes elsewhere than the
+ *	instance. Then nothing has changed.
+ */
+int llfree_move(struct llfree *llf, const struct llfree_memory *mem)
+{
+	struct llfree next;
+	int ret;
+
+	ret = grow_next(llf, llf->mapped_first, llf->mapped_end, mem, &next);
+	if (!ret)
+		layout_set(llf, mem, llf->mapped_first);
+	return ret;
+}
+
+/**
+ * llfree_holes() - is there nothing?
+ * @llf: the instance
+ * @first: first frame, aligned to LLFREE_CHILD_FRAMES
+ * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES
+ *
+ * Context: any; one caller at a time, as llfree_grow(), for an answer that stays true.
+ *
+ * Return: whether all children are holes, or outside the range
+ */
+bool llfree_holes(const struct llfree *llf, unsigned long first, unsigned long nr)
+{
+	const unsigned long end = min(frame_child(first + nr), children_end(llf));
+	unsigned long i;
+
+	for (i = max(frame_child(first), children_first(llf)); i < end; i++)
+		if (!child_hole(READ_ONCE(*child_at(llf, i))))
+			return false;
+	return true;
 }
 
 /* Is all of a child allocated, and no search looks at it? */

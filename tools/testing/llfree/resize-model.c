@@ -251,6 +251,15 @@ static void op_shrink(unsigned int tid)
 	give(tid, FRAME(child), LLFREE_CHILD_ORDER);
 }
 
+/* The words get other addresses. */
+static void op_move(unsigned int tid)
+{
+	struct llfree_memory mem = memory_at(NEW, FIRST_CHILD);
+
+	if (llfree_move(llf, &mem))
+		explore_fail("it did not move", 0);
+}
+
 static void alloc_order(unsigned int tid, int slot, unsigned int order, unsigned int flags)
 {
 	const struct llfree_request req = {
@@ -634,6 +643,11 @@ TEST_F(child, shrink_and_grow)
 			TH_LOG("with operation %u", i);
 		}
 	}
+}
+
+TEST_F(child, weak_move)
+{
+	pairs(_metadata, op_move, true);
 }
 
 TEST_F_TIMEOUT(child, shrink_with_two, 120)

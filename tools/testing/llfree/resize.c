@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <kselftest_harness.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,16 @@ static int grow(struct grown *g, unsigned long first, unsigned long nr)
 		   ALIGN(first + nr, SECTION) / SECTION - first / SECTION);
 	sparse_map(&g->sp, low, max(first + nr, llf->mapped_end) - low, &mem);
 	return llfree_grow(llf, first, nr, &mem);
+}
+
+/* Let the instance use its words at other addresses. */
+static int move(struct grown *g)
+{
+	struct llfree *llf = &g->llf;
+	struct llfree_memory mem;
+
+	sparse_map(&g->sp, llf->mapped_first, llf->mapped_end - llf->mapped_first, &mem);
+	return llfree_move(llf, &mem);
 }
 
 /* Make all of some allocated children free. */
@@ -467,6 +478,59 @@ TEST_F(sparse, shrink_to_nothing)
 	EXPECT_EQ(SECTION, alloc_all(&self->g, 0, 0));
 }
 
+/* ---- Other addresses ---- */
+
+/* What was there before is not used any more, and a page of holes serves for holes. */
+TEST_F(sparse, move)
+{
+	const unsigned long far = 900 * SECTION, free = free_frames(&self->g.llf);
+	struct llfree *llf = &self->g.llf;
+
+	EXPECT_FALSE(llfree_holes(llf, FIRST, SECTION));
+	EXPECT_TRUE(llfree_holes(llf, FIRST - SECTION, SECTION));
+	ASSERT_EQ(0, grow(&self->g, far, SECTION));
+	EXPECT_FALSE(llfree_holes(llf, far - CHILD, 2 * CHILD));
+	EXPECT_TRUE(llfree_holes(llf, far - CHILD, CHILD));
+	show(_metadata, &self->g, far, SECTION);
+	hide(_metadata, &self->g, far, SECTION);
+	ASSERT_EQ(0, llfree_shrink(llf, far, SECTION));
+	EXPECT_TRUE(llfree_holes(llf, far - CHILD, 2 * CHILD));
+	sparse_remove(&self->g.sp, 900);
+	ASSERT_EQ(0, move(&self->g));
+	sparse_forget(&self->g.sp);
+
+	EXPECT_EQ(far + SECTION, llf->mapped_end);
+	EXPECT_EQ(0, llfree_validate(llf, NULL));
+	EXPECT_EQ(free, free_frames(llf));
+	EXPECT_FALSE(llfree_frame_is_free(llf, far));
+	ASSERT_EQ(0, grow(&self->g, far, SECTION));
+	sparse_forget(&self->g.sp);
+	show(_metadata, &self->g, far, SECTION);
+	EXPECT_EQ(free + SECTION, alloc_all(&self->g, 0, 0));
+}
+
+TEST_F(sparse, move_bad_input)
+{
+	struct llfree *llf = &self->g.llf;
+	struct llfree_memory mem;
+	struct llfree before;
+	struct sparse other;
+
+	ASSERT_EQ(0, grow(&self->g, 10 * SECTION, SECTION));
+	before = *llf;
+	sparse_map(&self->g.sp, FIRST, 2 * SECTION, &mem);
+	EXPECT_EQ(-EINVAL, llfree_move(llf, &mem));
+	sparse_map(&self->g.sp, FIRST, 3 * SECTION, &mem);
+	mem.tree_order++;
+	EXPECT_EQ(-EINVAL, llfree_move(llf, &mem));
+	sparse_init(&other);
+	sparse_add(&other, 8, 3);
+	sparse_map(&other, FIRST, 3 * SECTION, &mem);
+	EXPECT_EQ(-EEXIST, llfree_move(llf, &mem));
+	sparse_exit(&other);
+	EXPECT_EQ(0, memcmp(&before, llf, sizeof(before)));
+}
+
 /* ---- Slots ---- */
 
 /* A larger instance gets more of them while those that it has are in use. */
@@ -600,6 +664,8 @@ TEST_F(sparse, shuffle_one_tree)
 static struct llfree *shared;
 static u8 owner[64 * SECTION];
 static bool stop, failed;
+/* How often each thread has been between two operations */
+static unsigned long idle[THREADS];
 
 static void own(unsigned long frame, unsigned int order, u8 from, u8 to)
 {
@@ -619,6 +685,7 @@ static void *work(void *arg)
 	long frame;
 
 	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED) || nr) {
+		__atomic_store_n(&idle[me - 1], idle[me - 1] + 1, __ATOMIC_RELEASE);
 		if (nr < HELD && !stop && rng_below(&rng, 8)) {
 			struct llfree_request req = {
 				.slot = me % 2 ? me % SLOTS : LLFREE_NO_SLOT,
@@ -680,12 +747,26 @@ static bool take_section(struct llfree *llf, unsigned long section, bool give_up
 	return false;
 }
 
+/* All operations that are under way end. */
+static void wait_for_threads(void)
+{
+	unsigned long before;
+	unsigned int i;
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	for (i = 0; i < THREADS; i++) {
+		before = __atomic_load_n(&idle[i], __ATOMIC_ACQUIRE);
+		while (__atomic_load_n(&idle[i], __ATOMIC_ACQUIRE) == before)
+			sched_yield();
+	}
+}
+
 /* Sections come and go at both ends and in between while other threads allocate. */
 TEST_F_TIMEOUT(sparse, threads, 120)
 {
 	bool there[THREAD_SECTIONS] = { };
 	static const unsigned int at[THREAD_SECTIONS] = { 7, 10, 11, 40 };
-	unsigned int i, n, grown = 0, shrunk = 0;
+	unsigned int i, n, grown = 0, shrunk = 0, moved = 0;
 	struct rng rng = { .state = rng_seed() };
 	pthread_t threads[THREADS];
 	unsigned long f;
@@ -698,7 +779,14 @@ TEST_F_TIMEOUT(sparse, threads, 120)
 	failed = false;
 	for (i = 0; i < THREADS; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, work, (void *)(i + 1UL)));
-	for (n = 0; n < 60 && !failed; n++) {
+	for (n = 0; n < 80 && !failed; n++) {
+		if (!rng_below(&rng, 4)) {
+			ASSERT_EQ(0, move(&self->g));
+			wait_for_threads();
+			sparse_forget(&self->g.sp);
+			moved++;
+			continue;
+		}
 		i = rng_below(&rng, THREAD_SECTIONS);
 		if (!there[i]) {
 			memset(&owner[at[i] * SECTION], 99, SECTION);
@@ -725,9 +813,10 @@ TEST_F_TIMEOUT(sparse, threads, 120)
 	for (i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
 	EXPECT_FALSE(failed);
-	TH_LOG("%u times larger, %u times smaller", grown, shrunk);
+	TH_LOG("%u times larger, %u times smaller, %u times moved", grown, shrunk, moved);
 	EXPECT_LT(0, grown);
 	EXPECT_LT(0, shrunk);
+	EXPECT_LT(0, moved);
 }
 
 TEST_HARNESS_MAIN

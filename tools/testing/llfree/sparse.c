@@ -153,6 +153,21 @@ void sparse_map(struct sparse *sp, unsigned long first, unsigned long nr,
 	mem->trees_size = LLFREE_ALLOC_VIEWS * mem->trees_stride;
 }
 
+void sparse_forget(struct sparse *sp)
+{
+	const size_t size = array_start(SPARSE_ARRAYS);
+	void *p;
+
+	while (sp->nr_maps > 1) {
+		sp->nr_maps--;
+		/* No other mapping may get these addresses. */
+		p = mmap(sp->maps[0].start, size, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+		check(p == sp->maps[0].start, "mmap of what is forgotten");
+		memmove(sp->maps, sp->maps + 1, sp->nr_maps * sizeof(sp->maps[0]));
+	}
+}
+
 void sparse_remove(struct sparse *sp, unsigned long section)
 {
 	unsigned int i;

@@ -22,7 +22,7 @@
  *	ends the program
  * @pages: number of pages that it has
  * @page: for each page of an array, its place in the file; 0 for a hole
- * @maps: all mappings that were made, which stay until sparse_exit(), and the sections
+ * @maps: all mappings that were made, which stay until sparse_forget(), and the sections
  *	that they have
  */
 struct sparse {
@@ -46,6 +46,8 @@ bool sparse_intact(struct sparse *sp);
 void sparse_add(struct sparse *sp, unsigned long section, unsigned long nr);
 /* Replace the rows of a section by those of a hole, in all mappings. */
 void sparse_remove(struct sparse *sp, unsigned long section);
+/* All mappings but the last one end: an access ends the program. */
+void sparse_forget(struct sparse *sp);
 /* Map what there is now for the frames [@first, @first + @nr). */
 void sparse_map(struct sparse *sp, unsigned long first, unsigned long nr,
 		struct llfree_memory *mem);
