@@ -23,6 +23,7 @@ SANITIZER = 99
 
 PAGE = 4096
 CHILD, ROW = 512, 64
+SECTION = 64 * CHILD            # frames whose rows are a page
 KERNEL = 0xffffffff80000000
 DIRECT = {4: 0xffff888000000000, 5: 0xff11000000000000}
 VMALLOC = {4: 0xffffc90000000000, 5: 0xffa0000000000000}
@@ -49,14 +50,16 @@ HOLE = 0x1c00
 class Zone:
     """Frames of a zone with random bits, and what the program has to find"""
 
-    def __init__(self, rng, name, first, end):
+    def __init__(self, rng, name, first, end, present=lambda frame: True):
         self.name, self.first, self.end = name, first, end
+        self.spanned = end - first
+        self.instance = True    # does zone->llfree point to one?
         self.base = first // CHILD * CHILD
         self.counter = rng.randrange(1 << 40)
         self.free, self.isolated, self.differ = set(), 0, 0
         self.children = []
         for start in range(self.base, end, CHILD):
-            if rng.random() < 0.1:
+            if rng.random() < 0.1 or not present(start):
                 self.children.append(HOLE)
                 continue
             density = rng.choice((0, 0.02, 0.5, 0.98, 1))
@@ -78,14 +81,16 @@ class Zone:
                                  rng.randrange(8) << TURN_SHIFT)
 
     def rows(self):
-        """All frames outside the zone are allocated."""
-        bits = (1 << len(self.children) * CHILD) - 1
-        for frame in self.free:
-            bits ^= 1 << (frame - self.base)
+        """All frames outside the zone are allocated; the rows of a hole are 0."""
+        data = []
         for nth, word in enumerate(self.children):
-            if word >> TURN_SHIFT & 1 or word == HOLE:
-                bits ^= (1 << CHILD) - 1 << nth * CHILD
-        return bits.to_bytes(len(self.children) * CHILD // 8, "little")
+            bits = 0
+            if word != HOLE:
+                start = self.base + nth * CHILD
+                bits = sum(1 << i for i in range(CHILD) if start + i not in self.free)
+                bits ^= ((1 << CHILD) - 1) * (word >> TURN_SHIFT & 1)
+            data.append(bits.to_bytes(CHILD // 8, "little"))
+        return b"".join(data)
 
     def ranges(self):
         found = []
@@ -182,21 +187,25 @@ class Dump:
     def direct(self, paddr):
         return DIRECT[self.levels] + paddr
 
+    def words(self, zone, nth):
+        """Addresses of the first words of a zone: (rows, children)"""
+        rows = self.scattered(zone.rows(), nth << 30)
+        at = self.page("children")
+        self.put(at, struct.pack(f"<{len(zone.children)}H", *zone.children))
+        return rows, self.direct(at)
+
     def make_zone(self, zone, place, nth):
         names, llfree = self.page("name"), self.page("llfree")
         self.put(names, zone.name.encode() + b"\0")
-        rows = self.scattered(zone.rows(), nth << 30)
-        children = struct.pack(f"<{len(zone.children)}H", *zone.children)
-        at = self.page("children")
-        self.put(at, children)
-        for key, value in (("spanned", zone.end - zone.first),
+        rows, children = self.words(zone, nth)
+        for key, value in (("spanned", zone.spanned),
                            ("name", self.direct(names)),
-                           ("llfree", self.direct(llfree))):
+                           ("llfree", self.direct(llfree) * zone.instance)):
             self.put64(place + ZONE[key], value)
         self.put64(place + ZONE["vm_stat"] + COUNTER * 8, zone.counter)
         for key, value in (("first", zone.first), ("end", zone.end),
                            ("rows", rows - zone.base // 8),
-                           ("children", self.direct(at) - zone.base // CHILD * 2)):
+                           ("children", children - zone.base // CHILD * 2)):
             self.put64(llfree + CORE + LLFREE[key], value % (1 << 64))
 
     def make(self, changed):
@@ -305,13 +314,51 @@ class Dump:
         """What the program prints of each zone"""
         out = []
         for nid, zones in enumerate(self.nodes):
-            for zone in filter(None, zones or ()):
+            for zone in (z for z in zones or () if z and z.instance):
                 out.append([str(nid), zone.name, *map(str, (
                     zone.first, zone.end, len(zone.free), zone.isolated,
                     zone.counter, zone.differ))])
                 if ranges:
                     out += [["free", str(a), str(b)] for a, b in zone.ranges()]
         return out
+
+
+class GrownDump(Dump):
+    """Zones whose words are mapped as mm/llfree_hotplug.c does that"""
+
+    def __init__(self, zones):
+        self.zones = zones
+        self.holes = {}         # data: where it is, once for all zones
+        super().__init__()
+
+    def make_zones(self):
+        return [self.zones(self.rng)]
+
+    def mapped(self, data, skip, hole, vaddr):
+        """The address of data in scattered pages, at some place in the first one. One
+        page serves for all that have only words of holes."""
+        data = hole[:skip] + data
+        data += hole[:-len(data) % PAGE]
+        starts = list(range(0, len(data), PAGE))
+        self.rng.shuffle(starts)
+        for at in starts:
+            page = data[at:at + PAGE]
+            paddr = self.holes.get(page) or self.page("words")
+            if page == hole:
+                self.holes[page] = paddr
+            self.put(paddr, page)
+            self.map(vaddr + at, paddr)
+        return vaddr + skip
+
+    def words(self, zone, nth):
+        found = []
+        for kind, data, size, hole in (
+                (0, zone.rows(), CHILD // 8, bytes(PAGE)),
+                (1, struct.pack(f"<{len(zone.children)}H", *zone.children), 2,
+                 struct.pack("<H", HOLE) * (PAGE // 2))):
+            found.append(self.mapped(data, zone.base // CHILD * size % PAGE, hole,
+                                     VMALLOC[4] + (nth << 30) + (kind << 29)))
+        return found
 
 
 class Reader(unittest.TestCase):
@@ -391,6 +438,52 @@ class Reader(unittest.TestCase):
         dump.note = True
         dump.info["NUMBER(LLFREE_LAYOUT)"] = 7
         self.good(dump, "-v", path)
+
+    # zones that have grown
+
+    def test_scattered_words(self):
+        """Pages of rows and of children follow each other only by their addresses."""
+        # Children of the sections 31 and 32 are in different pages.
+        dump = GrownDump(lambda rng: [Zone(rng, "Normal", 29 * SECTION + 9 * CHILD + 3,
+                                           34 * SECTION - 70)])
+        self.assertFalse(dump.holes)
+        self.good(dump)
+
+    def test_holes(self):
+        """One page has the rows of all holes, and one their children."""
+        there = 31, 32, 128, 129
+        dump = GrownDump(lambda rng: [
+            Zone(rng, "Normal", 3 * CHILD, 8 * SECTION,
+                 lambda frame: frame // SECTION in (0, 7)),
+            Zone(rng, "Movable", 31 * SECTION + 5, 130 * SECTION - 7 * CHILD,
+                 lambda frame: frame // SECTION in there)])
+        self.assertEqual(len(dump.holes), 2)
+        # Holes of 122 sections are in the ranges, and take no memory.
+        self.assertLess(dump.used - MEMORY, 40 * PAGE)
+        self.good(dump)
+
+    def test_empty_range(self):
+        """A zone whose last memory goes has none left, but still spans some."""
+        def zones(rng):
+            empty = Zone(rng, "Movable", 40 * SECTION, 40 * SECTION)
+            empty.spanned = SECTION
+            return [Zone(rng, "DMA", 1, 3001), empty,
+                    Zone(rng, "Normal", 5 * SECTION, 6 * SECTION)]
+        dump = GrownDump(zones)
+        self.good(dump)
+        self.assertIn(["0", "Movable", *[str(40 * SECTION)] * 2, "0", "0",
+                       str(dump.nodes[0][1].counter), "0"], dump.expected(False))
+
+    def test_no_instance(self):
+        """A zone that spans memory has no pointer to LLFree, as ZONE_DEVICE."""
+        def zones(rng):
+            device = Zone(rng, "Device", 7 * SECTION, 8 * SECTION)
+            device.instance = False
+            return [Zone(rng, "Normal", 5 * SECTION, 6 * SECTION), device,
+                    Zone(rng, "Movable", 8 * SECTION, 9 * SECTION)]
+        dump = GrownDump(zones)
+        self.good(dump)
+        self.assertEqual(len(dump.expected(False)), 2)
 
     def test_layout_of_the_core(self):
         """The program knows the layout that the core has."""

@@ -681,7 +681,8 @@ static bool read_zone(struct dump *dump, const struct layout *l, __u64 vaddr,
 	zone->base = zone->first & ~(l->child_frames - 1);
 	zone->rows = must_read64(dump, "LLFree", llfree + l->rows);
 	zone->children = must_read64(dump, "LLFree", llfree + l->children);
-	if (zone->first >= zone->end || zone->end - zone->base > MAX_FRAMES)
+	/* They are equal while the last memory of a zone goes. */
+	if (zone->first > zone->end || zone->end - zone->base > MAX_FRAMES)
 		fail(EXIT_DAMAGED, "%s: zone %s of node %u is damaged: frames %llu to %llu",
 		     dump->path, zone->name, zone->node, zone->first,
 		     zone->end);
