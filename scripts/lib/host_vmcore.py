@@ -8,7 +8,8 @@ import struct
 import subprocess
 import tempfile
 
-from host_common import Failure, GUEST, Ktap, Qmp, TOP, check, connect, vm
+from host_common import Failure, GUEST, Ktap, Skip, TOP, check, connect, has_option, vm
+from host_hotplug import Memory
 
 READER = f"{TOP}/tools/mm/llfree-dump.c"
 NOTE = b"VMCOREINFO\0"
@@ -19,40 +20,13 @@ DAMAGED, BUDDY, UNKNOWN = 1, 2, 3
 MOST_KEPT_BACK = 125
 
 
-class DumpGuest:
-    """A guest that says what is free, and dumps of its memory"""
+class Dump:
+    """A dump, and what the guest says that was free in it"""
 
-    CPUS = 2
-    OPTIONS = ("--smp", str(CPUS), "--mem", "512M", "--numa", "2", "--append",
-               "movablecore=96M cma=32M")
-
-    def __init__(self, args, directory):
-        self.args = args
-        self.dump = f"{directory}/dump"
-        self.reader = f"{directory}/llfree-dump"
-        self.sockets = f"{directory}/qmp", f"{directory}/go"
-        self.port = None
-        self.allocator = None
+    def __init__(self, path, reader):
+        self.path, self.reader = path, reader
         self.zones = {}         # (node, name): ((first, end), free, ranges)
         self.same = False
-
-    def compile(self):
-        check(shutil.which("gcc"), "gcc is not installed")
-        ended = subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o",
-                                self.reader, READER], check=False)
-        check(not ended.returncode, f"gcc cannot compile {READER}")
-
-    def take(self):
-        """Stop the guest, dump its memory, let it go on and tell it."""
-        qmp = Qmp(self.sockets[0])
-        qmp.command("stop")
-        qmp.command("dump-guest-memory", paging=False,
-                    protocol=f"file:{self.dump}")
-        qmp.command("cont")
-        qmp.socket.close()
-        if not self.port:
-            self.port = connect(self.sockets[1])
-        self.port.sendall(b"g")
 
     def line(self, text):
         words = text.split()
@@ -63,37 +37,12 @@ class DumpGuest:
         elif text.startswith("# range "):
             *_, (_, _, ranges) = self.zones.values()
             ranges.append(tuple(map(int, words[2:])))
-        elif text.startswith("# now allocator "):
-            self.allocator = words[-1]
-        elif text == "# now dump":
-            self.take()
         elif text == "# now same":
             self.same = True
 
-    def run(self):
-        """Exit status of the guest"""
-        qmp, go = self.sockets
-        options = [*self.OPTIONS, "--qmp", qmp]
-        for argument in ("-device", "vmcoreinfo", "-chardev",
-                         f"socket,id=go,path={go},server=on,wait=off",
-                         "-device", "virtserialport,chardev=go,name=vmcore.go"):
-            options.append(f"--qemu-arg={argument}")
-        with subprocess.Popen(
-                vm(self.args, options, [f"{GUEST}/features", "vmcore"]),
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
-                errors="replace") as proc:
-            for text in proc.stdout:
-                text = text.rstrip()
-                if not text.startswith("# range "):
-                    print(text, flush=True)
-                self.line(text)
-        if self.port:
-            self.port.close()
-        return proc.returncode
-
     def read(self, *options):
         """(exit status, output, errors) of the reader"""
-        ended = subprocess.run([self.reader, *options, self.dump],
+        ended = subprocess.run([self.reader, *options, self.path],
                                stdin=subprocess.DEVNULL, capture_output=True,
                                text=True, check=False)
         return ended.returncode, ended.stdout, ended.stderr.strip()
@@ -114,7 +63,7 @@ class DumpGuest:
 
     def note(self):
         """(offset, text) of the note in the dump"""
-        with open(self.dump, "rb") as f:
+        with open(self.path, "rb") as f:
             head = f.read(64)
             phoff, = struct.unpack_from("<Q", head, 32)
             f.seek(phoff)
@@ -133,21 +82,93 @@ class DumpGuest:
         raise Failure("there is no note VMCOREINFO in the dump")
 
     def overwrite(self, offset, data):
-        with open(self.dump, "r+b") as f:
+        with open(self.path, "r+b") as f:
             f.seek(offset)
             f.write(data)
 
 
-def same_frames(guest):
+class DumpGuest:
+    """A guest that says what is free, and dumps of its memory"""
+
+    CPUS = 2
+    OPTIONS = ("--smp", str(CPUS), "--mem", "512M", "--maxmem", "8G", "--slots", "4",
+               "--numa", "2", "--append", "movablecore=96M cma=32M")
+
+    def __init__(self, args, directory):
+        self.args = args
+        self.directory = directory
+        self.reader = f"{directory}/llfree-dump"
+        self.sockets = f"{directory}/qmp", f"{directory}/go"
+        self.port = self.memory = None
+        self.allocator = None
+        self.dumps = {}         # by the name that the guest gives
+        self.last = None
+
+    def compile(self):
+        check(shutil.which("gcc"), "gcc is not installed")
+        ended = subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o",
+                                self.reader, READER], check=False)
+        check(not ended.returncode, f"gcc cannot compile {READER}")
+
+    def take(self, name):
+        """Stop the guest, dump its memory, let it go on and tell it."""
+        self.last = self.dumps.setdefault(
+            name, Dump(f"{self.directory}/{name}", self.reader))
+        qmp = self.memory.qmp
+        qmp.command("stop")
+        qmp.command("dump-guest-memory", paging=False, protocol=f"file:{self.last.path}")
+        qmp.command("cont")
+        if not self.port:
+            self.port = connect(self.sockets[1])
+        self.port.sendall(b"g")
+
+    def line(self, text):
+        words = text.split()
+        if text.startswith("# now allocator "):
+            self.allocator = words[-1]
+        elif text.startswith(("# now dump ", "# now plug ")):
+            self.memory = self.memory or Memory(self.sockets[0])
+            (self.take if words[2] == "dump" else self.memory.plug)(*words[3:])
+        elif self.last:
+            self.last.line(text)
+
+    def run(self):
+        """Exit status of the guest"""
+        qmp, go = self.sockets
+        options = [*self.OPTIONS, "--qmp", qmp]
+        for argument in ("-device", "vmcoreinfo", "-chardev",
+                         f"socket,id=go,path={go},server=on,wait=off",
+                         "-device", "virtserialport,chardev=go,name=vmcore.go"):
+            options.append(f"--qemu-arg={argument}")
+        with subprocess.Popen(
+                vm(self.args, options, [f"{GUEST}/features", "vmcore"]),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                errors="replace") as proc:
+            for text in proc.stdout:
+                text = text.rstrip()
+                if not text.startswith("# range "):
+                    print(text, flush=True)
+                self.line(text)
+        for used in self.port, self.memory and self.memory.qmp.socket:
+            if used:
+                used.close()
+        return proc.returncode
+
+    def dump(self, name):
+        check(name in self.dumps, f"there is no dump '{name}'")
+        return self.dumps[name]
+
+
+def same_frames(dump):
     """Frame by frame"""
-    check(guest.same, "the guest's free memory changed during every dump")
-    found = guest.free_frames()
-    check(list(found) == list(guest.zones), f"zones {list(found)}, but the "
-          f"guest has {list(guest.zones)}")
+    check(dump.same, "the guest's free memory changed during every dump")
+    found = dump.free_frames()
+    check(list(found) == list(dump.zones), f"zones {list(found)}, but the "
+          f"guest has {list(dump.zones)}")
     for zone, (span, _, ranges) in found.items():
-        check(span == guest.zones[zone][0],
-              f"zone {zone} is {span}, but the guest says {guest.zones[zone][0]}")
-        differ = set(ranges) ^ set(guest.zones[zone][2])
+        check(span == dump.zones[zone][0],
+              f"zone {zone} is {span}, but the guest says {dump.zones[zone][0]}")
+        differ = set(ranges) ^ set(dump.zones[zone][2])
         check(not differ, f"zone {zone}: {len(differ)} ranges differ, the first "
               f"is {min(differ, default=None)}")
     # A single range would not show much.
@@ -157,17 +178,17 @@ def same_frames(guest):
             f"ranges of {len(found)} zones")
 
 
-def same_counts(guest):
+def same_counts(dump):
     """The counters of zones agree with the bitmaps."""
     said = []
-    for zone, (_, counts, ranges) in guest.free_frames().items():
+    for zone, (_, counts, ranges) in dump.free_frames().items():
         free, isolated, counter, differ = counts
-        guests = guest.zones[zone][1]
+        guests = dump.zones[zone][1]
         check(free == sum(b - a + 1 for a, b in ranges),
               f"zone {zone}: {free} free, but its ranges have another sum")
         check(free - isolated == guests, f"zone {zone}: {free - isolated} free, "
               f"but the guest says {guests}")
-        check(abs(counter - guests) <= MOST_KEPT_BACK * guest.CPUS,
+        check(abs(counter - guests) <= MOST_KEPT_BACK * DumpGuest.CPUS,
               f"zone {zone}: {guests} free, but the counter is {counter}")
         check(not differ, f"zone {zone}: {differ} blocks have another counter "
               "than their bits say")
@@ -175,58 +196,77 @@ def same_counts(guest):
     return ", ".join(said)
 
 
-def without_note(guest):
+def without_note(dump):
     """The reader finds the text in memory, or takes it from a file."""
-    expected = guest.free_frames()
-    at, text = guest.note()
-    guest.overwrite(at, b"X")
+    expected = dump.free_frames()
+    at, text = dump.note()
+    dump.overwrite(at, b"X")
     try:
-        check(guest.free_frames() == expected, "without the note it is different")
-        path = f"{guest.dump}.text"
+        check(dump.free_frames() == expected, "without the note it is different")
+        path = f"{dump.path}.text"
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
-        check(guest.free_frames("--vmcoreinfo", path) == expected,
+        check(dump.free_frames("--vmcoreinfo", path) == expected,
               "with a file it is different")
         changed = re.sub(r"(LLFREE_LAYOUT\)=)\d+", r"\g<1>999", text)
         check(changed != text, "the text has no layout")
         with open(path, "w", encoding="utf-8") as f:
             f.write(changed)
-        status, _, err = guest.read("--vmcoreinfo", path)
+        status, _, err = dump.read("--vmcoreinfo", path)
         check(status == UNKNOWN and "layout 999" in err,
               f"layout 999 gives status {status}: {err}")
     finally:
-        guest.overwrite(at, NOTE[:1])
+        dump.overwrite(at, NOTE[:1])
     return f"{len(text)} bytes of text"
 
 
-def truncated(guest):
+def truncated(dump):
     """A part of a dump is refused."""
-    os.truncate(guest.dump, os.path.getsize(guest.dump) // 2)
-    status, _, err = guest.read()
+    os.truncate(dump.path, os.path.getsize(dump.path) // 2)
+    status, _, err = dump.read()
     check(status == DAMAGED and "truncated" in err, f"status {status}: {err}")
     return err.rpartition(": ")[2]
 
 
-def buddy_named(guest):
+def buddy_named(dump):
     """On buddy the reader says so."""
-    check(os.path.exists(guest.dump), "there is no dump")
-    status, out, err = guest.read()
+    status, out, err = dump.read()
     check(status == BUDDY and not out and "buddy allocator" in err,
           f"status {status}: {err}")
     return err.rpartition(": ")[2]
 
 
+def grown_frames(boot, dump):
+    """The same for a zone that has grown beyond holes, and one that began after boot"""
+    text = same_frames(dump)
+    check(set(dump.zones) > set(boot.zones), f"zones {list(dump.zones)}, and at boot "
+          f"{list(boot.zones)}")
+    end = max(end for (_, end), *_ in boot.zones.values())
+    added = [a for *_, ranges in dump.zones.values() for a, _ in ranges if a >= end]
+    check(len(added) > 100, f"only {len(added)} ranges are in added memory")
+    return f"{text}, {len(added)} ranges in added memory"
+
+
 def run(args):
+    def grown(function, *names):
+        if not has_option(args, "CONFIG_MEMORY_HOTPLUG"):
+            raise Skip("CONFIG_MEMORY_HOTPLUG is not set")
+        return function(*map(guest.dump, names))
+
     with tempfile.TemporaryDirectory() as directory:
         guest = DumpGuest(args, directory)
         guest.compile()
         status = guest.run()
         if guest.allocator == "buddy":
-            tests = {"buddy": buddy_named}
+            tests = {"buddy": lambda: buddy_named(guest.dump("boot"))}
         else:
-            tests = {"frames": same_frames, "counts": same_counts,
-                     "without_note": without_note, "truncated": truncated}
+            tests = {"frames": lambda: same_frames(guest.dump("boot")),
+                     "counts": lambda: same_counts(guest.dump("boot")),
+                     "grown_frames": lambda: grown(grown_frames, "boot", "grown"),
+                     "grown_counts": lambda: grown(same_counts, "grown"),
+                     "without_note": lambda: without_note(guest.dump("boot")),
+                     "truncated": lambda: truncated(guest.dump("boot"))}
         tap = Ktap("vmcore", tests)
         for name, function in tests.items():
-            tap.test(name, lambda function=function: function(guest))
+            tap.test(name, function)
     return tap.end() or status

@@ -5,18 +5,22 @@ scripts/features stops the guest and takes the dump in between. If nothing has
 changed, the same frames were free in the dump. Lines that begin with "# now"
 tell it what happens in the guest."""
 
+import contextlib
 import glob
 import mmap
 import os
 import re
 import time
 
-from feature_common import KPF_BUDDY, Skip, anonymous, check, frames_of
+from feature_blocks import MEMORY
+from feature_common import KPF_BUDDY, Skip, anonymous, check, frames_of, need
+from feature_hotplug import Dimm, MIB_PAGES, managed
 from memstate import (CheckError, MADV_POPULATE_WRITE, PAGE, allocator,
                       meminfo, read, refresh, settle, zones)
 
 PORT = "vmcore.go"
-ROUNDS = 20
+DIMM_MIB = 512
+ROUNDS = 40
 # Every this many pages of a mapping stay: holes between them become free.
 KEEP = 3
 ALL = re.compile(b"\1+")
@@ -49,6 +53,9 @@ class State:
         self.free = bytearray(max(z.start + z.spanned for z in zones()))
         self.last = bytearray(len(self.free))
         self.counts = None
+
+    def close(self):
+        os.close(self.fd)
 
     def read(self):
         """Is it the same as the last time?"""
@@ -102,19 +109,20 @@ def wait_for_host(fd):
         time.sleep(0.1)
 
 
-def tests(_):
-    def unchanged():
-        """what is free does not change while the host takes a dump"""
-        path = port()
-        # This includes compaction, so the holes come after it.
-        settle()
-        area = fragment()
-        state = State()
+def dump(name):
+    """What is free does not change while the host takes a dump of this name."""
+    path = port()
+    # This includes compaction, so the holes come after it.
+    settle()
+    with contextlib.ExitStack() as stack:
+        area = stack.enter_context(fragment())
+        state = stack.enter_context(contextlib.closing(State()))
+        # Only one at a time can have it open.
         fd = os.open(path, os.O_RDONLY)
-        now(f"allocator {allocator()}")
+        stack.callback(os.close, fd)
         for nth in range(1, ROUNDS + 1):
             state.wait_still()
-            now("dump")
+            now(f"dump {name}")
             wait_for_host(fd)
             if state.read():
                 state.tell()
@@ -122,6 +130,29 @@ def tests(_):
                 kept = sum(1 for pfn in frames_of(area, len(area)) if pfn)
                 check(kept >= len(area) // PAGE // KEEP, "a mapping lost pages")
                 return f"{sum(state.free)} frames free, after {nth} dumps"
-        raise CheckError("free memory changed during every dump")
+    raise CheckError("free memory changed during every dump")
 
-    return (unchanged,)
+
+def tests(_):
+    def unchanged():
+        """what is free does not change while the host takes a dump"""
+        now(f"allocator {allocator()}")
+        return dump("boot")
+
+    def grown():
+        """the same after a zone has grown beyond a hole and another has begun"""
+        port()
+        need(MEMORY, "CONFIG_MEMORY_HOTPLUG is not set")
+        before = managed(1, "Movable")
+        check(before and not managed(1, "Normal"), "node 1 has other zones than it should")
+        dimm = Dimm("a", DIMM_MIB, 1)
+        check(len(dimm.blocks) > 3, f"the DIMM has only {len(dimm.blocks)} blocks")
+        # The last block becomes a zone of its own. The zone that grows has two holes: from
+        # memory of the boot to the DIMM, and a block of the DIMM that stays offline.
+        dimm.online("online_kernel", dimm.blocks[-1:])
+        dimm.online("online_movable", [*dimm.blocks[2:-1], dimm.blocks[0]])
+        check(managed(1, "Movable") - before > DIMM_MIB // 4 * MIB_PAGES and
+              managed(1, "Normal"), "no zone has grown, or none has begun")
+        return dump("grown")
+
+    return unchanged, grown
