@@ -125,7 +125,8 @@ void zf_words_memory(const struct zf_words words[ZF_NR_WORDS], unsigned long pfn
 		     struct llfree_memory *mem);
 
 /* Use the words of @mem for @range. Return: 0, or an error and nothing has changed */
-typedef int (*zf_words_use_fn)(struct zone_llfree *zl, const struct zf_range *range,
+typedef int (*zf_words_use_fn)(struct zone *zone, struct zone_llfree *zl,
+			       const struct zf_range *range,
 			       const struct llfree_memory *mem);
 
 int zf_words_extend(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,

@@ -26,7 +26,8 @@
 
 /* ---- Memory that comes ---- */
 
-static int use_init(struct zone_llfree *zl, const struct zf_range *range,
+/* Movable memory that comes may go again, from the high end. */
+static int use_init(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
 		    const struct llfree_memory *mem)
 {
 	const unsigned long end = range->pfn + range->nr;
@@ -34,13 +35,14 @@ static int use_init(struct zone_llfree *zl, const struct zf_range *range,
 	unsigned long at;
 	int ret;
 
-	ret = llfree_init(llf, range->pfn, range->nr, mem, LLFREE_INIT_ALLOC, NULL);
+	ret = llfree_init(llf, range->pfn, range->nr, mem, LLFREE_INIT_ALLOC,
+			  zone_idx(zone) == ZONE_MOVABLE ? &llfree_packed_policy : NULL);
 	for (at = range->pfn; !ret && at < end; at = llfree_next_child(at))
 		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
 	return ret;
 }
 
-static int use_grow(struct zone_llfree *zl, const struct zf_range *range,
+static int use_grow(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
 		    const struct llfree_memory *mem)
 {
 	return llfree_grow(&zl->core, range->pfn, range->nr, mem);

@@ -519,7 +519,7 @@ static int zone_map(struct zone *zone, struct zone_llfree *zl, const struct zf_r
 			goto undo;
 	}
 	zf_words_memory(next, range->low, &mem);
-	ret = use(zl, range, &mem);
+	ret = use(zone, zl, range, &mem);
 	if (ret)
 		goto undo;
 	for (i = 0; i < ZF_NR_WORDS; i++) {
@@ -566,8 +566,8 @@ static unsigned long words_spare(const struct zone_llfree *zl)
 	return spare;
 }
 
-static int use_move(struct zone_llfree *zl, const struct zf_range *range,
-		    const struct llfree_memory *mem)
+static int use_move(struct zone *zone, struct zone_llfree *zl,
+		    const struct zf_range *range, const struct llfree_memory *mem)
 {
 	return llfree_move(&zl->core, mem);
 }

@@ -192,7 +192,8 @@ enum llfree_level {
  * @near: trees around the last one that are searched first, a power of 2
  * @rate: level of a tree with @free of @frames frames free, at least 1, and
  *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must
- *	not sleep, may be called from any context.
+ *	not sleep, may be called from any context. NULL for that of
+ *	llfree_default_policy, with its classes.
  */
 struct llfree_policy {
 	unsigned int nr_classes;
@@ -219,7 +220,10 @@ enum llfree_class {
 	LLFREE_NR_CLASSES,
 };
 
+/* For memory that is used for all classes alike */
 extern const struct llfree_policy llfree_default_policy;
+/* The same for memory that may be taken away from its high end */
+extern const struct llfree_policy llfree_packed_policy;
 
 /*
  * Reservations of one slot: a word per class, and the tree the slot freed to

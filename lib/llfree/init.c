@@ -222,7 +222,8 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 		return ret;
 	if (!policy)
 		policy = &llfree_default_policy;
-	if (mode > LLFREE_INIT_KEEP || !policy->rate ||
+	if (mode > LLFREE_INIT_KEEP ||
+	    (!policy->rate && policy->nr_classes != LLFREE_NR_CLASSES) ||
 	    !policy->nr_classes || policy->nr_classes > LLFREE_MAX_CLASSES ||
 	    policy->init_class >= policy->nr_classes ||
 	    !policy->near || (policy->near & (policy->near - 1)))

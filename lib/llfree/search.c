@@ -72,8 +72,8 @@ static __always_inline long search_reserved(struct llfree *llf, struct search *s
 }
 
 /*
- * How well a tree with some free frames suits. That of the default policy is
- * called in a way that needs no indirect call, which is dear on many CPUs.
+ * How well a tree with some free frames suits. default_rate() needs no indirect
+ * call, which is dear on many CPUs.
  */
 static __always_inline enum llfree_level
 tree_rate(const struct llfree *llf, const struct search *s, u32 word)
@@ -83,7 +83,7 @@ tree_rate(const struct llfree *llf, const struct search *s, u32 word)
 
 	if (s->view != LLFREE_VIEW_NORMAL)
 		return LLFREE_LEVEL_STEAL;
-	if (likely(llf->policy == &llfree_default_policy))
+	if (likely(!llf->policy->rate))
 		return default_rate(s->class, tree_class(word), free, frames);
 	return llf->policy->rate(s->class, tree_class(word), free, frames);
 }

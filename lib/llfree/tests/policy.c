@@ -281,6 +281,35 @@ static void low_slots_share_no_line(struct kunit *test)
 	}
 }
 
+/* All frames that are in use are at the low end, so that the high end can go. */
+static void packed_policy(struct kunit *test)
+{
+	const struct llfree_policy *policies[] = {
+		&llfree_default_policy, &llfree_packed_policy,
+	};
+	const unsigned int trees = 64, slots = 4;
+	unsigned long i, highest;
+	struct instance *inst;
+	unsigned int p;
+	long frame;
+
+	for (p = 0; p < ARRAY_SIZE(policies); p++) {
+		inst = inst_new_policy(test, FIRST, trees * TREE, LLFREE_INIT_FREE, slots,
+				       policies[p]);
+		highest = 0;
+		for (i = 0; i < trees * TREE / 4; i += 8) {
+			frame = inst_alloc(test, inst, i / 8 % slots, 3, LLFREE_CLASS_MOVABLE);
+			KUNIT_ASSERT_GE(test, frame, FIRST);
+			highest = max_t(unsigned long, highest, frame - FIRST);
+		}
+		if (policies[p] == &llfree_packed_policy)
+			KUNIT_EXPECT_LT(test, highest, (trees / 4 + slots) * TREE);
+		else
+			KUNIT_EXPECT_GT(test, highest, trees / 4 * (slots - 1) * TREE);
+		inst_check(test, inst);
+	}
+}
+
 static void policy_fallback(struct kunit *test)
 {
 	struct instance *inst = inst_new(test, FIRST, 2 * TREE,
@@ -497,6 +526,7 @@ static struct kunit_case policy_cases[] = {
 	KUNIT_CASE(nofragment_movable_and_huge),
 	KUNIT_CASE(unmovable_at_low_end),
 	KUNIT_CASE(low_slots_share_no_line),
+	KUNIT_CASE(packed_policy),
 	KUNIT_CASE(policy_fallback),
 	KUNIT_CASE(policy_classes),
 	KUNIT_CASE(policy_custom),

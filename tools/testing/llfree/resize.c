@@ -17,6 +17,7 @@
 
 #include "inst.h"
 #include "lower.h"
+#include "policy.h"
 #include "sparse.h"
 
 #define TREE	LLFREE_MIN_TREE_FRAMES
@@ -55,7 +56,7 @@ static enum llfree_level rate(unsigned int class, unsigned int tree, unsigned in
 	in_search = NULL;
 	if (fn)
 		fn(in_search_of);
-	return llfree_default_policy.rate(class, tree, free, frames);
+	return default_rate(class, tree, free, frames);
 }
 
 FIXTURE_SETUP(sparse)
