@@ -9,6 +9,7 @@
 
 #include <kunit/test.h>
 #include <linux/memory_hotplug.h>
+#include <linux/sched/clock.h>
 
 #include "zone_free.h"
 
@@ -185,11 +186,16 @@ static void parts_trim(struct kunit *test)
 	const struct zf_area *area;
 	unsigned long part, one;
 	unsigned int moved = 0;
+	u64 start;
 
 	part_online(test, 0);
 	one = words_in_use();
 	for (part = 1; part < nr; part++)
 		part_online(test, part);
+	start = local_clock();
+	KUNIT_ASSERT_EQ(test, 0, zf_grow(part_zone, BASE + part * PART, PART));
+	kunit_info(test, "%llu ns to grow by 128 MiB at the end", local_clock() - start);
+	zf_shrink(part_zone, BASE + part * PART, PART);
 	KUNIT_EXPECT_GT(test, words_in_use(), nr);
 	for (part = 1; part < nr - 1; part++) {
 		area = part_zone->llfree->words[ZF_ROWS].area;
@@ -206,6 +212,11 @@ static void parts_trim(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&retired_pages));
 	parts_check(test, 2, 2 * PART);
 
+	start = local_clock();
+	KUNIT_ASSERT_EQ(test, 0, zf_grow(part_zone, BASE + nr / 2 * PART, PART));
+	kunit_info(test, "%llu ns to grow by 128 MiB in a hole of 8 GiB",
+		   local_clock() - start);
+	zf_shrink(part_zone, BASE + nr / 2 * PART, PART);
 	part_online(test, nr / 2);
 	flush_work(&retired_work);
 	parts_check(test, 3, 3 * PART);
