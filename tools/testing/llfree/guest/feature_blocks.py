@@ -2,15 +2,20 @@
 """Memory blocks that go offline and come online again, by sysfs"""
 
 import errno
+import functools
 import glob
 import random
 import re
+import subprocess
 import time
 
-from feature_common import Load, check, need, refused
-from memstate import PAGE, check_all, meminfo, read, settle, write
+import feature_hwpoison as hwpoison
+from feature_common import KPF_BUDDY, Load, Owner, check, has_flag, need, refused
+from memstate import CheckError, PAGE, check_all, meminfo, read, settle, write
 
 MEMORY = "/sys/devices/system/memory"
+# Memory of a process: more than a block, since one block may be unable to go offline
+OWNED = 192 << 20
 
 
 class Block:
@@ -26,6 +31,10 @@ class Block:
     def zones(self):
         """Zones that it is in or could be in"""
         return read(f"{self.path}/valid_zones").split()
+
+    def frames(self):
+        size = block_pages()
+        return range(self.number * size, (self.number + 1) * size)
 
     def set(self, state):
         """False if the kernel cannot do that now"""
@@ -44,6 +53,7 @@ def blocks():
     return sorted(found, key=lambda b: b.number)
 
 
+@functools.cache
 def block_pages():
     return int(read(f"{MEMORY}/block_size_bytes"), 16) // PAGE
 
@@ -93,6 +103,96 @@ def cycle(total):
     return len(gone)
 
 
+def poison(block, owner, held=()):
+    """Poison frames of a block: some that are free, some of a process but those held"""
+    bad = {pfn for pfn in hwpoison.free_frames(32, [block.frames()]) if hwpoison.corrupt(pfn)}
+    check(bad, f"no free frame of block {block.number} is poisoned")
+    used = [pfn for pfn in owner.frames() if pfn in block.frames() and pfn not in held]
+    taken = {pfn for pfn in random.sample(used, min(len(used), 8)) if hwpoison.corrupt(pfn)}
+    check(taken, f"no used frame of block {block.number} is poisoned")
+    return bad | taken
+
+
+def held_block(owner):
+    """A movable block with pages that cannot move, and these pages"""
+    candidates, held = movable(), set()
+    for index, pfn in list(enumerate(owner.frames()))[::256]:
+        if any(pfn in b.frames() for b in candidates):
+            # It may have moved before.
+            held.add(owner.frames(hold=index)[index])
+            for block in candidates:
+                if any(pfn in block.frames() for pfn in held):
+                    return block, held
+    raise CheckError("a process has no page of a movable block")
+
+
+def give_up_offline(block, seconds=3):
+    """A block stays if its pages cannot all move and the task that takes it is killed."""
+    try:
+        subprocess.run(["sh", "-c", f"echo offline >{block.path}/state"], timeout=seconds,
+                       check=False, stderr=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        pass
+    else:
+        check(False, f"block {block.number}, whose pages cannot all move, does not keep the "
+              "task that takes it")
+    check(block.online(), f"block {block.number} went without a page that cannot move")
+
+
+def no_way_back(block, bad):
+    """An offline block with poisoned frames refuses to come back, and keeps these."""
+    refused(f"{block.path}/state", "online", hwpoison.EHWPOISON)
+    refused(f"{block.path}/state", "online_movable", hwpoison.EHWPOISON)
+    pfn = next(pfn for pfn in bad if pfn in block.frames())
+    try:
+        write(f"{hwpoison.POISON}/unpoison-pfn", f"{pfn:#x}")
+    except OSError as e:
+        check(e.errno == errno.EIO, f"unpoison a frame that is offline: {e}")
+    else:
+        check(False, "a frame that is offline is unpoisoned")
+
+
+def poisoned():
+    """poisoned frames of a block are never used, stay poisoned, and go with the block"""
+    hwpoison.present()
+    total, base = meminfo("MemTotal"), hwpoison.corrupted()
+    with Owner(OWNED) as owner:
+        block, held = held_block(owner)
+        bad = poison(block, owner, held)
+        give_up_offline(block)
+        check(hwpoison.poisoned() == bad, "other frames are poisoned after that")
+    free = [pfn for pfn in bad if has_flag(pfn, KPF_BUDDY)]
+    check(not free, f"{len(free)} poisoned frames are free")
+    state_is_right("poisoned frames in a block")
+    taken = hwpoison.never_handed_out(bad)
+    hwpoison.all_back(bad, base)
+    go_offline(block)
+    check(block.set("online_movable"), f"block {block.number} stays offline")
+    check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
+    state_is_right("no poisoned frames any more")
+    return f"{len(bad)} frames in block {block.number}, {taken} others used"
+
+
+def lost():
+    """a block with poisoned frames goes offline for good (last)"""
+    hwpoison.present()
+    total, base = meminfo("MemTotal"), hwpoison.corrupted()
+    with Owner(OWNED) as owner:
+        frames = owner.frames()
+        block = max(movable(), key=lambda b: sum(pfn in b.frames() for pfn in frames))
+        bad = poison(block, owner)
+        go_offline(block)
+    no_way_back(block, bad)
+    check(hwpoison.corrupted() == base + len(bad),
+          f"HardwareCorrupted is {hwpoison.corrupted()}, not {base + len(bad)} pages")
+    check(meminfo("MemTotal") == total - block_pages(),
+          f"{meminfo('MemTotal')} pages without a block, not {total - block_pages()}")
+    state_is_right("a block with poisoned frames offline")
+    taken = hwpoison.take_all()
+    check(not any(pfn in block.frames() for pfn in taken), "a frame that is offline is used")
+    return f"{len(bad)} frames in block {block.number}"
+
+
 def tests(args):
     def bad_input():
         """files refuse nonsense and change nothing"""
@@ -133,4 +233,4 @@ def tests(args):
         return ", ".join(f"{len(t)} times {what}, {sum(t) / max(len(t), 1):.2f} s each"
                          for what, t in (("offline", gone), ("busy", busy)))
 
-    return bad_input, down_and_up, under_load
+    return bad_input, down_and_up, under_load, poisoned, lost

@@ -8,12 +8,14 @@ import mmap
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import threading
 import time
 
 import kmodule
-from memstate import CheckError, PAGE, meminfo, read, write
+from memstate import CheckError, MADV_POPULATE_WRITE, PAGE, meminfo, read, write
 
 KPF_LRU, KPF_BUDDY, KPF_HWPOISON = 5, 10, 19
 DEBUG = "/sys/kernel/debug"
@@ -67,8 +69,8 @@ def refused(path, text, error=errno.EINVAL):
     try:
         write(path, text)
     except OSError as e:
-        check(e.errno == error, f"{path}: '{text}' gives "
-              f"{errno.errorcode[e.errno]}, not {errno.errorcode[error]}")
+        check(e.errno == error, f"{path}: '{text}' gives error "
+              f"{errno.errorcode.get(e.errno, e.errno)}, not {errno.errorcode.get(error, error)}")
     else:
         raise CheckError(f"{path} takes '{text}'")
     check(read(path) == before, f"{path}: '{text}' is refused, but was taken")
@@ -142,6 +144,56 @@ class Child:
     def __exit__(self, *_):
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
+
+
+class Owner:
+    """A process that has memory and can hold pages of it, so that these cannot move. It has
+    given back every other piece, so that free frames lie in between."""
+
+    PIECE = 64 * PAGE
+
+    def __init__(self, size):
+        self.size = size
+
+    def own(self, theirs):
+        area = anonymous(self.size)
+        area.madvise(mmap.MADV_NOHUGEPAGE)
+        area.madvise(MADV_POPULATE_WRITE)
+        for start in range(self.PIECE, self.size, 2 * self.PIECE):
+            area.madvise(mmap.MADV_DONTNEED, start, self.PIECE)
+        # A pipe keeps a reference to each page in it.
+        held = os.pipe()
+        vmsplice = ctypes.CDLL(None, use_errno=True).vmsplice
+        while index := theirs.recv(8):
+            index = int.from_bytes(index, "little")
+            if index < self.size // PAGE:
+                page = struct.pack("=QQ", address_of(area) + index * PAGE, PAGE)
+                check(vmsplice(held[1], page, 1, 0) == PAGE, "vmsplice() failed")
+            frames = frames_of(area, self.size)
+            theirs.sendall(struct.pack(f"={len(frames)}Q", *frames))
+
+    def __enter__(self):
+        self.socket, theirs = socket.socketpair()
+        self.child = Child(self.own, theirs)
+        theirs.close()
+        return self
+
+    def frames(self, hold=None):
+        """Its frames in the order of addresses, 0 where it has none. Page number @hold cannot
+        move from now on."""
+        index = self.size // PAGE if hold is None else hold
+        self.socket.sendall(index.to_bytes(8, "little"))
+        data = b""
+        while len(data) < self.size // PAGE * 8:
+            part = self.socket.recv(1 << 20)
+            check(part, "a process that has memory has ended")
+            data += part
+        check(any(data), "no frame numbers in /proc/self/pagemap")
+        return list(memoryview(data).cast("Q"))
+
+    def __exit__(self, *args):
+        self.socket.close()
+        self.child.__exit__(*args)
 
 
 def read_files(top="/usr"):

@@ -5,7 +5,8 @@ import errno
 import os
 import time
 
-from feature_blocks import block_pages, blocks, go_offline, state_is_right
+import feature_hwpoison as hwpoison
+from feature_blocks import block_pages, blocks, go_offline, no_way_back, state_is_right
 from feature_common import DEBUG, Load, check, eventually, need, set_file
 from memstate import PAGE, meminfo, read
 
@@ -78,6 +79,40 @@ def online_failing(block, nth):
         os.close(state)
         os.close(fail)
     return left
+
+
+def poisoned():
+    """a DIMM goes with its poisoned frames, and another one has none"""
+    hwpoison.present()
+    total, base = meminfo("MemTotal"), hwpoison.corrupted()
+    dimm = Dimm("p", 512, 1)
+    dimm.online("online_movable")
+    bad = {pfn for pfn in hwpoison.free_frames(32, [b.frames() for b in dimm.blocks])
+           if hwpoison.corrupt(pfn)}
+    dimm.offline()
+    hit = [b for b in dimm.blocks if any(pfn in b.frames() for pfn in bad)]
+    check(hit, "no frame is poisoned")
+    for block in dimm.blocks:
+        if block in hit:
+            no_way_back(block, bad)
+        else:
+            dimm.online("online_movable", [block])
+            go_offline(block)
+    check(hwpoison.corrupted() == base + len(bad),
+          f"HardwareCorrupted is {hwpoison.corrupted()}, not {base + len(bad)} pages")
+    state_is_right("a DIMM with poisoned frames offline")
+    dimm.remove()
+    check(hwpoison.corrupted() == base,
+          f"HardwareCorrupted is {hwpoison.corrupted()} pages without the DIMM, {base} before")
+    dimm = Dimm("q", 512, 1)
+    dimm.online("online_movable")
+    check(not hwpoison.poisoned(), "frames of a new DIMM are poisoned")
+    hwpoison.never_handed_out(set())
+    state_is_right("a new DIMM")
+    dimm.offline()
+    dimm.remove()
+    check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
+    return f"{len(bad)} frames in {len(hit)} blocks"
 
 
 def tests(args):
@@ -166,4 +201,4 @@ def tests(args):
         check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
         return f"{rounds} rounds"
 
-    return no_memory, hole, new_zone, under_load, kernel_memory
+    return no_memory, hole, new_zone, poisoned, under_load, kernel_memory

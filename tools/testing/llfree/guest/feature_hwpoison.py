@@ -18,6 +18,7 @@ from memstate import (MADV_POPULATE_WRITE, PAGE, meminfo, settle, write, zones)
 POISON = f"{DEBUG}/hwpoison"
 SOFT_FILE = "/sys/devices/system/memory/soft_offline_page"
 MADV_HWPOISON, MADV_SOFT_OFFLINE = 100, 101
+EHWPOISON = 133                 # not in the errno module yet
 CHUNK = 256 << 20
 # What stays free while a test takes all memory
 RESERVE_MB = 96
@@ -35,7 +36,7 @@ def corrupt(pfn):
         write(f"{POISON}/corrupt-pfn", f"{pfn:#x}")
     except OSError as e:
         # The frame was used or freed meanwhile.
-        check(e.errno in (errno.EBUSY, errno.EIO, errno.EHWPOISON),
+        check(e.errno in (errno.EBUSY, errno.EIO, EHWPOISON),
               f"corrupt-pfn {pfn:#x}: {e}")
     return has_flag(pfn, KPF_HWPOISON)
 
@@ -54,14 +55,14 @@ def poisoned():
             frames_with(KPF_HWPOISON, z.start, z.start + z.spanned)}
 
 
-def free_frames(nr):
-    """Free frames from all over memory"""
+def free_frames(nr, ranges=None):
+    """Free frames from all over memory, or from ranges of it"""
     found = []
+    ranges = ranges or [range(z.start, z.start + z.spanned) for z in zones()]
     for _ in range(50 * nr):
         if len(found) == nr:
             break
-        z = random.choice(zones())
-        pfn = z.start + random.randrange(z.spanned)
+        pfn = random.choice(random.choice(ranges))
         if has_flag(pfn, KPF_BUDDY) and pfn not in found:
             found.append(pfn)
     return found
