@@ -38,6 +38,8 @@ def vm(args, options, command, alloc=None, timeout=600):
     argv = [f"{TOP}/scripts/vm", "--kernel", args.kernel, "--timeout",
             str(timeout), "--env", f"KERNEL={os.path.abspath(args.kernel)}",
             "--patient", *options]
+    if os.environ.get("LINUX"):
+        argv += ["--env", f"LINUX={os.path.abspath(os.environ['LINUX'])}"]
     if alloc or args.alloc:
         argv += ["--alloc", alloc or args.alloc]
     return [*argv, "--", *command]

@@ -4,16 +4,19 @@
 import errno
 import functools
 import glob
+import os
 import random
 import re
 import subprocess
 import time
 
 import feature_hwpoison as hwpoison
-from feature_common import KPF_BUDDY, Load, Owner, check, has_flag, need, refused
+from feature_common import KPF_BUDDY, Load, Owner, Skip, check, has_flag, need, refused
 from memstate import CheckError, PAGE, check_all, meminfo, read, settle, write
 
 MEMORY = "/sys/devices/system/memory"
+KSELFTEST = "tools/testing/selftests/memory-hotplug/mem-on-off-test.sh"
+KSFT_SKIP = 4
 # Memory of a process: more than a block, since one block may be unable to go offline
 OWNED = 192 << 20
 
@@ -152,6 +155,15 @@ def no_way_back(block, bad):
         check(False, "a frame that is offline is unpoisoned")
 
 
+def kselftest():
+    """The path of mem-on-off-test.sh"""
+    top = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../../../..")
+    for linux in os.environ.get("LINUX"), f"{top}/build/linux", top:
+        if linux and os.path.exists(f"{linux}/{KSELFTEST}"):
+            return f"{linux}/{KSELFTEST}"
+    raise Skip(f"no {KSELFTEST}: say LINUX=")
+
+
 def poisoned():
     """poisoned frames of a block are never used, stay poisoned, and go with the block"""
     hwpoison.present()
@@ -191,6 +203,28 @@ def lost():
     taken = hwpoison.take_all()
     check(not any(pfn in block.frames() for pfn in taken), "a frame that is offline is used")
     return f"{len(bad)} frames in block {block.number}"
+
+
+def selftest():
+    """the kernel's own mem-on-off-test.sh"""
+    path = kselftest()
+    total = meminfo("MemTotal")
+    share = 100 * len(movable()) // (2 * len(blocks()))
+    ended = subprocess.run([path, "-r", str(share)], check=False, text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    for line in ended.stdout.splitlines():
+        print(f"#   {line.strip()}")
+    if ended.returncode == KSFT_SKIP:
+        raise Skip(ended.stdout.strip())
+    wrong = re.search(r".*(FAILED|unexpected).*", ended.stdout)
+    check(not ended.returncode and not wrong,
+          f"exit status {ended.returncode}{': ' + wrong[0].strip() if wrong else ''}")
+    gone = ended.stdout.count("-> Success")
+    check(gone, "no block went offline")
+    check(meminfo("MemTotal") == total, f"{meminfo('MemTotal')} pages, before {total}")
+    state_is_right("after mem-on-off-test.sh")
+    skipped = re.search(r"skip extra tests: (.*)", ended.stdout)
+    return f"{gone} blocks{', without failures: ' + skipped[1] if skipped else ''}"
 
 
 def tests(args):
@@ -233,4 +267,4 @@ def tests(args):
         return ", ".join(f"{len(t)} times {what}, {sum(t) / max(len(t), 1):.2f} s each"
                          for what, t in (("offline", gone), ("busy", busy)))
 
-    return bad_input, down_and_up, under_load, poisoned, lost
+    return bad_input, down_and_up, under_load, poisoned, selftest, lost
