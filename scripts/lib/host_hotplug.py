@@ -48,7 +48,8 @@ def run(topic, args, *options):
         memory = None
         with subprocess.Popen(
                 vm(args, [*OPTIONS[topic], *options, "--qmp", socket],
-                   [f"{GUEST}/features", topic, "--seconds", str(args.seconds)]),
+                   [f"{GUEST}/features", topic, "--seconds", str(args.seconds),
+                    "--rounds", str(args.rounds)], timeout=600 + 10 * args.rounds),
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                 errors="replace") as proc:
             for text in proc.stdout:

@@ -2,6 +2,7 @@
 """virtio-mem: a device that plugs and unplugs memory in blocks of 2 MiB"""
 
 import glob
+import random
 import time
 
 from feature_blocks import MEMORY, state_is_right
@@ -10,6 +11,7 @@ from memstate import PAGE, meminfo, settle
 
 MIB_PAGES = (1 << 20) // PAGE
 STEP = 512                      # MiB
+SMALL = 2, 4, 16, 62, 128, 200
 
 
 def ready():
@@ -69,4 +71,31 @@ def tests(args):
         return f"{rounds} rounds, of {2 * STEP} MiB stayed plugged after 10 s: " \
                f"{' '.join(map(str, left))}"
 
-    return up_and_down, under_load
+    def small_steps():
+        """the size changes by little, time and again, while all CPUs allocate (L)"""
+        total, rng, size = ready(), random.Random(2), STEP
+        stuck = most = 0
+        resize(size)
+        got = reached(total, size, 30)
+        check(got == size, f"{got} of {size} MiB plugged")
+        with Load(0.3):
+            for _ in range(args.rounds):
+                change = rng.choice(SMALL)
+                size += change if size < change or (size < 2 * STEP and rng.random() < 0.5) \
+                    else -change
+                before = got
+                resize(size)
+                got = reached(total, size, 30 if size > before else 2)
+                # Memory in use may stay plugged.
+                check(size <= got <= max(size, before),
+                      f"{got} MiB plugged, {size} requested, {before} before")
+                stuck += got > size
+                most = max(most, got - size)
+        resize(0)
+        settle()
+        rest = reached(total, 0, 60)
+        check(not rest, f"{rest} MiB stay when nothing uses them")
+        state_is_right("nothing plugged")
+        return f"{args.rounds} rounds, after {stuck} of them some stayed, {most} MiB at most"
+
+    return up_and_down, under_load, small_steps
