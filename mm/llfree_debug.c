@@ -55,6 +55,16 @@ static int report_fault(struct zf_report *report, const char *what,
 	return -EUCLEAN;
 }
 
+/*
+ * Does a page have struct pages of the memory block that it is in? Nothing manages it then.
+ * Pages of the swap cache have that flag as well, for what they are, but not alone.
+ */
+static bool page_has_memmap(const struct page *page)
+{
+	return PageVmemmapSelfHosted(page) && !page->mapping && !page_private(page) &&
+	       hweight_long(page->flags & PAGEFLAGS_MASK) == 1;
+}
+
 /* Compare with struct page: what is free must not look used. */
 static int validate_pages(struct zf_report *report)
 {
@@ -79,7 +89,7 @@ static int validate_pages(struct zf_report *report)
 				report->offline++;
 			else
 				report->used += !PageReserved(page) &&
-						!PageVmemmapSelfHosted(page);
+						!page_has_memmap(page);
 			continue;
 		}
 		report->free++;
