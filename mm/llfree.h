@@ -133,6 +133,8 @@ int zf_words_extend(struct zone *zone, struct zone_llfree *zl, const struct zf_r
 		    zf_words_use_fn use);
 void zf_words_trim(struct zone *zone, struct zone_llfree *zl);
 
+bool zf_offline_skips(unsigned long pfn);
+
 #ifdef CONFIG_MEMORY_HOTPLUG
 int zf_words_check(const struct zone_llfree *zl, struct llfree_fault *fault);
 void zf_boot_holes(struct zone *zone);

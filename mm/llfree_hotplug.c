@@ -9,6 +9,7 @@
  *
  * The caller holds mem_hotplug_lock for writing, so there is one caller at a time.
  */
+#include <kunit/static_stub.h>
 #include <linux/init.h>
 #include <linux/llfree.h>
 #include <linux/memblock.h>
@@ -137,9 +138,20 @@ int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr)
 
 /* ---- Memory that goes ---- */
 
-/* Pages that are not free and yet go: see __offline_isolated_pages() */
-static bool offline_skips(const struct page *page)
+/**
+ * zf_offline_skips() - does a page go that is not free?
+ * @pfn: a pfn that is not free; its pageblock is isolated
+ *
+ * Context: any.
+ *
+ * Return: as __offline_isolated_pages() decides
+ */
+bool zf_offline_skips(unsigned long pfn)
 {
+	const struct page *page;
+
+	KUNIT_STATIC_STUB_REDIRECT(zf_offline_skips, pfn);
+	page = pfn_to_page(pfn);
 	return PageHWPoison(page) || PageOffline(page);
 }
 
@@ -147,7 +159,7 @@ static bool offline_skips(const struct page *page)
 static void offline_undo(struct zone *zone, unsigned long pfn, unsigned long end)
 {
 	for (; pfn < end; pfn++)
-		if (!offline_skips(pfn_to_page(pfn)))
+		if (!zf_offline_skips(pfn))
 			zf_free(zone, pfn, 0);
 }
 
@@ -158,7 +170,7 @@ static unsigned long offline_child(struct zone *zone, unsigned long pfn)
 
 	if (zf_claim(zone, pfn, LLFREE_CHILD_ORDER, ZF_HIDDEN))
 		return end;
-	while (pfn < end && (zf_claim(zone, pfn, 0, ZF_HIDDEN) || offline_skips(pfn_to_page(pfn))))
+	while (pfn < end && (zf_claim(zone, pfn, 0, ZF_HIDDEN) || zf_offline_skips(pfn)))
 		pfn++;
 	return pfn;
 }

@@ -269,25 +269,42 @@ static void parts_use_slack(struct kunit *test)
 	parts_check(test, part, part * PART);
 }
 
+/* What is not free goes only if it is said to, here by its number. */
+static bool skips_sevens(unsigned long pfn)
+{
+	return pfn % 10 == 7;
+}
+
 /* Offlining fails if a page is in use, and changes nothing. */
 static void parts_busy(struct kunit *test)
 {
+	const unsigned long used = BASE + PART - 10 - (BASE + PART) % 10 + 5;
 	struct llfree *llf;
 	unsigned long at;
 
 	part_online(test, 0);
+	kunit_activate_static_stub(test, zf_offline_skips, skips_sevens);
 	llf = &part_zone->llfree->core;
-	KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, BASE + PART - 5, 0, 0));
+	/* The last one keeps the others from going, which may. */
+	for (at = used - 998; at < used; at += 10)
+		KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, at, 0, 0));
+	KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, used, 0, 0));
 	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
 		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
-	/* It must not look at the struct page, which is not there. */
-	KUNIT_EXPECT_EQ(test, 0, zf_offline(part_zone, BASE, BASE + PART - LLFREE_CHILD_FRAMES));
+	KUNIT_EXPECT_EQ(test, -EBUSY, zf_offline(part_zone, BASE, BASE + PART));
 	KUNIT_EXPECT_EQ(test, -EBUSY, llfree_shrink(llf, BASE, PART));
-	zf_free(part_zone, BASE, LLFREE_CHILD_ORDER);
-	KUNIT_EXPECT_EQ(test, LLFREE_CHILD_FRAMES, zf_block_free(part_zone, BASE, true));
+	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
+		llfree_set_view(llf, at, LLFREE_VIEW_NORMAL, NULL);
+	parts_check(test, 1, PART - 101);
+
 	/* Count it as free again, as it was when it was taken. */
-	llfree_set_view(llf, BASE + PART - 5, LLFREE_VIEW_NORMAL, NULL);
-	zf_free(part_zone, BASE + PART - 5, 0);
+	zf_free(part_zone, used, 0);
+	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
+		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
+	KUNIT_EXPECT_EQ(test, 0, zf_offline(part_zone, BASE, BASE + PART));
+	zf_shrink(part_zone, BASE, PART);
+	KUNIT_EXPECT_TRUE(test, llfree_holes(llf, BASE, PART));
+	kunit_deactivate_static_stub(test, zf_offline_skips);
 }
 
 /* Memory comes back that could not become a hole when it went offline. */
