@@ -269,26 +269,26 @@ static void parts_use_slack(struct kunit *test)
 	parts_check(test, part, part * PART);
 }
 
-/* What is not free goes only if it is said to, here by its number. */
-static bool skips_sevens(unsigned long pfn)
+/* Pages in use; of these the last one keeps the others from going. */
+#define USED_FIRST	(BASE + PART - 3000)
+#define USED_LAST	(USED_FIRST + 1000)
+
+static bool skips_but_last(unsigned long pfn)
 {
-	return pfn % 10 == 7;
+	return pfn >= USED_FIRST && pfn < USED_LAST && !((pfn - USED_FIRST) % 10);
 }
 
 /* Offlining fails if a page is in use, and changes nothing. */
 static void parts_busy(struct kunit *test)
 {
-	const unsigned long used = BASE + PART - 10 - (BASE + PART) % 10 + 5;
 	struct llfree *llf;
 	unsigned long at;
 
 	part_online(test, 0);
-	kunit_activate_static_stub(test, zf_offline_skips, skips_sevens);
+	kunit_activate_static_stub(test, zf_offline_skips, skips_but_last);
 	llf = &part_zone->llfree->core;
-	/* The last one keeps the others from going, which may. */
-	for (at = used - 998; at < used; at += 10)
+	for (at = USED_FIRST; at <= USED_LAST; at += 10)
 		KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, at, 0, 0));
-	KUNIT_ASSERT_TRUE(test, zf_claim(part_zone, used, 0, 0));
 	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
 		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
 	KUNIT_EXPECT_EQ(test, -EBUSY, zf_offline(part_zone, BASE, BASE + PART));
@@ -298,7 +298,7 @@ static void parts_busy(struct kunit *test)
 	parts_check(test, 1, PART - 101);
 
 	/* Count it as free again, as it was when it was taken. */
-	zf_free(part_zone, used, 0);
+	zf_free(part_zone, USED_LAST, 0);
 	for (at = BASE; at < BASE + PART; at = llfree_next_child(at))
 		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
 	KUNIT_EXPECT_EQ(test, 0, zf_offline(part_zone, BASE, BASE + PART));
