@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Pools of page frames in persistent memory, on top of LLFree.
+ *
+ * A pool is a region of memory that keeps its content across a crash, and in which
+ * frames stay allocated. Rows, children and trees are in volatile memory, where CPUs
+ * allocate as in a zone. The medium has one bit for each frame, which says that the frame
+ * is committed: its owner wants it to be allocated after a crash.
+ *
+ * What holds, if the medium keeps what was written back before a fence:
+ *
+ *   - After llfree_pool_commit() and then llfree_pool_sync() have returned, the frames
+ *     are allocated after any crash, until a free of them begins.
+ *   - After llfree_pool_free() and then llfree_pool_sync() have returned, they are free
+ *     after any crash, unless they are committed again.
+ *   - A frame that was never committed is free after a crash.
+ *   - A crash between a commit and the store of the pointer to the frame leaks the frame,
+ *     and so does one between the removal of the pointer and the free.
+ *     llfree_pool_sweep() ends that.
+ *
+ * The caller removes the last pointer to a frame, and writes that back, before it frees
+ * the frame: the free begins with a fence.
+ */
+#ifndef _LINUX_LLFREE_POOL_H
+#define _LINUX_LLFREE_POOL_H
+
+#include <linux/llfree.h>
+#include <linux/types.h>
+
+#define LLFREE_POOL_MAGIC	0x6c6f6f7065657266ULL	/* "freepool" */
+#define LLFREE_POOL_VERSION	1U
+/* A frame is 4 KiB, whatever the size of pages. */
+#define LLFREE_POOL_FRAME_SHIFT	12U
+
+/* Where things are on the medium, in bytes */
+#define LLFREE_POOL_SUPER	0UL
+#define LLFREE_POOL_COPY	0x2000UL
+#define LLFREE_POOL_STATE	0x4000UL
+#define LLFREE_POOL_ROOTS	0x5000UL
+#define LLFREE_POOL_ROWS	0x10000UL
+
+#define LLFREE_POOL_NR_ROOTS	64U
+#define LLFREE_POOL_MIN_SIZE	(4UL << 20)
+
+/**
+ * struct llfree_pool_super - what a pool is, on the medium, little-endian
+ * @magic: LLFREE_POOL_MAGIC; written last
+ * @version: LLFREE_POOL_VERSION
+ * @flags: none are known
+ * @uuid: of the pool
+ * @frame_shift: a frame is 2^@frame_shift bytes
+ * @crc: CRC32C of this structure, with 0 here
+ * @frames: frames from the start of the medium on, those with metadata included
+ */
+struct llfree_pool_super {
+	u64 magic;
+	u32 version;
+	u32 flags;
+	u8 uuid[16];
+	u32 frame_shift;
+	u32 crc;
+	u64 frames;
+};
+
+/**
+ * struct llfree_pool_state - whether rows are complete, on the medium
+ * @session: how often the pool was attached, times 2; bit 0 says that it is attached, or
+ *	was when the system crashed
+ * @rows_crc: CRC32C of all rows, if bit 0 is not set
+ */
+struct llfree_pool_state {
+	u64 session;
+	u64 rows_crc;
+};
+
+#define LLFREE_POOL_DIRTY	BIT_ULL(0)
+
+/**
+ * struct llfree_pool_medium - persistent memory
+ * @base: where it is mapped, page aligned, write-back
+ * @size: in bytes
+ * @write_back: begin to write back the cache lines of some bytes; any context
+ * @fence: wait until all that this CPU has begun to write back is persistent; any context
+ * @read: copy bytes from the medium. Return: 0, or -EIO if they cannot be read. NULL if
+ *	all of the medium can be read.
+ */
+struct llfree_pool_medium {
+	void *base;
+	size_t size;
+	void (*write_back)(const struct llfree_pool_medium *m, const void *start, size_t size);
+	void (*fence)(const struct llfree_pool_medium *m);
+	int (*read)(const struct llfree_pool_medium *m, void *to, const void *from,
+		    size_t size);
+};
+
+/**
+ * struct llfree_pool - an attached pool
+ * @core: the frames, numbered from the start of the medium
+ * @medium: where they are
+ * @first: first frame that can be allocated
+ * @frames: frame after the last one
+ * @uuid: of the pool
+ * @session: how often it was attached
+ * @was_dirty: it was attached when the system crashed
+ * @rows_damaged: rows are not those that were there when it was detached
+ * @bad_rows: cache lines of rows that could not be read. Their frames are allocated.
+ * @read_only: nothing may change any more: see llfree_pool_set_read_only()
+ *
+ * The members are for lib/llfree/ only, but for those that say what was found.
+ */
+struct llfree_pool {
+	struct llfree core;
+	const struct llfree_pool_medium *medium;
+	unsigned long first;
+	unsigned long frames;
+	u8 uuid[16];
+	u64 session;
+	bool was_dirty;
+	bool rows_damaged;
+	unsigned long bad_rows;
+	bool read_only;
+};
+
+/**
+ * struct llfree_pool_swept - what llfree_pool_sweep() found
+ * @freed: frames that were allocated and not live, and are free now
+ * @missing: live frames that were free
+ */
+struct llfree_pool_swept {
+	unsigned long freed;
+	unsigned long missing;
+};
+
+int llfree_pool_format(const struct llfree_pool_medium *m, const u8 uuid[16]);
+int llfree_pool_probe(const struct llfree_pool_medium *m, struct llfree_pool_super *super);
+int llfree_pool_layout(const struct llfree_pool_super *super, unsigned int nr_slots,
+		       struct llfree_memory *mem);
+int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium *m,
+		       const struct llfree_memory *mem, struct llfree_local *locals,
+		       unsigned int nr_slots);
+void llfree_pool_detach(struct llfree_pool *pool);
+void llfree_pool_set_read_only(struct llfree_pool *pool);
+
+long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order);
+int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned int order);
+void llfree_pool_sync(struct llfree_pool *pool);
+int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order);
+
+u64 llfree_pool_root(struct llfree_pool *pool, unsigned int i);
+int llfree_pool_root_cas(struct llfree_pool *pool, unsigned int i, u64 *old, u64 new);
+
+u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame);
+int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned long nr,
+		      const u64 *live, struct llfree_pool_swept *swept);
+
+#endif /* _LINUX_LLFREE_POOL_H */

@@ -1,0 +1,657 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * LLFree core: pools of frames in persistent memory.
+ *
+ * include/linux/llfree_pool.h says what a pool is and what holds after a crash. This is
+ * what each operation does with the medium; "wb" begins to write a cache line back, and a
+ * fence waits until that is done:
+ *
+ *   alloc    nothing
+ *   commit   sets bits, wb
+ *   sync     fence
+ *   free     fence, so that the pointer to the frame is gone; clears bits, wb; only then
+ *            are the frames free, and another CPU can commit them
+ *   root     compare-and-swap, wb, fence
+ *   attach   marks the pool as dirty, wb, fence, before the first commit
+ *   detach   checksum of rows, wb, fence; marks the pool as clean, wb, fence
+ *
+ * A line of rows on the medium is that of one child. Only the owner of a frame changes
+ * its bit, and whole rows have one owner, so these need no compare-and-swap. No search
+ * reads the medium. A line that cannot be read is written at most: its frames count as
+ * allocated.
+ */
+#include <linux/align.h>
+#include <linux/atomic.h>
+#include <linux/crc32c.h>
+#include <linux/errno.h>
+#include <linux/export.h>
+#include <linux/llfree_pool.h>
+#include <linux/math.h>
+#include <linux/minmax.h>
+#include <linux/smp.h>
+#include <linux/string.h>
+#include <linux/swab.h>
+
+#include "words.h"
+
+#define FRAME_SIZE		BIT(LLFREE_POOL_FRAME_SHIFT)
+/* Bytes of rows that are read at once, and those of a child */
+#define READ_SIZE		4096UL
+#define LINE_SIZE		64UL
+
+/* ---- The medium ---- */
+
+static void *medium_at(const struct llfree_pool_medium *m, unsigned long offset)
+{
+	return m->base + offset;
+}
+
+static int medium_read(const struct llfree_pool_medium *m, void *to, unsigned long offset,
+		       size_t size)
+{
+	if (m->read)
+		return m->read(m, to, medium_at(m, offset), size);
+	memcpy(to, medium_at(m, offset), size);
+	return 0;
+}
+
+static void medium_persist(const struct llfree_pool_medium *m, const void *start, size_t size)
+{
+	m->write_back(m, start, size);
+	m->fence(m);
+}
+
+/* Bytes of the rows of @frames frames, whole lines */
+static size_t rows_size(unsigned long frames)
+{
+	return ALIGN(frames, LLFREE_CHILD_FRAMES) / BITS_PER_BYTE;
+}
+
+/* The first frame behind the metadata */
+static unsigned long data_first(unsigned long frames)
+{
+	return ALIGN(DIV_ROUND_UP(LLFREE_POOL_ROWS + rows_size(frames), FRAME_SIZE),
+		     LLFREE_CHILD_FRAMES);
+}
+
+static u64 *row_on_medium(const struct llfree_pool *pool, unsigned long frame)
+{
+	return (u64 *)medium_at(pool->medium, LLFREE_POOL_ROWS) + frame / LLFREE_ROW_FRAMES;
+}
+
+/* ---- Superblocks ---- */
+
+static u32 super_crc(const struct llfree_pool_super *super)
+{
+	struct llfree_pool_super copy = *super;
+
+	copy.crc = 0;
+	return crc32c(~0U, &copy, sizeof(copy));
+}
+
+static int super_check(const struct llfree_pool_medium *m,
+		       const struct llfree_pool_super *super)
+{
+	if (super->magic == swab64(LLFREE_POOL_MAGIC))
+		return -EMEDIUMTYPE;
+	if (super->magic != LLFREE_POOL_MAGIC)
+		return -ENODEV;
+	if (super->crc != super_crc(super))
+		return -EIO;
+	if (super->version != LLFREE_POOL_VERSION || super->flags)
+		return -EPROTONOSUPPORT;
+	if (super->frame_shift != LLFREE_POOL_FRAME_SHIFT)
+		return -EMEDIUMTYPE;
+	if (super->frames < LLFREE_POOL_MIN_SIZE / FRAME_SIZE ||
+	    super->frames > LLFREE_MAX_FRAMES)
+		return -EIO;
+	return super->frames > m->size / FRAME_SIZE ? -ENOSPC : 0;
+}
+
+static int super_read(const struct llfree_pool_medium *m, unsigned long offset,
+		      struct llfree_pool_super *super)
+{
+	return medium_read(m, super, offset, sizeof(*super)) ?: super_check(m, super);
+}
+
+/* The magic is there when all else is. */
+static void super_write(const struct llfree_pool_medium *m, unsigned long offset,
+			const struct llfree_pool_super *super)
+{
+	struct llfree_pool_super *to = medium_at(m, offset), without = *super;
+
+	without.magic = 0;
+	memcpy(to, &without, sizeof(without));
+	medium_persist(m, to, sizeof(*to));
+	WRITE_ONCE(to->magic, super->magic);
+	medium_persist(m, to, sizeof(*to));
+}
+
+static void super_erase(const struct llfree_pool_medium *m, unsigned long offset)
+{
+	struct llfree_pool_super *to = medium_at(m, offset);
+
+	WRITE_ONCE(to->magic, 0);
+	medium_persist(m, to, sizeof(*to));
+}
+
+/**
+ * llfree_pool_format() - make a pool, all of whose frames are free
+ * @m: the medium, of LLFREE_POOL_MIN_SIZE at least; what it has is lost
+ * @uuid: of the new pool
+ *
+ * If the system crashes meanwhile, there is either no pool, or the new one.
+ *
+ * Context: task; nothing else uses the medium.
+ *
+ * Return: 0; -ENOSPC if the medium is too small; -EINVAL if it is not aligned
+ */
+int llfree_pool_format(const struct llfree_pool_medium *m, const u8 uuid[16])
+{
+	struct llfree_pool_super super = {
+		.magic = LLFREE_POOL_MAGIC, .version = LLFREE_POOL_VERSION,
+		.frame_shift = LLFREE_POOL_FRAME_SHIFT,
+		.frames = min_t(u64, m->size / FRAME_SIZE, LLFREE_MAX_FRAMES),
+	};
+	void *rows = medium_at(m, LLFREE_POOL_ROWS);
+
+	if (!IS_ALIGNED((unsigned long)m->base, FRAME_SIZE))
+		return -EINVAL;
+	if (m->size < LLFREE_POOL_MIN_SIZE)
+		return -ENOSPC;
+	super_erase(m, LLFREE_POOL_SUPER);
+	super_erase(m, LLFREE_POOL_COPY);
+
+	memset(rows, 0, rows_size(super.frames));
+	memset(rows, 0xff, data_first(super.frames) / BITS_PER_BYTE);
+	m->write_back(m, rows, rows_size(super.frames));
+	/* Dirty, so that the rows need no checksum */
+	memset(medium_at(m, LLFREE_POOL_STATE), 0, sizeof(struct llfree_pool_state));
+	*(u64 *)medium_at(m, LLFREE_POOL_STATE) = LLFREE_POOL_DIRTY;
+	m->write_back(m, medium_at(m, LLFREE_POOL_STATE), sizeof(struct llfree_pool_state));
+	memset(medium_at(m, LLFREE_POOL_ROOTS), 0, LLFREE_POOL_NR_ROOTS * sizeof(u64));
+	medium_persist(m, medium_at(m, LLFREE_POOL_ROOTS), LLFREE_POOL_NR_ROOTS * sizeof(u64));
+
+	memcpy(super.uuid, uuid, sizeof(super.uuid));
+	super.crc = super_crc(&super);
+	super_write(m, LLFREE_POOL_COPY, &super);
+	super_write(m, LLFREE_POOL_SUPER, &super);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_format);
+
+/**
+ * llfree_pool_probe() - is there a pool?
+ * @m: the medium
+ * @super: what it is, is stored here
+ *
+ * Context: task; nothing else changes the medium.
+ *
+ * Return: 0; -ENODEV if there is none; -EIO if both superblocks are damaged; -EMEDIUMTYPE
+ *	if it has another byte order or frames of another size; -EPROTONOSUPPORT for an
+ *	unknown version or flag; -ENOSPC if it was larger
+ */
+int llfree_pool_probe(const struct llfree_pool_medium *m, struct llfree_pool_super *super)
+{
+	int ret, copy_ret;
+
+	if (!IS_ALIGNED((unsigned long)m->base, FRAME_SIZE) || m->size < LLFREE_POOL_MIN_SIZE)
+		return -ENODEV;
+	ret = super_read(m, LLFREE_POOL_SUPER, super);
+	if (ret != -EIO && ret != -ENODEV)
+		return ret;
+	copy_ret = super_read(m, LLFREE_POOL_COPY, super);
+	if (copy_ret == -ENODEV)
+		return ret;
+	return copy_ret;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_probe);
+
+/* ---- Attach and detach ---- */
+
+/**
+ * llfree_pool_layout() - how much volatile memory a pool needs
+ * @super: what llfree_pool_probe() found
+ * @nr_slots: slots that it is going to have
+ * @mem: as for llfree_layout()
+ *
+ * Context: any.
+ *
+ * Return: 0; -EINVAL if there cannot be such a pool
+ */
+int llfree_pool_layout(const struct llfree_pool_super *super, unsigned int nr_slots,
+		       struct llfree_memory *mem)
+{
+	return llfree_layout(0, super->frames, llfree_tree_order(super->frames, nr_slots), mem);
+}
+EXPORT_SYMBOL_GPL(llfree_pool_layout);
+
+/* Copy the rows; frames are allocated where that cannot be done. */
+static void rows_read(struct llfree_pool *pool, void *rows)
+{
+	const size_t size = rows_size(pool->frames);
+	unsigned long at, line, end;
+
+	for (at = 0; at < size; at = end) {
+		end = min(at + READ_SIZE, size);
+		if (!medium_read(pool->medium, rows + at, LLFREE_POOL_ROWS + at, end - at))
+			continue;
+		for (line = at; line < end; line += LINE_SIZE) {
+			if (!medium_read(pool->medium, rows + line, LLFREE_POOL_ROWS + line,
+					 LINE_SIZE))
+				continue;
+			memset(rows + line, 0xff, LINE_SIZE);
+			pool->bad_rows++;
+		}
+	}
+	/* Metadata is never free, whatever its bits say. */
+	memset(rows, 0xff, pool->first / BITS_PER_BYTE);
+}
+
+static void state_write(struct llfree_pool *pool, u64 session, u64 rows_crc)
+{
+	struct llfree_pool_state *state = medium_at(pool->medium, LLFREE_POOL_STATE);
+
+	/* Whoever reads that the rows are clean finds their checksum. */
+	if (!(session & LLFREE_POOL_DIRTY)) {
+		WRITE_ONCE(state->rows_crc, rows_crc);
+		medium_persist(pool->medium, state, sizeof(*state));
+	}
+	WRITE_ONCE(state->session, session);
+	medium_persist(pool->medium, state, sizeof(*state));
+}
+
+/**
+ * llfree_pool_attach() - begin to use a pool
+ * @pool: memory for the pool; its content does not matter
+ * @m: the medium; it belongs to the pool until llfree_pool_detach()
+ * @mem: memory of the sizes of llfree_pool_layout(); it belongs to the pool
+ * @locals: @nr_slots elements, cache line aligned; they belong to the pool
+ * @nr_slots: number of slots, at least one; CPUs share them
+ *
+ * Frames are allocated that were committed when the system crashed, or the pool was
+ * detached. A superblock that is damaged is written again if the other is not.
+ *
+ * Context: task; nothing else uses the medium.
+ *
+ * Return: 0; -EINVAL for bad arguments; or what llfree_pool_probe() returns
+ */
+int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium *m,
+		       const struct llfree_memory *mem, struct llfree_local *locals,
+		       unsigned int nr_slots)
+{
+	struct llfree_pool_super super, other;
+	struct llfree_pool_state state;
+	size_t size;
+	int ret;
+
+	ret = llfree_pool_probe(m, &super);
+	if (ret)
+		return ret;
+	size = rows_size(super.frames);
+	if (!nr_slots || !mem->rows || mem->rows_size < size || !mem->children)
+		return -EINVAL;
+
+	memset(pool, 0, sizeof(*pool));
+	pool->medium = m;
+	pool->frames = super.frames;
+	pool->first = data_first(super.frames);
+	memcpy(pool->uuid, super.uuid, sizeof(pool->uuid));
+	memset(mem->rows, 0, mem->rows_size);
+	memset(mem->children, 0, mem->children_size);
+	rows_read(pool, mem->rows);
+	if (medium_read(m, &state, LLFREE_POOL_STATE, sizeof(state)))
+		state = (struct llfree_pool_state){ .session = LLFREE_POOL_DIRTY };
+	pool->session = state.session / 2 + 1;
+	pool->was_dirty = state.session & LLFREE_POOL_DIRTY;
+	if (!pool->was_dirty)
+		pool->rows_damaged = state.rows_crc != crc32c(~0U, mem->rows, size);
+
+	ret = llfree_init(&pool->core, 0, pool->frames, mem, LLFREE_INIT_RECOVER, NULL) ?:
+	      llfree_set_slots(&pool->core, locals, nr_slots);
+	if (ret)
+		return ret;
+	if (super_read(m, LLFREE_POOL_SUPER, &other) || memcmp(&super, &other, sizeof(super)))
+		super_write(m, LLFREE_POOL_SUPER, &super);
+	if (super_read(m, LLFREE_POOL_COPY, &other) || memcmp(&super, &other, sizeof(super)))
+		super_write(m, LLFREE_POOL_COPY, &super);
+	state_write(pool, pool->session * 2 | LLFREE_POOL_DIRTY, 0);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_attach);
+
+/**
+ * llfree_pool_detach() - end the use of a pool
+ * @pool: the pool
+ *
+ * The pool stays dirty if it is read-only, or some of its rows could not be read.
+ *
+ * Context: task; no operation on the pool is under way, and none begins.
+ */
+void llfree_pool_detach(struct llfree_pool *pool)
+{
+	const struct llfree_pool_medium *m = pool->medium;
+	const void *rows = medium_at(m, LLFREE_POOL_ROWS);
+
+	/* What CPUs wrote back and did not wait for */
+	m->write_back(m, rows, rows_size(pool->frames));
+	m->fence(m);
+	if (pool->read_only || pool->bad_rows)
+		return;
+	state_write(pool, pool->session * 2, crc32c(~0U, rows, rows_size(pool->frames)));
+}
+EXPORT_SYMBOL_GPL(llfree_pool_detach);
+
+/**
+ * llfree_pool_set_read_only() - let nothing change any more
+ * @pool: the pool, whose medium does not work
+ *
+ * Operations that are under way may still change something.
+ *
+ * Context: any.
+ */
+void llfree_pool_set_read_only(struct llfree_pool *pool)
+{
+	WRITE_ONCE(pool->read_only, true);
+}
+EXPORT_SYMBOL_GPL(llfree_pool_set_read_only);
+
+/* ---- Frames ---- */
+
+static int pool_slot(const struct llfree_pool *pool)
+{
+	return raw_smp_processor_id() % llfree_nr_slots(&pool->core);
+}
+
+/**
+ * llfree_pool_alloc() - allocate a block
+ * @pool: the pool
+ * @order: 0..LLFREE_MAX_ORDER
+ *
+ * The block is free again after a crash unless it is committed.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: first frame; -EINVAL for a bad order; -ENOMEM; -EROFS
+ */
+long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order)
+{
+	const struct llfree_request req = {
+		.slot = pool_slot(pool), .order = order,
+		.class = order < LLFREE_CHILD_ORDER ? LLFREE_CLASS_MOVABLE : LLFREE_CLASS_HUGE,
+	};
+
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
+	return llfree_alloc(&pool->core, &req, NULL);
+}
+EXPORT_SYMBOL_GPL(llfree_pool_alloc);
+
+/* The bits of a block in each of its rows */
+static u64 block_mask(unsigned long frame, unsigned int order)
+{
+	if (order >= LLFREE_ROW_ORDER)
+		return ~0ULL;
+	return ((1ULL << (1U << order)) - 1) << (frame % LLFREE_ROW_FRAMES);
+}
+
+/* Is it a block of the pool, all of which is allocated? */
+static bool block_allocated(const struct llfree_pool *pool, unsigned long frame,
+			    unsigned int order)
+{
+	unsigned long at, end = frame + (1UL << order);
+
+	if (order > LLFREE_MAX_ORDER || !IS_ALIGNED(frame, 1UL << order) ||
+	    frame < pool->first || frame >= pool->frames || end > pool->frames)
+		return false;
+	for (at = frame; at < end; at += LLFREE_ROW_FRAMES)
+		if (llfree_row_mask(&pool->core, at) & block_mask(frame, order))
+			return false;
+	return true;
+}
+
+/* Set or clear bits that the caller owns. */
+static void row_change(u64 *row, u64 set, u64 clear)
+{
+	u64 old = READ_ONCE(*row);
+
+	if (!~(set | clear)) {
+		WRITE_ONCE(*row, set);
+		return;
+	}
+	while (!try_cmpxchg_relaxed(row, &old, (old & ~clear) | set))
+		;
+}
+
+static void block_change(struct llfree_pool *pool, unsigned long frame, unsigned int order,
+			 bool commit)
+{
+	const unsigned int nr = max(1U, (1U << order) / LLFREE_ROW_FRAMES);
+	const u64 mask = block_mask(frame, order);
+	u64 *row = row_on_medium(pool, frame);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		row_change(&row[i], commit ? mask : 0, commit ? 0 : mask);
+	pool->medium->write_back(pool->medium, row, nr * sizeof(*row));
+}
+
+static bool block_committed(const struct llfree_pool *pool, unsigned long frame,
+			    unsigned int order)
+{
+	const unsigned int nr = max(1U, (1U << order) / LLFREE_ROW_FRAMES);
+	const u64 *row = row_on_medium(pool, frame);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (READ_ONCE(row[i]) & block_mask(frame, order))
+			return true;
+	return false;
+}
+
+/**
+ * llfree_pool_commit() - let a block be allocated after a crash
+ * @pool: the pool
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_MAX_ORDER; the caller owns the block, which need not have been
+ *	allocated in one piece
+ *
+ * That is so once llfree_pool_sync() has returned. Committing again does no harm.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if it is no block that is allocated; -EROFS. Then nothing has changed.
+ */
+int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned int order)
+{
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
+	if (!block_allocated(pool, frame, order))
+		return -EINVAL;
+	block_change(pool, frame, order, true);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_commit);
+
+/**
+ * llfree_pool_sync() - wait for what this CPU has committed and freed
+ * @pool: the pool
+ *
+ * A caller that begins to write its own data back before that needs no other fence.
+ *
+ * Context: any, on the CPU that made the changes.
+ */
+void llfree_pool_sync(struct llfree_pool *pool)
+{
+	pool->medium->fence(pool->medium);
+}
+EXPORT_SYMBOL_GPL(llfree_pool_sync);
+
+/**
+ * llfree_pool_free() - free a block, also after a crash
+ * @pool: the pool
+ * @frame: first frame, aligned to the size of the block
+ * @order: 0..LLFREE_MAX_ORDER; the caller owns the block, of which any part may be
+ *	committed
+ *
+ * The caller has removed the last pointer to the block from the medium, and begun to write
+ * that back, on this CPU.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: 0; -EINVAL if it is no block that is allocated; -EROFS. Then nothing has changed.
+ */
+int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order)
+{
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
+	if (!block_allocated(pool, frame, order))
+		return -EINVAL;
+	if (block_committed(pool, frame, order)) {
+		/* The pointer is gone before the frame is free. */
+		pool->medium->fence(pool->medium);
+		block_change(pool, frame, order, false);
+	}
+	/* From here on another CPU may commit it. */
+	return llfree_free(&pool->core, pool_slot(pool), frame, order, NULL);
+}
+EXPORT_SYMBOL_GPL(llfree_pool_free);
+
+/* ---- Roots ---- */
+
+static u64 *root_at(const struct llfree_pool *pool, unsigned int i)
+{
+	return (u64 *)medium_at(pool->medium, LLFREE_POOL_ROOTS) + i;
+}
+
+/**
+ * llfree_pool_root() - read a root, which is what it is after a crash, too
+ * @pool: the pool
+ * @i: its number, below LLFREE_POOL_NR_ROOTS
+ *
+ * Context: any.
+ *
+ * Return: the word; 0 if there is no such root
+ */
+u64 llfree_pool_root(struct llfree_pool *pool, unsigned int i)
+{
+	u64 *root = root_at(pool, i);
+	u64 value;
+
+	if (i >= LLFREE_POOL_NR_ROOTS)
+		return 0;
+	/* Another CPU may have written it and not have waited yet. */
+	value = smp_load_acquire(root);
+	medium_persist(pool->medium, root, sizeof(*root));
+	return value;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_root);
+
+/**
+ * llfree_pool_root_cas() - change a root
+ * @pool: the pool
+ * @i: its number, below LLFREE_POOL_NR_ROOTS
+ * @old: what it has to be; what it is, is stored here
+ * @new: what it becomes
+ *
+ * Roots are words for the caller: where its data begins. What this CPU began to write back
+ * before is persistent before the root is.
+ *
+ * Context: any.
+ *
+ * Return: 0, and the change survives a crash; -EAGAIN if the root is not @old; -EINVAL if
+ *	there is no such root; -EROFS
+ */
+int llfree_pool_root_cas(struct llfree_pool *pool, unsigned int i, u64 *old, u64 new)
+{
+	u64 *root = root_at(pool, i);
+	bool done;
+
+	if (i >= LLFREE_POOL_NR_ROOTS)
+		return -EINVAL;
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
+	pool->medium->fence(pool->medium);
+	done = try_cmpxchg(root, old, new);
+	medium_persist(pool->medium, root, sizeof(*root));
+	return done ? 0 : -EAGAIN;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_root_cas);
+
+/* ---- Leaks ---- */
+
+/**
+ * llfree_pool_committed() - which frames of a row are committed
+ * @pool: the pool
+ * @frame: any frame of the row
+ *
+ * Context: any.
+ *
+ * Return: a bit for each frame, 1 = committed; 0 outside the pool
+ */
+u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame)
+{
+	if (frame < pool->first || frame >= pool->frames)
+		return 0;
+	return READ_ONCE(*row_on_medium(pool, frame));
+}
+EXPORT_SYMBOL_GPL(llfree_pool_committed);
+
+/* Free what is allocated in a row and not in @live. */
+static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside, u64 live,
+		      struct llfree_pool_swept *swept)
+{
+	const u64 free = llfree_row_mask(&pool->core, frame);
+	u64 leaked = ~free & ~live & inside;
+	u64 *row = row_on_medium(pool, frame);
+
+	swept->missing += hweight64(free & live & inside);
+	/* If it could not be read, it is not known what it says. */
+	if (pool->bad_rows)
+		WRITE_ONCE(*row, ~free & live & inside);
+	else if (leaked)
+		row_change(row, 0, leaked);
+	pool->medium->write_back(pool->medium, row, sizeof(*row));
+	for (; leaked; leaked &= leaked - 1)
+		swept->freed += !llfree_free(&pool->core, pool_slot(pool),
+					     frame + __ffs64(leaked), 0, NULL);
+}
+
+/**
+ * llfree_pool_sweep() - free what no pointer leads to
+ * @pool: the pool
+ * @first: first frame, a multiple of LLFREE_ROW_FRAMES
+ * @nr: number of frames, the same, or up to the end of the pool
+ * @live: a bit for each of them: a pointer leads to it
+ * @swept: what was found is added here
+ *
+ * Afterwards allocated frames are those that are live, also after a crash. Live frames
+ * that were free are only counted: they may be allocated a second time.
+ *
+ * Context: task; frames of the range are neither allocated nor freed meanwhile.
+ *
+ * Return: 0; -EINVAL for a bad range; -EROFS
+ */
+int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned long nr,
+		      const u64 *live, struct llfree_pool_swept *swept)
+{
+	const unsigned long end = first + nr;
+	unsigned long at;
+	u64 inside;
+
+	if (!IS_ALIGNED(first, LLFREE_ROW_FRAMES) || first < pool->first ||
+	    nr > pool->frames || end > pool->frames ||
+	    (!IS_ALIGNED(end, LLFREE_ROW_FRAMES) && end != pool->frames))
+		return -EINVAL;
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
+	/* The pointers are gone before the frames are free. */
+	pool->medium->fence(pool->medium);
+	for (at = first; at < end; at += LLFREE_ROW_FRAMES) {
+		inside = end - at < LLFREE_ROW_FRAMES ? (1ULL << (end - at)) - 1 : ~0ULL;
+		sweep_row(pool, at, inside, *live++, swept);
+	}
+	pool->medium->fence(pool->medium);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_sweep);
