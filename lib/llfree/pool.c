@@ -17,8 +17,8 @@
  *
  * A line of rows on the medium is that of one child. Only the owner of a frame changes
  * its bit, and whole rows have one owner, so these need no compare-and-swap. No search
- * reads the medium. A line that cannot be read is written at most: its frames count as
- * allocated.
+ * reads the medium. If a line cannot be read, its frames count as allocated, and its child
+ * is isolated: nothing touches the line until llfree_pool_sweep() writes it as a whole.
  */
 #include <linux/align.h>
 #include <linux/atomic.h>
@@ -248,6 +248,18 @@ static void rows_read(struct llfree_pool *pool, void *rows)
 	memset(rows, 0xff, pool->first / BITS_PER_BYTE);
 }
 
+/* Nothing commits or frees frames of a child whose rows could not be read. */
+static void isolate_bad(struct llfree_pool *pool)
+{
+	unsigned long at;
+	u8 line[LINE_SIZE];
+
+	for (at = pool->first; at < pool->frames; at = llfree_next_child(at))
+		if (medium_read(pool->medium, line, LLFREE_POOL_ROWS + at / BITS_PER_BYTE,
+				LINE_SIZE))
+			llfree_set_view(&pool->core, at, LLFREE_VIEW_ISOLATED, NULL);
+}
+
 static void state_write(struct llfree_pool *pool, u64 session, u64 rows_crc)
 {
 	struct llfree_pool_state *state = medium_at(pool->medium, LLFREE_POOL_STATE);
@@ -311,6 +323,8 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 	      llfree_set_slots(&pool->core, locals, nr_slots);
 	if (ret)
 		return ret;
+	if (pool->bad_rows)
+		isolate_bad(pool);
 	if (super_read(m, LLFREE_POOL_SUPER, &other) || memcmp(&super, &other, sizeof(super)))
 		super_write(m, LLFREE_POOL_SUPER, &super);
 	if (super_read(m, LLFREE_POOL_COPY, &other) || memcmp(&super, &other, sizeof(super)))
@@ -395,19 +409,34 @@ static u64 block_mask(unsigned long frame, unsigned int order)
 	return ((1ULL << (1U << order)) - 1) << (frame % LLFREE_ROW_FRAMES);
 }
 
-/* Is it a block of the pool, all of which is allocated? */
-static bool block_allocated(const struct llfree_pool *pool, unsigned long frame,
-			    unsigned int order)
+/* Could the rows of a child not be read? */
+static bool child_bad(const struct llfree_pool *pool, unsigned long frame)
+{
+	struct llfree_child child;
+
+	return unlikely(READ_ONCE(pool->bad_rows)) &&
+	       !llfree_child(&pool->core, frame, &child) &&
+	       child.view == LLFREE_VIEW_ISOLATED;
+}
+
+/* May a caller commit or free this? Return: 0, or why not */
+static int block_check(const struct llfree_pool *pool, unsigned long frame,
+		       unsigned int order)
 {
 	unsigned long at, end = frame + (1UL << order);
 
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
 	if (order > LLFREE_MAX_ORDER || !IS_ALIGNED(frame, 1UL << order) ||
 	    frame < pool->first || frame >= pool->frames || end > pool->frames)
-		return false;
-	for (at = frame; at < end; at += LLFREE_ROW_FRAMES)
+		return -EINVAL;
+	for (at = frame; at < end; at += LLFREE_ROW_FRAMES) {
+		if (child_bad(pool, at))
+			return -EIO;
 		if (llfree_row_mask(&pool->core, at) & block_mask(frame, order))
-			return false;
-	return true;
+			return -EINVAL;
+	}
+	return 0;
 }
 
 /* Set or clear bits that the caller owns. */
@@ -460,16 +489,16 @@ static bool block_committed(const struct llfree_pool *pool, unsigned long frame,
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EINVAL if it is no block that is allocated; -EROFS. Then nothing has changed.
+ * Return: 0; -EINVAL if it is no block that is allocated; -EIO if its rows could not be
+ *	read; -EROFS. Unless it is 0, nothing has changed.
  */
 int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned int order)
 {
-	if (READ_ONCE(pool->read_only))
-		return -EROFS;
-	if (!block_allocated(pool, frame, order))
-		return -EINVAL;
-	block_change(pool, frame, order, true);
-	return 0;
+	const int ret = block_check(pool, frame, order);
+
+	if (!ret)
+		block_change(pool, frame, order, true);
+	return ret;
 }
 EXPORT_SYMBOL_GPL(llfree_pool_commit);
 
@@ -499,14 +528,15 @@ EXPORT_SYMBOL_GPL(llfree_pool_sync);
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EINVAL if it is no block that is allocated; -EROFS. Then nothing has changed.
+ * Return: 0; -EINVAL if it is no block that is allocated; -EIO if its rows could not be
+ *	read; -EROFS. Unless it is 0, nothing has changed.
  */
 int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order)
 {
-	if (READ_ONCE(pool->read_only))
-		return -EROFS;
-	if (!block_allocated(pool, frame, order))
-		return -EINVAL;
+	const int ret = block_check(pool, frame, order);
+
+	if (ret)
+		return ret;
 	if (block_committed(pool, frame, order)) {
 		/* The pointer is gone before the frame is free. */
 		pool->medium->fence(pool->medium);
@@ -587,15 +617,40 @@ EXPORT_SYMBOL_GPL(llfree_pool_root_cas);
  *
  * Context: any.
  *
- * Return: a bit for each frame, 1 = committed; 0 outside the pool
+ * Return: a bit for each frame, 1 = committed; 0 outside the pool; all if that could not
+ *	be read
  */
 u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame)
 {
 	if (frame < pool->first || frame >= pool->frames)
 		return 0;
+	if (child_bad(pool, frame))
+		return ~0ULL;
 	return READ_ONCE(*row_on_medium(pool, frame));
 }
 EXPORT_SYMBOL_GPL(llfree_pool_committed);
+
+/* Frames of the row of @at that are before @end */
+static u64 sweep_mask(unsigned long at, unsigned long end)
+{
+	return end - at < LLFREE_ROW_FRAMES ? (1ULL << (end - at)) - 1 : ~0ULL;
+}
+
+/* Write rows that could not be read: all of their frames are allocated. */
+static void sweep_bad(struct llfree_pool *pool, unsigned long first, unsigned long end,
+		      const u64 *live)
+{
+	u64 *row = row_on_medium(pool, first);
+	unsigned long at;
+	unsigned int i = 0;
+
+	for (at = first; at < end; at += LLFREE_ROW_FRAMES, i++)
+		WRITE_ONCE(row[i], live[i] & sweep_mask(at, end));
+	/* Nothing may change a line that is not all written. */
+	medium_persist(pool->medium, row, i * sizeof(*row));
+	llfree_set_view(&pool->core, first, LLFREE_VIEW_NORMAL, NULL);
+	WRITE_ONCE(pool->bad_rows, pool->bad_rows - 1);
+}
 
 /* Free what is allocated in a row and not in @live. */
 static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside, u64 live,
@@ -606,11 +661,9 @@ static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside,
 	u64 *row = row_on_medium(pool, frame);
 
 	swept->missing += hweight64(free & live & inside);
-	/* If it could not be read, it is not known what it says. */
-	if (pool->bad_rows)
-		WRITE_ONCE(*row, ~free & live & inside);
-	else if (leaked)
-		row_change(row, 0, leaked);
+	if (!leaked)
+		return;
+	row_change(row, 0, leaked);
 	pool->medium->write_back(pool->medium, row, sizeof(*row));
 	for (; leaked; leaked &= leaked - 1)
 		swept->freed += !llfree_free(&pool->core, pool_slot(pool),
@@ -628,16 +681,21 @@ static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside,
  * Afterwards allocated frames are those that are live, also after a crash. Live frames
  * that were free are only counted: they may be allocated a second time.
  *
- * Context: task; frames of the range are neither allocated nor freed meanwhile.
+ * Rows that could not be read are written, if the range has all frames of the child: the
+ * caller has made the medium good there.
  *
- * Return: 0; -EINVAL for a bad range; -EROFS
+ * Context: task, one caller at a time; frames of the range are neither allocated nor freed
+ * meanwhile.
+ *
+ * Return: 0; -EINVAL for a bad range; -EIO if a child, of which the range has a part only,
+ *	could not be read, and the rest is done; -EROFS
  */
 int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned long nr,
 		      const u64 *live, struct llfree_pool_swept *swept)
 {
 	const unsigned long end = first + nr;
-	unsigned long at;
-	u64 inside;
+	unsigned long at, next;
+	int ret = 0;
 
 	if (!IS_ALIGNED(first, LLFREE_ROW_FRAMES) || first < pool->first ||
 	    nr > pool->frames || end > pool->frames ||
@@ -647,11 +705,21 @@ int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned lo
 		return -EROFS;
 	/* The pointers are gone before the frames are free. */
 	pool->medium->fence(pool->medium);
-	for (at = first; at < end; at += LLFREE_ROW_FRAMES) {
-		inside = end - at < LLFREE_ROW_FRAMES ? (1ULL << (end - at)) - 1 : ~0ULL;
-		sweep_row(pool, at, inside, *live++, swept);
+	for (at = first; at < end; at = next) {
+		next = min(llfree_next_child(at), end);
+		if (child_bad(pool, at)) {
+			if (!IS_ALIGNED(at, LLFREE_CHILD_FRAMES) ||
+			    (!IS_ALIGNED(next, LLFREE_CHILD_FRAMES) && next != pool->frames)) {
+				live += DIV_ROUND_UP(next - at, LLFREE_ROW_FRAMES);
+				ret = -EIO;
+				continue;
+			}
+			sweep_bad(pool, at, next, live);
+		}
+		for (; at < next; at += LLFREE_ROW_FRAMES)
+			sweep_row(pool, at, sweep_mask(at, next), *live++, swept);
 	}
 	pool->medium->fence(pool->medium);
-	return 0;
+	return ret;
 }
 EXPORT_SYMBOL_GPL(llfree_pool_sweep);

@@ -309,10 +309,10 @@ static void pool_detach_crash(struct kunit *test)
 	KUNIT_EXPECT_LT(test, clean, 50);
 }
 
-/* A line of rows that cannot be read: its frames are allocated until sweep says otherwise. */
+/* A line of rows that cannot be read: nothing touches it until sweep writes all of it. */
 static void pool_bad_rows(struct kunit *test)
 {
-	const unsigned long line = LLFREE_POOL_ROWS + 3 * 64;
+	const unsigned long bad = 3 * CHILD, line = LLFREE_POOL_ROWS + bad / BITS_PER_BYTE;
 	struct llfree_pool_swept swept = { };
 	struct pool_test *t = pool_new(test, 3);
 	u64 live[CHILD / 64] = { 0xf0 };
@@ -322,22 +322,34 @@ static void pool_bad_rows(struct kunit *test)
 	lossy_set_bad(t->lossy, line, true);
 	KUNIT_ASSERT_EQ(test, 0, pool_attach(test, t));
 	KUNIT_EXPECT_EQ(test, t->pool.bad_rows, 1);
-	KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&t->pool.core, 3 * CHILD));
-	KUNIT_EXPECT_NE(test, 0, llfree_row_mask(&t->pool.core, 4 * CHILD));
+	KUNIT_EXPECT_EQ(test, 0, llfree_row_mask(&t->pool.core, bad));
+	KUNIT_EXPECT_NE(test, 0, llfree_row_mask(&t->pool.core, bad + CHILD));
+	KUNIT_EXPECT_EQ(test, -EIO, llfree_pool_commit(&t->pool, bad + 5, 0));
+	KUNIT_EXPECT_EQ(test, -EIO, llfree_pool_free(&t->pool, bad, 9));
+	/* The first half is free, so it is no block. */
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free(&t->pool, bad - CHILD, 10));
+	KUNIT_EXPECT_EQ(test, ~0ULL, llfree_pool_committed(&t->pool, bad + CHILD - 1));
 	llfree_pool_detach(&t->pool);
 
-	/* It can be read again, and says what it happens to. */
+	/* It can be written again, and says what it happens to. */
 	KUNIT_ASSERT_EQ(test, 0, pool_attach(test, t));
 	KUNIT_EXPECT_TRUE(test, t->pool.was_dirty);
 	lossy_set_bad(t->lossy, line, false);
 	memset(t->lossy->m.base + line, 0x33, 64);
-	KUNIT_EXPECT_EQ(test, 0, llfree_pool_sweep(&t->pool, 3 * CHILD, CHILD, live, &swept));
+	KUNIT_EXPECT_EQ(test, -EIO, llfree_pool_sweep(&t->pool, bad, CHILD - 64, live, &swept));
+	KUNIT_EXPECT_EQ(test, -EIO, llfree_pool_sweep(&t->pool, bad + 64, CHILD - 64, live,
+						      &swept));
+	KUNIT_EXPECT_EQ(test, swept.freed, 0);
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_sweep(&t->pool, bad, CHILD, live, &swept));
 	KUNIT_EXPECT_EQ(test, swept.freed, CHILD - 4);
 	KUNIT_EXPECT_EQ(test, swept.missing, 0);
+	KUNIT_EXPECT_EQ(test, t->pool.bad_rows, 0);
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_free(&t->pool, bad + 4, 0));
+	llfree_pool_sync(&t->pool);
 	pool_crash(test, t);
 	KUNIT_EXPECT_EQ(test, t->pool.bad_rows, 0);
-	KUNIT_EXPECT_EQ(test, ~0xf0ULL, llfree_row_mask(&t->pool.core, 3 * CHILD));
-	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 5);
+	KUNIT_EXPECT_EQ(test, ~0xe0ULL, llfree_row_mask(&t->pool.core, bad));
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 4);
 }
 
 /* ---- Bad input ---- */
