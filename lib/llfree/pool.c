@@ -34,7 +34,7 @@
 
 #include "words.h"
 
-#define FRAME_SIZE		BIT(LLFREE_POOL_FRAME_SHIFT)
+#define FRAME_BYTES		BIT(LLFREE_POOL_FRAME_SHIFT)
 /* Bytes of rows that are read at once, and those of a child */
 #define READ_SIZE		4096UL
 #define LINE_SIZE		64UL
@@ -70,7 +70,7 @@ static size_t rows_size(unsigned long frames)
 /* The first frame behind the metadata */
 static unsigned long data_first(unsigned long frames)
 {
-	return ALIGN(DIV_ROUND_UP(LLFREE_POOL_ROWS + rows_size(frames), FRAME_SIZE),
+	return ALIGN(DIV_ROUND_UP(LLFREE_POOL_ROWS + rows_size(frames), FRAME_BYTES),
 		     LLFREE_CHILD_FRAMES);
 }
 
@@ -102,10 +102,10 @@ static int super_check(const struct llfree_pool_medium *m,
 		return -EPROTONOSUPPORT;
 	if (super->frame_shift != LLFREE_POOL_FRAME_SHIFT)
 		return -EMEDIUMTYPE;
-	if (super->frames < LLFREE_POOL_MIN_SIZE / FRAME_SIZE ||
+	if (super->frames < LLFREE_POOL_MIN_SIZE / FRAME_BYTES ||
 	    super->frames > LLFREE_MAX_FRAMES)
 		return -EIO;
-	return super->frames > m->size / FRAME_SIZE ? -ENOSPC : 0;
+	return super->frames > m->size / FRAME_BYTES ? -ENOSPC : 0;
 }
 
 static int super_read(const struct llfree_pool_medium *m, unsigned long offset,
@@ -151,11 +151,11 @@ int llfree_pool_format(const struct llfree_pool_medium *m, const u8 uuid[16])
 	struct llfree_pool_super super = {
 		.magic = LLFREE_POOL_MAGIC, .version = LLFREE_POOL_VERSION,
 		.frame_shift = LLFREE_POOL_FRAME_SHIFT,
-		.frames = min_t(u64, m->size / FRAME_SIZE, LLFREE_MAX_FRAMES),
+		.frames = min_t(u64, m->size / FRAME_BYTES, LLFREE_MAX_FRAMES),
 	};
 	void *rows = medium_at(m, LLFREE_POOL_ROWS);
 
-	if (!IS_ALIGNED((unsigned long)m->base, FRAME_SIZE))
+	if (!IS_ALIGNED((unsigned long)m->base, FRAME_BYTES))
 		return -EINVAL;
 	if (m->size < LLFREE_POOL_MIN_SIZE)
 		return -ENOSPC;
@@ -195,7 +195,7 @@ int llfree_pool_probe(const struct llfree_pool_medium *m, struct llfree_pool_sup
 {
 	int ret, copy_ret;
 
-	if (!IS_ALIGNED((unsigned long)m->base, FRAME_SIZE) || m->size < LLFREE_POOL_MIN_SIZE)
+	if (!IS_ALIGNED((unsigned long)m->base, FRAME_BYTES) || m->size < LLFREE_POOL_MIN_SIZE)
 		return -ENODEV;
 	ret = super_read(m, LLFREE_POOL_SUPER, super);
 	if (ret != -EIO && ret != -ENODEV)
