@@ -4,6 +4,7 @@
 The guest says what it wants by lines that begin with "# now": plug ID MIB NODE,
 unplug ID, gone ID, resize MIB. QEMU's machine protocol does it."""
 
+import functools
 import subprocess
 import tempfile
 
@@ -19,10 +20,25 @@ OPTIONS = {
 
 
 class Memory:
-    """What a guest can be given"""
+    """What a guest can be given, by the QEMU that serves a socket"""
 
     def __init__(self, socket):
-        self.qmp = Qmp(socket)
+        self.path = socket
+
+    @functools.cached_property
+    def qmp(self):
+        """QEMU serves it when the guest runs."""
+        return Qmp(self.path)
+
+    def close(self):
+        if "qmp" in vars(self):
+            self.qmp.socket.close()
+
+    def obey(self, text):
+        """Do what a line of the guest's output says, if it says anything."""
+        words = text.split()
+        if words[:2] == ["#", "now"]:
+            getattr(self, words[2])(*words[3:])
 
     def plug(self, name, mib, node):
         self.qmp.command("object-add", **{"qom-type": "memory-backend-ram", "id": f"ram-{name}",
@@ -45,7 +61,7 @@ class Memory:
 def run(topic, args, *options):
     with tempfile.TemporaryDirectory() as directory:
         socket = f"{directory}/qmp"
-        memory = None
+        memory = Memory(socket)
         with subprocess.Popen(
                 vm(args, [*OPTIONS[topic], *options, "--qmp", socket],
                    [f"{GUEST}/features", topic, "--seconds", str(args.seconds),
@@ -54,8 +70,5 @@ def run(topic, args, *options):
                 errors="replace") as proc:
             for text in proc.stdout:
                 print(text.rstrip(), flush=True)
-                words = text.split()
-                if words[:2] == ["#", "now"]:
-                    memory = memory or Memory(socket)
-                    getattr(memory, words[2])(*words[3:])
+                memory.obey(text)
         return proc.returncode

@@ -99,7 +99,8 @@ class DumpGuest:
         self.directory = directory
         self.reader = f"{directory}/llfree-dump"
         self.sockets = f"{directory}/qmp", f"{directory}/go"
-        self.port = self.memory = None
+        self.port = None
+        self.memory = Memory(self.sockets[0])
         self.allocator = None
         self.dumps = {}         # by the name that the guest gives
         self.last = None
@@ -126,9 +127,10 @@ class DumpGuest:
         words = text.split()
         if text.startswith("# now allocator "):
             self.allocator = words[-1]
-        elif text.startswith(("# now dump ", "# now plug ")):
-            self.memory = self.memory or Memory(self.sockets[0])
-            (self.take if words[2] == "dump" else self.memory.plug)(*words[3:])
+        elif text.startswith("# now dump "):
+            self.take(words[-1])
+        elif text.startswith("# now plug "):
+            self.memory.obey(text)
         elif self.last:
             self.last.line(text)
 
@@ -149,9 +151,9 @@ class DumpGuest:
                 if not text.startswith("# range "):
                     print(text, flush=True)
                 self.line(text)
-        for used in self.port, self.memory and self.memory.qmp.socket:
-            if used:
-                used.close()
+        self.memory.close()
+        if self.port:
+            self.port.close()
         return proc.returncode
 
     def dump(self, name):
