@@ -33,15 +33,15 @@ def managed(node, zone):
 
 
 class Dimm:
-    """A DIMM of the host"""
+    """A DIMM of the host, which adds and removes it within some seconds"""
 
-    def __init__(self, name, mib, node):
-        self.name = name
+    def __init__(self, name, mib, node, seconds=20):
+        self.name, self.seconds = name, seconds
         before = {b.number for b in blocks()}
         want = mib * MIB_PAGES // block_pages()
         print(f"# now plug {name} {mib} {node}", flush=True)
         eventually(lambda: len(blocks()) == len(before) + want,
-                   lambda: f"{len(blocks()) - len(before)} new blocks, not {want}")
+                   lambda: f"{len(blocks()) - len(before)} new blocks, not {want}", seconds)
         self.blocks = [b for b in blocks() if b.number not in before]
 
     def online(self, state, order=None):
@@ -57,7 +57,7 @@ class Dimm:
         gone = len(blocks()) - len(self.blocks)
         print(f"# now unplug {self.name}", flush=True)
         eventually(lambda: len(blocks()) == gone,
-                   lambda: f"{len(blocks()) - gone} blocks too many")
+                   lambda: f"{len(blocks()) - gone} blocks too many", self.seconds)
         time.sleep(1)
         print(f"# now gone {self.name}", flush=True)
 
