@@ -25,21 +25,26 @@
 /* Attempts to end what CPUs do with memory that goes */
 #define SHRINK_TRIES		16
 
+/* Isolate children, all of whose frames are allocated. */
+static void isolate_children(struct llfree *llf, unsigned long pfn, unsigned long end)
+{
+	for (; pfn < end; pfn = llfree_next_child(pfn))
+		llfree_set_view(llf, pfn, LLFREE_VIEW_ISOLATED, NULL);
+}
+
 /* ---- Memory that comes ---- */
 
 /* Movable memory that comes may go again, from the high end. */
 static int use_init(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
 		    const struct llfree_memory *mem)
 {
-	const unsigned long end = range->pfn + range->nr;
 	struct llfree *llf = &zl->core;
-	unsigned long at;
 	int ret;
 
 	ret = llfree_init(llf, range->pfn, range->nr, mem, LLFREE_INIT_ALLOC,
 			  zone_idx(zone) == ZONE_MOVABLE ? &llfree_packed_policy : NULL);
-	for (at = range->pfn; !ret && at < end; at = llfree_next_child(at))
-		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
+	if (!ret)
+		isolate_children(llf, range->pfn, range->pfn + range->nr);
 	return ret;
 }
 
@@ -230,14 +235,11 @@ void zf_shrink(struct zone *zone, unsigned long pfn, unsigned long nr)
 
 static void __init boot_hole(struct llfree *llf, unsigned long pfn, unsigned long end)
 {
-	unsigned long at;
-
 	pfn = ALIGN(max(pfn, llf->first), LLFREE_CHILD_FRAMES);
 	end = ALIGN_DOWN(min(end, llf->end), LLFREE_CHILD_FRAMES);
 	if (pfn >= end)
 		return;
-	for (at = pfn; at < end; at = llfree_next_child(at))
-		llfree_set_view(llf, at, LLFREE_VIEW_ISOLATED, NULL);
+	isolate_children(llf, pfn, end);
 	WARN_ON_ONCE(llfree_shrink(llf, pfn, end - pfn));
 }
 
