@@ -264,7 +264,7 @@ static void state_write(struct llfree_pool *pool, u64 session, u64 rows_crc)
 {
 	struct llfree_pool_state *state = medium_at(pool->medium, LLFREE_POOL_STATE);
 
-	/* Whoever reads that the rows are clean finds their checksum. */
+	/* The checksum is persistent before the pool is clean. */
 	if (!(session & LLFREE_POOL_DIRTY)) {
 		WRITE_ONCE(state->rows_crc, rows_crc);
 		medium_persist(pool->medium, state, sizeof(*state));

@@ -161,39 +161,41 @@ static void break_crc(struct llfree_pool_super *super)
 	super->uuid[3]++;
 }
 
+/* Give a superblock the checksum of what it says. */
+static void super_seal(struct llfree_pool_super *super)
+{
+	super->crc = 0;
+	super->crc = crc32c(~0U, super, sizeof(*super));
+}
+
 static void break_version(struct llfree_pool_super *super)
 {
 	super->version++;
-	super->crc = 0;
-	super->crc = crc32c(~0U, super, sizeof(*super));
+	super_seal(super);
 }
 
 static void break_flags(struct llfree_pool_super *super)
 {
 	super->flags = 1;
-	super->crc = 0;
-	super->crc = crc32c(~0U, super, sizeof(*super));
+	super_seal(super);
 }
 
 static void break_shift(struct llfree_pool_super *super)
 {
 	super->frame_shift = 16;
-	super->crc = 0;
-	super->crc = crc32c(~0U, super, sizeof(*super));
+	super_seal(super);
 }
 
 static void break_frames(struct llfree_pool_super *super)
 {
 	super->frames = 0;
-	super->crc = 0;
-	super->crc = crc32c(~0U, super, sizeof(*super));
+	super_seal(super);
 }
 
 static void break_larger(struct llfree_pool_super *super)
 {
 	super->frames++;
-	super->crc = 0;
-	super->crc = crc32c(~0U, super, sizeof(*super));
+	super_seal(super);
 }
 
 static void pool_super_faults(struct kunit *test)
