@@ -22,7 +22,7 @@
  */
 #include <linux/align.h>
 #include <linux/atomic.h>
-#include <linux/crc32c.h>
+#include <linux/crc32.h>
 #include <linux/errno.h>
 #include <linux/export.h>
 #include <linux/llfree_pool.h>
@@ -86,7 +86,7 @@ static u32 super_crc(const struct llfree_pool_super *super)
 	struct llfree_pool_super copy = *super;
 
 	copy.crc = 0;
-	return crc32c(~0U, &copy, sizeof(copy));
+	return __crc32c_le(~0U, (const u8 *)&copy, sizeof(copy));
 }
 
 static int super_check(const struct llfree_pool_medium *m,
@@ -317,7 +317,7 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 	pool->session = state.session / 2 + 1;
 	pool->was_dirty = state.session & LLFREE_POOL_DIRTY;
 	if (!pool->was_dirty)
-		pool->rows_damaged = state.rows_crc != crc32c(~0U, mem->rows, size);
+		pool->rows_damaged = state.rows_crc != __crc32c_le(~0U, mem->rows, size);
 
 	ret = llfree_init(&pool->core, 0, pool->frames, mem, LLFREE_INIT_RECOVER, NULL) ?:
 	      llfree_set_slots(&pool->core, locals, nr_slots);
@@ -352,7 +352,7 @@ void llfree_pool_detach(struct llfree_pool *pool)
 	m->fence(m);
 	if (pool->read_only || pool->bad_rows)
 		return;
-	state_write(pool, pool->session * 2, crc32c(~0U, rows, rows_size(pool->frames)));
+	state_write(pool, pool->session * 2, __crc32c_le(~0U, rows, rows_size(pool->frames)));
 }
 EXPORT_SYMBOL_GPL(llfree_pool_detach);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Pools in memory that loses what was not written back. */
-#include <linux/crc32c.h>
+#include <linux/crc32.h>
 #include <linux/swab.h>
 
 #include "instance.h"
@@ -165,7 +165,7 @@ static void break_crc(struct llfree_pool_super *super)
 static void super_seal(struct llfree_pool_super *super)
 {
 	super->crc = 0;
-	super->crc = crc32c(~0U, super, sizeof(*super));
+	super->crc = __crc32c_le(~0U, (const u8 *)super, sizeof(*super));
 }
 
 static void break_version(struct llfree_pool_super *super)
