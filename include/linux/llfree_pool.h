@@ -131,6 +131,16 @@ struct llfree_pool_swept {
 	unsigned long missing;
 };
 
+/**
+ * struct llfree_pool_stats - what is free in a pool
+ * @free: frames
+ * @free_huge: children all of whose frames are free
+ */
+struct llfree_pool_stats {
+	unsigned long free;
+	unsigned long free_huge;
+};
+
 int llfree_pool_format(const struct llfree_pool_medium *m, const u8 uuid[16]);
 int llfree_pool_probe(const struct llfree_pool_medium *m, struct llfree_pool_super *super);
 int llfree_pool_layout(const struct llfree_pool_super *super, unsigned int nr_slots,
@@ -146,10 +156,15 @@ int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned i
 void llfree_pool_sync(struct llfree_pool *pool);
 int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order);
 
+bool llfree_pool_is_allocated(const struct llfree_pool *pool, unsigned long first,
+			      unsigned long nr);
+void llfree_pool_stats(const struct llfree_pool *pool, struct llfree_pool_stats *stats);
+
 u64 llfree_pool_root(struct llfree_pool *pool, unsigned int i);
 int llfree_pool_root_cas(struct llfree_pool *pool, unsigned int i, u64 *old, u64 new);
 
 u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame);
+long llfree_pool_reclaim(struct llfree_pool *pool);
 int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned long nr,
 		      const u64 *live, struct llfree_pool_swept *swept);
 

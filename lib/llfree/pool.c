@@ -28,6 +28,7 @@
 #include <linux/llfree_pool.h>
 #include <linux/math.h>
 #include <linux/minmax.h>
+#include <linux/sched.h>
 #include <linux/smp.h>
 #include <linux/string.h>
 #include <linux/swab.h>
@@ -279,14 +280,15 @@ static void state_write(struct llfree_pool *pool, u64 session, u64 rows_crc)
  * @m: the medium; it belongs to the pool until llfree_pool_detach()
  * @mem: memory of the sizes of llfree_pool_layout(); it belongs to the pool
  * @locals: @nr_slots elements, cache line aligned; they belong to the pool
- * @nr_slots: number of slots, at least one; CPUs share them
+ * @nr_slots: number of slots, at least one; a small pool uses fewer, and CPUs share them
  *
  * Frames are allocated that were committed when the system crashed, or the pool was
  * detached. A superblock that is damaged is written again if the other is not.
  *
  * Context: task; nothing else uses the medium.
  *
- * Return: 0; -EINVAL for bad arguments; or what llfree_pool_probe() returns
+ * Return: 0; -EINVAL for bad arguments; -EIO if roots cannot be read; or what
+ *	llfree_pool_probe() returns
  */
 int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium *m,
 		       const struct llfree_memory *mem, struct llfree_local *locals,
@@ -294,10 +296,12 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 {
 	struct llfree_pool_super super, other;
 	struct llfree_pool_state state;
+	u64 roots[LLFREE_POOL_NR_ROOTS];
 	size_t size;
 	int ret;
 
-	ret = llfree_pool_probe(m, &super);
+	ret = llfree_pool_probe(m, &super) ?:
+	      medium_read(m, roots, LLFREE_POOL_ROOTS, sizeof(roots));
 	if (ret)
 		return ret;
 	size = rows_size(super.frames);
@@ -319,8 +323,11 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 	if (!pool->was_dirty)
 		pool->rows_damaged = state.rows_crc != __crc32c_le(~0U, mem->rows, size);
 
-	ret = llfree_init(&pool->core, 0, pool->frames, mem, LLFREE_INIT_RECOVER, NULL) ?:
-	      llfree_set_slots(&pool->core, locals, nr_slots);
+	ret = llfree_init(&pool->core, 0, pool->frames, mem, LLFREE_INIT_RECOVER, NULL);
+	if (ret)
+		return ret;
+	nr_slots = clamp(llfree_max_slots(&pool->core), 1U, nr_slots);
+	ret = llfree_set_slots(&pool->core, locals, nr_slots);
 	if (ret)
 		return ret;
 	if (pool->bad_rows)
@@ -547,6 +554,52 @@ int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int
 }
 EXPORT_SYMBOL_GPL(llfree_pool_free);
 
+/**
+ * llfree_pool_is_allocated() - are all of some frames allocated?
+ * @pool: the pool
+ * @first: first frame
+ * @nr: number of frames, at least one
+ *
+ * Context: any. The answer lasts as long as the frames have owners that do not free them.
+ *
+ * Return: true if all of them are data, and none is free
+ */
+bool llfree_pool_is_allocated(const struct llfree_pool *pool, unsigned long first,
+			      unsigned long nr)
+{
+	const unsigned long end = first + nr;
+	unsigned long at, next;
+	u64 mask;
+
+	if (first < pool->first || end > pool->frames || end <= first)
+		return false;
+	for (at = first; at < end; at = next) {
+		next = min(ALIGN_DOWN(at, LLFREE_ROW_FRAMES) + LLFREE_ROW_FRAMES, end);
+		mask = GENMASK_ULL((next - 1) % LLFREE_ROW_FRAMES, at % LLFREE_ROW_FRAMES);
+		if (llfree_row_mask(&pool->core, ALIGN_DOWN(at, LLFREE_ROW_FRAMES)) & mask)
+			return false;
+	}
+	return true;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_is_allocated);
+
+/**
+ * llfree_pool_stats() - count free frames
+ * @pool: the pool
+ * @stats: the counts are stored here
+ *
+ * Context: any. It reads a word of each child and of each tree.
+ */
+void llfree_pool_stats(const struct llfree_pool *pool, struct llfree_pool_stats *stats)
+{
+	struct llfree_stats core;
+
+	llfree_stats_exact(&pool->core, &core);
+	stats->free = core.frames[LLFREE_VIEW_NORMAL];
+	stats->free_huge = core.huge[LLFREE_VIEW_NORMAL];
+}
+EXPORT_SYMBOL_GPL(llfree_pool_stats);
+
 /* ---- Roots ---- */
 
 static u64 *root_at(const struct llfree_pool *pool, unsigned int i)
@@ -669,6 +722,38 @@ static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside,
 		swept->freed += !llfree_free(&pool->core, pool_slot(pool),
 					     frame + __ffs64(leaked), 0, NULL);
 }
+
+/**
+ * llfree_pool_reclaim() - free what is allocated and not committed
+ * @pool: the pool
+ *
+ * This is what a crash would do: the callers that allocated the frames are gone.
+ *
+ * Context: task; may sleep. Nothing allocates, commits or frees frames meanwhile.
+ *
+ * Return: number of frames; -EROFS
+ */
+long llfree_pool_reclaim(struct llfree_pool *pool)
+{
+	unsigned long at;
+	long nr = 0;
+	u64 lost;
+
+	if (READ_ONCE(pool->read_only))
+		return -EROFS;
+	for (at = pool->first; at < pool->frames; at += LLFREE_ROW_FRAMES) {
+		if (IS_ALIGNED(at, 1UL << LLFREE_MAX_ORDER))
+			cond_resched();
+		lost = ~llfree_row_mask(&pool->core, at) & sweep_mask(at, pool->frames);
+		if (lost)
+			lost &= ~llfree_pool_committed(pool, at);
+		for (; lost; lost &= lost - 1)
+			nr += !llfree_free(&pool->core, pool_slot(pool), at + __ffs64(lost),
+					   0, NULL);
+	}
+	return nr;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_reclaim);
 
 /**
  * llfree_pool_sweep() - free what no pointer leads to

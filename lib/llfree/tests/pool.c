@@ -585,6 +585,75 @@ static void pool_crashes(struct kunit *test)
 	}
 }
 
+/* Frames that are allocated and not committed are free after a reclaim, and no others. */
+static void pool_reclaim(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 5);
+	const unsigned long huge = alloc_committed(test, t, LLFREE_CHILD_ORDER);
+	const unsigned long single = alloc_committed(test, t, 0);
+	const long lost = llfree_pool_alloc(&t->pool, 7), other = llfree_pool_alloc(&t->pool, 10);
+	struct llfree_fault fault = { };
+
+	KUNIT_ASSERT_GE(test, lost, DATA);
+	KUNIT_ASSERT_GE(test, other, DATA);
+	/* One frame of a block is committed. */
+	KUNIT_ASSERT_EQ(test, 0, llfree_pool_commit(&t->pool, lost + 77, 0));
+	KUNIT_EXPECT_EQ(test, (1 << 7) - 1 + (1 << 10), llfree_pool_reclaim(&t->pool));
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_reclaim(&t->pool));
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - CHILD - 2);
+	KUNIT_EXPECT_FALSE(test, frame_free(t, huge));
+	KUNIT_EXPECT_FALSE(test, frame_free(t, single));
+	KUNIT_EXPECT_FALSE(test, frame_free(t, lost + 77));
+	KUNIT_EXPECT_TRUE(test, frame_free(t, lost + 76));
+	KUNIT_EXPECT_EQ_MSG(test, 0, llfree_validate(&t->pool.core, &fault), "%s", fault.what);
+
+	llfree_pool_sync(&t->pool);
+	pool_crash(test, t);
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - CHILD - 2);
+	llfree_pool_set_read_only(&t->pool);
+	KUNIT_EXPECT_EQ(test, -EROFS, llfree_pool_reclaim(&t->pool));
+}
+
+static void pool_is_allocated(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 6);
+	const long frame = llfree_pool_alloc(&t->pool, LLFREE_CHILD_ORDER);
+	struct llfree_pool_stats stats;
+	unsigned int at, nr;
+
+	KUNIT_ASSERT_GE(test, frame, DATA);
+	KUNIT_EXPECT_TRUE(test, llfree_pool_is_allocated(&t->pool, frame, CHILD));
+	KUNIT_EXPECT_FALSE(test, llfree_pool_is_allocated(&t->pool, frame, CHILD + 1));
+	KUNIT_EXPECT_FALSE(test, llfree_pool_is_allocated(&t->pool, frame, 0));
+	/* Metadata is allocated, but not to a caller. */
+	KUNIT_EXPECT_FALSE(test, llfree_pool_is_allocated(&t->pool, 0, 1));
+	KUNIT_EXPECT_FALSE(test, llfree_pool_is_allocated(&t->pool, DATA - 1, 1));
+	KUNIT_EXPECT_FALSE(test, llfree_pool_is_allocated(&t->pool, FRAMES - 1, 2));
+	KUNIT_EXPECT_FALSE(test, llfree_pool_is_allocated(&t->pool, frame, -1UL));
+
+	KUNIT_ASSERT_EQ(test, 0, llfree_pool_free(&t->pool, frame + 200, 0));
+	for (at = 100; at < 300; at += 3)
+		for (nr = 1; nr < 200; nr += 7)
+			KUNIT_EXPECT_EQ(test, at > 200 || at + nr <= 200,
+					llfree_pool_is_allocated(&t->pool, frame + at, nr));
+
+	llfree_pool_stats(&t->pool, &stats);
+	KUNIT_EXPECT_EQ(test, stats.free, nr_free(t));
+	KUNIT_EXPECT_EQ(test, stats.free_huge, (FRAMES - DATA) / CHILD - 1);
+}
+
+/* Without the roots no data can be found. */
+static void pool_bad_roots(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 7);
+
+	llfree_pool_detach(&t->pool);
+	lossy_set_bad(t->lossy, LLFREE_POOL_ROOTS + 128, true);
+	KUNIT_EXPECT_EQ(test, -EIO, pool_attach(test, t));
+	lossy_set_bad(t->lossy, LLFREE_POOL_ROOTS + 128, false);
+	KUNIT_EXPECT_EQ(test, 0, pool_attach(test, t));
+}
+
 /* A root is what it was, or what it became, and what it leads to is there. */
 static void pool_roots(struct kunit *test)
 {
@@ -670,6 +739,9 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_bad_rows),
 	KUNIT_CASE(pool_invalid),
 	KUNIT_CASE(pool_crashes),
+	KUNIT_CASE(pool_reclaim),
+	KUNIT_CASE(pool_is_allocated),
+	KUNIT_CASE(pool_bad_roots),
 	KUNIT_CASE(pool_roots),
 	KUNIT_CASE(pool_roots_crash),
 	KUNIT_CASE(pool_cost),
