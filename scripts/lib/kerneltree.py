@@ -27,8 +27,8 @@ import tempfile
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 PATCHES = f"{TOP}/patches"
-OVERLAY_DIRS = ["arch", "Documentation", "include", "kernel", "lib", "mm",
-                "tools"]
+OVERLAY_DIRS = ["arch", "Documentation", "drivers", "include", "kernel", "lib",
+                "mm", "samples", "tools"]
 DEBIAN_PACKAGE = "linux-source-6.12"
 DEBIAN_TARBALL = f"/usr/src/{DEBIAN_PACKAGE}.tar.xz"
 WANTED = "6.12"
