@@ -124,7 +124,7 @@ static int pool_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct nd_pool *np = file->private_data;
 
-	if (!(vma->vm_flags & VM_SHARED))
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (vma->vm_pgoff + vma_pages(vma) < vma->vm_pgoff ||
 	    vma->vm_pgoff + vma_pages(vma) > PHYS_PFN(np->medium.size))
