@@ -1,0 +1,413 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of tools/mm/llpool.c with pools in files, good and damaged ones.
+
+The program is built with sanitizers. It has to end with one of its own exit statuses,
+and with one line of text where it fails. Commands that only look may not write."""
+
+import fcntl
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+LINUX = os.environ.get("LINUX", f"{TOP}/build/linux")
+FOUND, DAMAGED, FAILED = 1, 2, 3
+SANITIZER = 99
+
+# include/linux/llfree_pool.h
+MAGIC = 0x6c6f6f7065657266
+FRAME, CHILD = 4096, 512
+SUPER, COPY, STATE, ROOTS, ROWS = 0, 0x2000, 0x4000, 0x5000, 0x10000
+INFO_BLOCK = 4096
+SUPER_FORMAT = "<QII16sIIQ"
+MIB = 1 << 20
+NO_CRC = 0
+
+
+def crc_table():
+    table = []
+    for i in range(256):
+        for _ in range(8):
+            i = i >> 1 ^ (0x82f63b78 if i & 1 else 0)
+        table.append(i)
+    return table
+
+
+TABLE = crc_table()
+
+
+def crc32c(data):
+    """As lib/crc32.c does it, without the inversion at the end"""
+    crc = 0xffffffff
+    for byte in data:
+        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xff]
+    return crc
+
+
+def superblock(frames, uuid=bytes(range(16)), magic=MAGIC, version=1, flags=0, shift=12):
+    """One that is sealed: its checksum is right."""
+    crc = crc32c(struct.pack(SUPER_FORMAT, magic, version, flags, uuid, shift, NO_CRC,
+                             frames))
+    return struct.pack(SUPER_FORMAT, magic, version, flags, uuid, shift, crc, frames)
+
+
+def align(number, to):
+    return -(-number // to) * to
+
+
+class Pool:
+    """A pool on a medium, all of whose bytes a test can change"""
+
+    def __init__(self, frames=16 * CHILD):
+        self.frames = frames
+        self.rows_size = align(frames, CHILD) // 8
+        self.first = align(align(ROWS + self.rows_size, FRAME) // FRAME, CHILD)
+        self.data = bytearray(frames * FRAME)
+        self.committed = set()
+        self.put(SUPER, superblock(frames))
+        self.put(COPY, superblock(frames))
+        self.put(ROWS, b"\xff" * (self.first // 8))
+
+    def put(self, offset, data):
+        self.data[offset:offset + len(data)] = data
+
+    def flip(self, offset, bits=1):
+        self.data[offset] ^= bits
+
+    def commit(self, frames):
+        for frame in frames:
+            self.committed.add(frame)
+            self.data[ROWS + frame // 8] |= 1 << frame % 8
+
+    def detach(self, session=3):
+        """As the driver does it in the end"""
+        rows = self.data[ROWS:ROWS + self.rows_size]
+        self.put(STATE, struct.pack("<QQ", session * 2, crc32c(rows)))
+
+    def crash(self, session=3):
+        self.put(STATE, struct.pack("<QQ", session * 2 + 1, 0))
+
+    def free_huge(self):
+        whole = range(self.first // CHILD, self.frames // CHILD)
+        return len(set(whole) - {frame // CHILD for frame in self.committed})
+
+
+class Files(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not shutil.which("gcc"):
+            raise unittest.SkipTest("gcc is not installed")
+        if not os.path.isdir(f"{LINUX}/tools/include"):
+            raise unittest.SkipTest(f"no kernel tree at {LINUX}: prepare it, or set LINUX")
+        tmp = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(tmp.cleanup)
+        cls.tmp = tmp.name
+        subprocess.run(["make", "-s", "-f", f"{TOP}/tools/mm/llpool.mk", f"O={cls.tmp}",
+                        f"LINUX={LINUX}", "CC=gcc",
+                        "CFLAGS=-O1 -fsanitize=address,undefined "
+                        "-fno-sanitize-recover=all"], check=True)
+
+    def llpool(self, *args):
+        """(exit status, {key: value}, errors); a sanitizer's report is a failure."""
+        found = f"exitcode={SANITIZER}"
+        ended = subprocess.run(
+            [f"{self.tmp}/llpool", *args], stdin=subprocess.DEVNULL,
+            capture_output=True, check=False, timeout=120, text=True,
+            env={**os.environ, "ASAN_OPTIONS": found + ":detect_leaks=0",
+                 "UBSAN_OPTIONS": found})
+        self.assertIn(ended.returncode, (0, FOUND, DAMAGED, FAILED), ended.stderr)
+        pairs = re.findall(r"^([a-z_ 0-9]+): (.*)$", ended.stdout, re.M)
+        self.assertEqual(len(pairs), len(ended.stdout.splitlines()), ended.stdout)
+        return ended.returncode, dict(pairs), ended.stderr
+
+    def path(self, name="pool"):
+        path = f"{self.tmp}/{name}"
+        if os.path.exists(path):
+            os.unlink(path)
+        return path
+
+    def write(self, data):
+        path = self.path()
+        with open(path, "wb") as f:
+            f.write(data)
+        return path
+
+    def read(self, path):
+        with open(path, "rb") as f:
+            return f.read()
+
+    def good(self, *args, status=0):
+        got, keys, err = self.llpool(*args)
+        self.assertEqual((got, err), (status, ""))
+        return keys
+
+    def bad(self, name, text, *args, status=FAILED):
+        """It says so in one line, with the name of an error."""
+        got, _, err = self.llpool(*args)
+        self.assertEqual(got, status, err)
+        self.assertRegex(err, rf"^llpool: [^\n]*: [^\n]*{text}[^\n]* \({name}\)\n$")
+
+    def unchanged(self, pool, *args, status=0):
+        """What only looks leaves all bytes as they are."""
+        path = self.write(pool.data)
+        os.utime(path, (1, 1))
+        keys = self.good(*args, path, status=status)
+        self.assertEqual(os.stat(path).st_mtime, 1)
+        self.assertEqual(self.read(path), pool.data)
+        return keys
+
+    def check(self, pool, status, **expected):
+        keys = self.unchanged(pool, "check", status=status)
+        self.assertEqual({key: keys.get(key) for key in expected}, expected)
+        self.assertEqual(keys["result"], ("clean", "dirty", "damaged")[status])
+
+    def refused(self, pool, name, text, status):
+        """Neither command takes it for a pool."""
+        path = self.write(pool.data)
+        self.bad(name, text, "info", path)
+        self.bad(name, text, "check", path, status=status)
+        self.assertEqual(self.read(path), pool.data)
+
+    # create
+
+    def test_create(self):
+        path = self.path()
+        uuid = self.good("create", "--size", "16M", path)["uuid"]
+        self.assertRegex(uuid, r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
+        raw = bytes.fromhex(uuid.replace("-", ""))
+        pool = Pool(4096)
+        for at in SUPER, COPY:
+            pool.put(at, superblock(4096, raw))
+        pool.put(STATE, struct.pack("<QQ", 1, 0))
+        self.assertEqual(self.read(path), pool.data)
+        keys = self.good("info", path)
+        self.assertEqual({k: keys[k] for k in ("uuid", "state", "session", "size", "free")},
+                         {"uuid": uuid, "state": "new", "session": "0",
+                          "size": str(16 * MIB), "free": str(14 * MIB)})
+        self.assertEqual(self.good("check", path)["result"], "clean")
+
+    def test_uuids_differ(self):
+        path = self.path()
+        uuids = [self.good("create", "-f", "-s", "4M", path)["uuid"] for _ in range(4)]
+        self.assertEqual(len(set(uuids)), 4)
+
+    def test_large(self):
+        """More than 2 MiB of metadata"""
+        path = self.path()
+        self.good("create", "--size", "64G", path)
+        keys = self.good("check", path)
+        self.assertEqual((keys["first"], keys["free"]),
+                         (str(4 * MIB), str((64 << 30) - 4 * MIB)))
+        # Only metadata is written.
+        self.assertLess(os.stat(path).st_blocks * 512, 4 * MIB)
+
+    def test_create_sizes(self):
+        for size in ("1M", str(4 * MIB - 1), "0"):
+            self.bad("ENOSPC", "4 MiB at least", "create", "--size", size, self.path())
+        for size in ("", "M", "4Q", "-4M", "4MM", "99999999999T"):
+            self.bad("EINVAL", "no size", "create", "--size", size, self.path())
+        self.good("create", "--size", str(4 * MIB), self.path())
+        self.bad("ENOENT", "cannot be opened", "create", self.path())
+
+    def test_create_over(self):
+        """Nothing is overwritten that somebody may want."""
+        btt, pfn, dax = (text + bytes(16 - len(text)) for text in (
+            b"BTT_ARENA_INFO", b"NVDIMM_PFN_INFO", b"NVDIMM_DAX_INFO"))
+        swapped = struct.pack(">Q", MAGIC)
+        for at, data, text in (
+                (SUPER, superblock(4096), "a pool"), (COPY, superblock(4096), "a pool"),
+                (SUPER, swapped, "a pool"), (COPY, swapped, "a pool"),
+                (INFO_BLOCK, btt, r"\(BTT\)"), (SUPER, btt, r"\(BTT\)"),
+                (INFO_BLOCK, pfn, "fsdax"), (INFO_BLOCK, dax, "devdax"),
+                (1080, b"\x53\xef", "data"), (8191, b"\1", "data"), (ROWS + 64, b"\1", "data"),
+                (0x1ffff, b"\1", "data")):
+            data = bytes(at) + data
+            data += bytes(4 * MIB - len(data))
+            path = self.write(data)
+            self.bad("EEXIST", f"there is .*{text}", "create", path)
+            self.assertEqual(self.read(path), data)
+            self.good("create", "--force", path)
+            self.good("check", path)
+            # The block driver would find these.
+            self.assertEqual(self.read(path)[INFO_BLOCK:COPY], bytes(COPY - INFO_BLOCK))
+            self.assertEqual(self.read(path)[ROOTS:ROWS], bytes(ROWS - ROOTS))
+
+    def test_create_resizes_only_by_force(self):
+        path = self.write(bytes(4 * MIB))
+        self.bad("EEXIST", "another size", "create", "--size", "8M", path)
+        self.assertEqual(os.stat(path).st_size, 4 * MIB)
+        self.good("create", "--size", "8M", "--force", path)
+        self.assertEqual(self.good("info", path)["size"], str(8 * MIB))
+
+    def test_in_use(self):
+        path = self.write(Pool().data)
+        for lock, commands in ((fcntl.LOCK_EX, ("create", "info", "check")),
+                               (fcntl.LOCK_SH, ("create",))):
+            with open(path, "rb") as f:
+                fcntl.flock(f, lock)
+                for command in commands:
+                    self.bad("EBUSY", "in use", command, path)
+
+    # info and check
+
+    def test_counts(self):
+        rng = random.Random(1)
+        for frames in 2 * CHILD, 16 * CHILD, 16 * CHILD + 1, 40 * CHILD - 65:
+            pool = Pool(frames)
+            for nr in 0, 1, 500:
+                pool.commit(rng.choices(range(pool.first, frames), k=nr))
+                for end, state, status in ((pool.detach, "clean", 0),
+                                           (pool.crash, "dirty", FOUND)):
+                    end(7)
+                    keys = self.unchanged(pool, "info")
+                    committed = len(pool.committed)
+                    expected = {
+                        "kind": "medium", "state": state, "session": "7",
+                        "uuid": "00010203-0405-0607-0809-0a0b0c0d0e0f",
+                        "size": str(frames * FRAME), "first": str(pool.first * FRAME),
+                        "committed": str(committed * FRAME),
+                        "free": str((frames - pool.first - committed) * FRAME),
+                        "free_huge": str(pool.free_huge() * CHILD * FRAME),
+                        "bad_rows": "0"}
+                    self.assertEqual(keys, expected)
+                    self.check(pool, status, **{k: v for k, v in expected.items()
+                                                if k != "kind"})
+
+    def test_roots(self):
+        pool = Pool()
+        pool.detach()
+        for i, value in ((0, 0x200000), (63, (1 << 64) - 1)):
+            pool.put(ROOTS + 8 * i, struct.pack("<Q", value))
+        keys = self.unchanged(pool, "check")
+        self.assertEqual({k: v for k, v in keys.items() if k.startswith("root ")},
+                         {"root 0": "0x200000", "root 63": "0xffffffffffffffff"})
+
+    def test_one_superblock(self):
+        """The other one is used."""
+        for at, name in ((SUPER, "superblock"), (COPY, "copy")):
+            for what, damage in (("damaged", bytes([0xa5])), ("missing", bytes(48))):
+                pool = Pool()
+                pool.detach()
+                pool.put(at + (24 if what == "damaged" else 0), damage)
+                self.assertEqual(self.unchanged(pool, "info")["state"], "clean")
+                self.check(pool, FOUND, **{name: what})
+        pool = Pool()
+        pool.detach()
+        pool.put(COPY, superblock(pool.frames, bytes(16)))
+        self.check(pool, FOUND, superblock="good", copy="differs")
+
+    def test_every_byte_of_a_superblock(self):
+        """No change of it goes unnoticed."""
+        pool = Pool(2 * CHILD)
+        pool.detach()
+        for i in range(struct.calcsize(SUPER_FORMAT)):
+            pool.flip(SUPER + i, 0x10)
+            self.check(pool, FOUND, superblock="missing" if i < 8 else "damaged")
+            pool.flip(SUPER + i, 0x10)
+
+    def test_no_pool(self):
+        pool = Pool()
+        for at in SUPER, COPY:
+            pool.put(at, bytes(8))
+        self.refused(pool, "ENODEV", "no pool", FAILED)
+        pool.data = bytearray(MIB)
+        self.refused(pool, "ENODEV", "no pool", FAILED)
+        pool.data = bytearray()
+        self.refused(pool, "ENODEV", "no pool", FAILED)
+
+    def test_both_superblocks(self):
+        pool = Pool()
+        for at in SUPER, COPY:
+            pool.flip(at + 40)
+        self.refused(pool, "EIO", "both", DAMAGED)
+        # As many frames as no pool has
+        pool = Pool()
+        for at in SUPER, COPY:
+            pool.put(at, superblock(CHILD))
+        self.refused(pool, "EIO", "both", DAMAGED)
+
+    def test_foreign(self):
+        for name, text, block in (
+                ("EMEDIUMTYPE", "byte order", struct.pack(">Q", MAGIC)),
+                ("EMEDIUMTYPE", "size", superblock(8192, shift=16)),
+                ("EPROTONOSUPPORT", "version", superblock(8192, version=2)),
+                ("EPROTONOSUPPORT", "flags", superblock(8192, flags=4))):
+            pool = Pool(8192)
+            pool.put(SUPER, block)
+            self.refused(pool, name, text, FAILED)
+            pool.put(COPY, block)
+            self.refused(pool, name, text, FAILED)
+
+    def test_size_of_medium(self):
+        pool = Pool(16 * CHILD)
+        pool.detach()
+        pool.data += bytes(MIB)
+        self.check(pool, 0, size=str(32 * MIB))
+        del pool.data[32 * MIB - 1:]
+        self.refused(pool, "ENOSPC", "smaller", DAMAGED)
+
+    def test_damaged_rows(self):
+        rng = random.Random(2)
+        for _ in range(20):
+            pool = Pool(16 * CHILD - 3)
+            pool.commit(rng.choices(range(pool.first, pool.frames), k=99))
+            pool.detach()
+            self.check(pool, 0, rows_crc="good")
+            frame = rng.randrange(pool.first, pool.frames)
+            pool.flip(ROWS + frame // 8, 1 << frame % 8)
+            self.check(pool, DAMAGED, rows_crc="wrong")
+            # After a crash the checksum says nothing.
+            pool.crash()
+            self.check(pool, FOUND, rows_crc="not known")
+
+    def test_impossible_bits(self):
+        pool = Pool(16 * CHILD - 3)
+        for frame, expected in ((0, {"metadata_free": "4096"}),
+                                (CHILD - 1, {"metadata_free": "4096"}),
+                                (pool.frames, {"behind_end": "4096"}),
+                                (16 * CHILD - 1, {"behind_end": "4096"})):
+            for end in pool.detach, pool.crash:
+                pool.flip(ROWS + frame // 8, 1 << frame % 8)
+                end()
+                self.check(pool, DAMAGED, **expected)
+                pool.flip(ROWS + frame // 8, 1 << frame % 8)
+
+    # arguments
+
+    def test_help(self):
+        for args in (["--help"], ["create", "--help"], ["sweep", "-h"]):
+            ended = subprocess.run([f"{self.tmp}/llpool", *args], check=True,
+                                   capture_output=True, text=True)
+            self.assertEqual(ended.stderr, "")
+            self.assertIn("llpool", ended.stdout)
+
+    def test_bad_arguments(self):
+        for args in ([], ["nothing"], ["create"], ["info", "a", "b"], ["info", "--force", "a"],
+                     ["alloc", "--order", "11", "a"], ["alloc", "--nr", "0", "a"],
+                     ["create", "--size"], ["root", "a"]):
+            status, _, err = self.llpool(*args)
+            self.assertEqual(status, FAILED)
+            self.assertTrue(err)
+
+    def test_no_device(self):
+        path = self.write(Pool().data)
+        for args in (["sweep", path, "-"], ["alloc", path], ["commit", path, "0x200000"],
+                     ["free", path, "0x200000"], ["root", path, "0"]):
+            self.bad("ENODEV", "no pool that is attached", *args)
+        for command in "info", "check", "alloc":
+            self.bad("ENOTTY", "no pool", command, "/dev/null")
+        self.bad("EINVAL", "no file", "info", "/")
+        self.bad("EINVAL", "no root", "root", path, "64")
+        self.bad("EINVAL", "neither", "root", path, "0", "1")
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main(verbosity=2))
