@@ -278,6 +278,89 @@ def block_driver():
         check(not pool.info().flags & ndpool.ROWS_DAMAGED, "rows are damaged")
 
 
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0x82f63b78 * (crc & 1)
+    return crc
+
+
+SUPER = struct.Struct("=QII16sIIQ")
+
+
+def superblock(**changes):
+    """A change of both superblocks, with the right checksum"""
+    def change(data):
+        names = "magic", "version", "flags", "uuid", "shift", "crc", "frames"
+        fields = dict(zip(names, SUPER.unpack_from(data, 0))) | changes | {"crc": 0}
+        fields["crc"] = crc32c(SUPER.pack(*fields.values()))
+        for at in 0, 0x2000:
+            SUPER.pack_into(data, at, *fields.values())
+    return change
+
+
+def overwrite(*places):
+    def change(data):
+        for at in places:
+            data[at] ^= 0x55
+    return change
+
+
+def refused():
+    """A pool that is damaged or strange is not attached; the block driver can have it."""
+    _, namespace = device()
+    with ndpool.Pool(DEVICE) as pool:
+        before = pool.info()
+    ndpool.unbind(namespace, "nd_pool")
+    for error, change in (
+            (errno.ENODEV, overwrite(0, 0x2000)), (errno.EIO, overwrite(17, 0x2011)),
+            (errno.EMEDIUMTYPE, superblock(magic=int.from_bytes(b"freepool", "big"))),
+            (errno.EMEDIUMTYPE, superblock(shift=13)),
+            (errno.EPROTONOSUPPORT, superblock(version=2)),
+            (errno.EPROTONOSUPPORT, superblock(flags=1)),
+            (errno.ENOSPC, superblock(frames=before.size // ndpool.FRAME + 1)),
+            (errno.EIO, superblock(frames=1)), (errno.EIO, superblock(frames=1 << 62))):
+        ndpool.bind(namespace, "nd_pmem")
+        with open("/dev/pmem0", "r+b", buffering=0) as f:
+            good = f.read(0x4000)
+            data = bytearray(good)
+            change(data)
+            f.seek(0)
+            f.write(data)
+            os.fsync(f.fileno())
+        ndpool.unbind(namespace, "nd_pmem")
+        fails(error, ndpool.bind, namespace, "nd_pool")
+        check(not os.path.exists(DEVICE), "there is a device")
+        ndpool.bind(namespace, "nd_pmem")
+        with open("/dev/pmem0", "r+b", buffering=0) as f:
+            check(f.read(0x4000) == data, f"{errno.errorcode[error]}: something was written")
+            f.seek(0)
+            f.write(good)
+            os.fsync(f.fileno())
+        ndpool.unbind(namespace, "nd_pmem")
+    ndpool.bind(namespace, "nd_pool")
+    with ndpool.Pool(DEVICE) as pool:
+        check(pool.info().free == before.free, "something changed")
+
+
+def same_uuid():
+    """A copy of a pool is refused while the pool is attached, and taken when it is not."""
+    need("/dev/pmem1", "there is no second NVDIMM")
+    _, namespace = device()
+    copy = os.path.basename(os.path.realpath("/sys/block/pmem1/device"))
+    ndpool.unbind(copy, "nd_pmem")
+    fails(errno.EEXIST, ndpool.bind, copy, "nd_pool")
+    ndpool.unbind(namespace, "nd_pool")
+    ndpool.bind(copy, "nd_pool")
+    check([n for _, n in ndpool.devices()] == [copy], f"{ndpool.devices()}")
+    fails(errno.EEXIST, ndpool.bind, namespace, "nd_pool")
+    ndpool.unbind(copy, "nd_pool")
+    ndpool.bind(namespace, "nd_pool")
+    ndpool.bind(copy, "nd_pmem")
+
+
 def sweep():
     """Frames without a pointer are freed, live ones stay, free live ones are counted."""
     with ndpool.Pool(DEVICE) as pool:
@@ -395,4 +478,5 @@ def tests(args):
     under_load.__doc__ = threads.__doc__
 
     return [attributes, blocks, huge_mappings, no_stranger, bad_input, out_of_memory, roots,
-            sessions, block_driver, sweep, under_load, killed_user]
+            sessions, block_driver, refused,
+            same_uuid, sweep, under_load, killed_user]

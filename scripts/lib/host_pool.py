@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Pools in persistent memory: what survives a crash of the guest.
+
+kvlog, the client in samples/nd_pool/, changes a store with several threads and says which
+operations are done. The guest ends at a random moment: QEMU is killed, the guest is reset,
+or it reboots or begins a new kernel without waiting for anything. After that kvlog has to
+find all that was done, and no frame twice; what was under way may have leaked, and is free
+after a sweep. The pool is in a file that is an NVDIMM, or in memory that memmap= sets
+aside, which a reset leaves alone."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+
+from host_common import GUEST, TOP, Failure, Ktap, Qmp, check, ksft, vm
+
+TOOLS = f"{TOP}/build/pool-tools"
+SIZE_MIB = 256
+THREADS = 4
+# What ends the guest: the first two are the host's
+NVDIMM_ENDS = "kill", "reset", "sysrq", "kexec"
+MEMMAP_ENDS = "reset", "sysrq", "kexec"
+BOOT_S = 120
+
+
+def build_tools():
+    """llpool and kvlog; returns their directory"""
+    os.makedirs(TOOLS, exist_ok=True)
+    linux = os.environ.get("LINUX", f"{TOP}/build/linux")
+    for argv in (["make", "-s", "-f", f"{TOP}/tools/mm/llpool.mk", f"O={TOOLS}",
+                  f"LINUX={os.path.abspath(linux)}"],
+                 ["make", "-s", "-C", f"{TOP}/samples/nd_pool", f"O={TOOLS}"]):
+        env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+        ended = subprocess.run(argv, check=False, env=env, stdin=subprocess.DEVNULL)
+        check(not ended.returncode, f"{' '.join(argv)} failed")
+    return TOOLS
+
+
+def create(path, mib=SIZE_MIB):
+    """A pool in a file"""
+    ended = subprocess.run([f"{build_tools()}/llpool", "create", "--force", "--size", f"{mib}M",
+                            path], check=False, stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL)
+    check(not ended.returncode, "llpool cannot make a pool in a file")
+
+
+def features(args):
+    """The topic that runs in the guest, with a pool and a copy of it"""
+    with tempfile.TemporaryDirectory() as directory:
+        pool, copy = f"{directory}/pool", f"{directory}/copy"
+        create(pool)
+        shutil.copyfile(pool, copy)
+        return subprocess.run(
+            vm(args, ["--smp", "4", "--mem", "1G", "--nvdimm", pool, "--nvdimm", copy],
+               [f"{GUEST}/features", "pool", "--seconds", str(args.seconds)]),
+            check=False, stdin=subprocess.DEVNULL).returncode
+
+
+class Crashes:
+    """A pool, and the guests that use it one after the other"""
+
+    def __init__(self, args, directory, seed, options, ends):
+        self.args, self.directory, self.seed = args, directory, seed
+        self.options, self.ends = options, ends
+        self.rnd = random.Random(seed)
+        self.tools = build_tools()
+        self.proc = None
+        # pylint: disable=consider-using-with
+        self.log = open(self.path("log"), "w+", encoding="utf-8")
+        self.crashed = self.checked = self.leaked = self.entries = self.operations = 0
+        self.recovery_us = []
+
+    def path(self, name):
+        return f"{self.directory}/{name}"
+
+    def plan(self, ends):
+        """Tell all guests how they end: a line for each session of the pool."""
+        with open(self.path("plan"), "w", encoding="utf-8") as f:
+            for end in ends:
+                f.write(f"{end} {self.rnd.uniform(0.05, 1.5):.2f} {self.seed} {THREADS}\n")
+
+    def start(self):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path("qmp"))
+        # pylint: disable=consider-using-with
+        self.proc = subprocess.Popen(
+            vm(self.args, ["--smp", "4", "--qmp", self.path("qmp"),
+                           "--qemu-arg=-action", "--qemu-arg=reboot=reset", *self.options],
+               [f"{GUEST}/poolcrash", self.directory, self.tools], timeout=3600),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
+            errors="replace")
+
+    def qemu(self):
+        """Its process"""
+        with open(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children",
+                  encoding="ascii") as f:
+            for pid in f.read().split():
+                with open(f"/proc/{pid}/comm", encoding="utf-8") as name:
+                    if name.read().startswith("qemu"):
+                        return int(pid)
+        raise Failure("there is no QEMU")
+
+    def crash(self, end):
+        """The host's part"""
+        if end == "kill":
+            os.kill(self.qemu(), signal.SIGKILL)
+        elif end == "reset":
+            qmp = Qmp(self.path("qmp"))
+            qmp.command("system_reset")
+            qmp.socket.close()
+
+    def read_rest(self, durable):
+        """What a guest said before it was killed"""
+        for text in self.proc.stdout:
+            if text.startswith("durable "):
+                durable.write(text)
+        durable.flush()
+        self.proc.wait()
+
+    def boot(self, durable):
+        """Read what a guest says until it ends, or the host has to end it."""
+        faults = []
+        for text in self.proc.stdout:
+            words = text.split()
+            if words[:1] == ["durable"]:
+                durable.write(text)
+                durable.flush()
+                self.operations += 1
+            elif words[:1] == ["fault:"] or text.startswith("kvlog:"):
+                faults.append(text.strip())
+            elif words[:1] == ["leaked:"]:
+                self.leaked += int(words[1])
+            elif words[:1] == ["entries:"]:
+                self.entries += int(words[1])
+            elif words[:1] == ["recovery_us"]:
+                self.recovery_us.append(int(words[1]))
+            elif words[:1] == ["committed:"]:
+                self.checked += int(words[1])
+            elif words[:2] == ["poolcrash:", "now"]:
+                return faults
+            elif words[:2] == ["poolcrash:", "ended"]:
+                return [*faults, text.strip()]
+        return [*faults, f"the guest ended with status {self.proc.wait()}"]
+
+    def run(self, rounds):
+        ends = [self.ends[i % len(self.ends)] for i in range(rounds)] + ["stop"]
+        self.plan(ends)
+        self.start()
+        with open(self.path("durable"), "a", encoding="utf-8") as durable:
+            for number, end in enumerate(ends):
+                timer = threading.Timer(BOOT_S, self.proc.terminate)
+                timer.start()
+                faults = self.boot(durable)
+                timer.cancel()
+                check(not faults, f"round {number}, before {end}: {'; '.join(faults)}")
+                self.crashed += end != "stop"
+                self.crash(end)
+                if end == "kill":
+                    self.read_rest(durable)
+                    self.start()
+            self.proc.wait()
+            check(not self.proc.returncode, f"the last guest: status {self.proc.returncode}")
+        us = sorted(self.recovery_us)
+        return (f"{self.crashed} crashes, {self.operations} operations were done, "
+                f"{self.entries} entries and {self.checked} frames checked, {self.leaked} "
+                f"frames leaked before sweep, 0 after; attached in {us[len(us) // 2]} us "
+                f"(median, {us[-1]} at most)")
+
+    def last_words(self):
+        """What scripts/vm said about the last guest"""
+        self.log.seek(0)
+        for line in self.log.readlines()[-60:]:
+            ksft.print_msg(line.rstrip())
+
+    def stop(self):
+        self.log.close()
+        if self.proc and self.proc.poll() is None:
+            self.proc.kill()
+            self.proc.wait()
+
+
+def crash_runs(args):
+    """args.rounds crashes, of both kinds of memory"""
+    tests = Ktap("poolcrash", ["nvdimm", "memmap"])
+    seed = random.randrange(1 << 32)
+    ksft.print_msg(f"seed {seed}")
+
+    def crashes(name, options, ends, rounds):
+        # In the checkout, which guests see
+        os.makedirs(f"{TOP}/build/vm", exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=f"{TOP}/build/vm", prefix=f"pool-{name}-") as d:
+            if name == "nvdimm":
+                create(f"{d}/medium")
+                options = [*options, "--nvdimm", f"{d}/medium"]
+            state = Crashes(args, d, seed, options, ends)
+            try:
+                return state.run(rounds)
+            except (Failure, OSError):
+                state.last_words()
+                raise
+            finally:
+                state.stop()
+
+    more = args.rounds * 3 // 5
+    tests.test("nvdimm", lambda: crashes("nvdimm", ["--mem", "1G"], NVDIMM_ENDS, more))
+    tests.test("memmap", lambda: crashes(
+        "memmap", ["--mem", "2G", "--append", f"memmap={SIZE_MIB}M!1G"], MEMMAP_ENDS,
+        args.rounds - more))
+    return tests.end()
