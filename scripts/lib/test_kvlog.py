@@ -22,7 +22,7 @@ EMULATOR = f"{TOP}/tools/testing/nd_pool"
 SAMPLE = f"{TOP}/samples/nd_pool"
 CRASHES = int(os.environ.get("CRASHES", "10"))
 # Crashes in which a mutant has to be noticed: the one that needs most is noticed by one
-# crash of 20, as others do not fall into its few steps.
+# crash of 15, as others do not fall into its few steps.
 MUTANT_CRASHES = 200
 THREADS = 3
 SANITIZER = 99
@@ -97,19 +97,22 @@ class Kvlog:
     def options(self):
         return ["--threads", str(THREADS), "--durable", self.log]
 
-    def crash(self, rng, fences):
-        """Hammer until the crash: at some fence, or at some time."""
+    def crash(self, rng, when):
+        """Hammer until the crash: at some fence, at the end of some call, or at some time."""
         start = os.path.getsize(self.log)
-        env = {**self.env, "ND_POOL_CRASH": str(rng.randrange(10, 1000))} if fences \
-            else self.env
+        env = dict(self.env)
+        if when != "time":
+            env["ND_POOL_CRASH"] = str(rng.randrange(10, 1000))
+        if when == "call":
+            env["ND_POOL_CALLS"] = "1"
         with open(self.log, "ab") as log:
             with subprocess.Popen(self.argv("hammer", *self.options(), "--seconds", "60"),
                                   env=env, stdout=log, stderr=subprocess.PIPE) as run:
                 deadline = time.monotonic() + 60
                 while run.poll() is None and time.monotonic() < deadline and (
-                        fences or os.path.getsize(self.log) < start + 400):
+                        when != "time" or os.path.getsize(self.log) < start + 400):
                     time.sleep(0.002)
-                if not fences:
+                if when == "time":
                     time.sleep(rng.random() / 10)
                 run.kill()
                 err = run.stderr.read().decode(errors="replace")
@@ -175,7 +178,7 @@ class Crashes(unittest.TestCase):
         rng = random.Random(2)
         leaks = 0
         for i in range(CRASHES):
-            store.crash(rng, fences=i % 2)
+            store.crash(rng, ("time", "fence", "call")[i % 3])
             found = store.verify()
             self.assertGreater(found["entries"], 0)
             leaks += found["leaked"]
@@ -224,8 +227,8 @@ class Crashes(unittest.TestCase):
             store.clean_run()
             if store.verify()["leaked"]:
                 raise Lost("leaked without a crash")
-            for _ in range(MUTANT_CRASHES):
-                store.crash(rng, fences=True)
+            for i in range(MUTANT_CRASHES):
+                store.crash(rng, ("fence", "call")[i % 2])
                 store.verify()
         except Lost:
             return

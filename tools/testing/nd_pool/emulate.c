@@ -10,7 +10,7 @@
  * mapping of the file. A write-back copies lines aside, and a fence copies the lines of its
  * thread to the file, unless a later state of them is there. With ND_POOL_EVICT=1 a fence
  * also copies some of the last lines as they are now, as caches do. SIGKILL is the crash;
- * with ND_POOL_CRASH=N fence number N brings it.
+ * with ND_POOL_CRASH=N fence number N brings it, or ioctl() number N with ND_POOL_CALLS=1.
  *
  * With the address sanitizer, frames that are not allocated may not be accessed.
  */
@@ -86,7 +86,8 @@ static u64 *durable_state;	/* of each line in the file */
 static size_t late[NR_LATE];
 static size_t nr_late;
 static u64 random_state;
-static long fences_left = -1;
+static long crash_in = -1;
+static bool count_calls;
 
 void persist_init(bool caches_persist)
 {
@@ -147,6 +148,12 @@ static void evict(void)
 	}
 }
 
+static void maybe_crash(void)
+{
+	if (!--crash_in)
+		kill(getpid(), SIGKILL);
+}
+
 void fence(void)
 {
 	size_t i;
@@ -160,8 +167,8 @@ void fence(void)
 	}
 	if (emu.evict)
 		evict();
-	if (!--fences_left)
-		kill(getpid(), SIGKILL);
+	if (!count_calls)
+		maybe_crash();
 	pthread_mutex_unlock(&medium_lock);
 	queue.nr = 0;
 }
@@ -253,7 +260,8 @@ static void attach(void)
 		return;
 	allow(emu.core.first, emu.core.frames);
 	if (getenv("ND_POOL_CRASH"))
-		fences_left = atol(getenv("ND_POOL_CRASH"));
+		crash_in = atol(getenv("ND_POOL_CRASH"));
+	count_calls = getenv("ND_POOL_CALLS");
 	if (getenv("ND_POOL_READ_ONLY"))
 		llfree_pool_set_read_only(&emu.core);
 	atexit(detach);
@@ -417,6 +425,11 @@ int __wrap_ioctl(int fd, unsigned long cmd, ...)
 		return __real_ioctl(fd, cmd, arg);
 	pthread_once(&emu.once, attach);
 	ret = emu.error ?: do_ioctl(cmd, arg);
+	if (count_calls) {
+		pthread_mutex_lock(&medium_lock);
+		maybe_crash();
+		pthread_mutex_unlock(&medium_lock);
+	}
 	if (ret >= 0)
 		return ret;
 	errno = -ret;
