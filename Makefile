@@ -37,6 +37,9 @@ debug: debug-kernel ## Boot the debug kernel and run the workload
 shell: kernel ## A shell in the guest
 	@scripts/vm --alloc $(ALLOC)
 
+pool-demo: kernel ## Make a pool on an NVDIMM, kill the guest, and show that its data is there
+	@scripts/pool-demo --alloc $(ALLOC)
+
 ##@ Test
 
 # The list and the help need no packages.

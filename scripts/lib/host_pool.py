@@ -62,6 +62,17 @@ def features(args):
             check=False, stdin=subprocess.DEVNULL).returncode
 
 
+def kill_qemu(proc):
+    """Kill the QEMU of scripts/vm, as a host that crashes would."""
+    with open(f"/proc/{proc.pid}/task/{proc.pid}/children", encoding="ascii") as f:
+        for pid in f.read().split():
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as name:
+                if name.read().startswith("qemu"):
+                    os.kill(int(pid), signal.SIGKILL)
+                    return
+    raise Failure("there is no QEMU")
+
+
 class Crashes:
     """A pool, and the guests that use it one after the other"""
 
@@ -96,20 +107,10 @@ class Crashes:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log, text=True,
             errors="replace")
 
-    def qemu(self):
-        """Its process"""
-        with open(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children",
-                  encoding="ascii") as f:
-            for pid in f.read().split():
-                with open(f"/proc/{pid}/comm", encoding="utf-8") as name:
-                    if name.read().startswith("qemu"):
-                        return int(pid)
-        raise Failure("there is no QEMU")
-
     def crash(self, end):
         """The host's part"""
         if end == "kill":
-            os.kill(self.qemu(), signal.SIGKILL)
+            kill_qemu(self.proc)
         elif end == "reset":
             qmp = Qmp(self.path("qmp"))
             qmp.command("system_reset")
