@@ -3,7 +3,9 @@
 """Tests of tools/mm/llpool.c with pools in files, good and damaged ones.
 
 The program is built with sanitizers. It has to end with one of its own exit statuses,
-and with one line of text where it fails. Commands that only look may not write."""
+and with one line of text where it fails. Commands that only look may not write. For
+attached pools tools/testing/nd_pool/emulate.c has the driver's place: /dev/null is then
+the file that ND_POOL_FILE names."""
 
 import fcntl
 import os
@@ -100,7 +102,10 @@ class Pool:
         return len(set(whole) - {frame // CHILD for frame in self.committed})
 
 
-class Files(unittest.TestCase):
+class Llpool(unittest.TestCase):
+    """The program; how it is built is for the classes below."""
+    build = ()
+
     @classmethod
     def setUpClass(cls):
         if not shutil.which("gcc"):
@@ -110,23 +115,27 @@ class Files(unittest.TestCase):
         tmp = tempfile.TemporaryDirectory()
         cls.addClassCleanup(tmp.cleanup)
         cls.tmp = tmp.name
-        subprocess.run(["make", "-s", "-f", f"{TOP}/tools/mm/llpool.mk", f"O={cls.tmp}",
-                        f"LINUX={LINUX}", "CC=gcc",
-                        "CFLAGS=-O1 -fsanitize=address,undefined "
-                        "-fno-sanitize-recover=all"], check=True)
+        cls.env = dict(os.environ)
+        subprocess.run(["make", "-s", *cls.build, f"O={cls.tmp}", f"LINUX={LINUX}",
+                        "CC=gcc"], check=True)
 
-    def llpool(self, *args):
-        """(exit status, {key: value}, errors); a sanitizer's report is a failure."""
+    def run_llpool(self, args, stdin=None):
+        """(exit status, output, errors); a sanitizer's report is a failure."""
         found = f"exitcode={SANITIZER}"
         ended = subprocess.run(
-            [f"{self.tmp}/llpool", *args], stdin=subprocess.DEVNULL,
-            capture_output=True, check=False, timeout=120, text=True,
-            env={**os.environ, "ASAN_OPTIONS": found + ":detect_leaks=0",
+            [f"{self.tmp}/llpool", *args], capture_output=True, check=False, timeout=120,
+            text=True, input=stdin or "",
+            env={**self.env, "ASAN_OPTIONS": found + ":detect_leaks=0",
                  "UBSAN_OPTIONS": found})
         self.assertIn(ended.returncode, (0, FOUND, DAMAGED, FAILED), ended.stderr)
-        pairs = re.findall(r"^([a-z_ 0-9]+): (.*)$", ended.stdout, re.M)
-        self.assertEqual(len(pairs), len(ended.stdout.splitlines()), ended.stdout)
-        return ended.returncode, dict(pairs), ended.stderr
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def llpool(self, *args, stdin=None):
+        """The same, with {key: value} for the output"""
+        status, out, err = self.run_llpool(args, stdin)
+        pairs = re.findall(r"^([a-z_ 0-9]+): (.*)$", out, re.M)
+        self.assertEqual(len(pairs), len(out.splitlines()), out)
+        return status, dict(pairs), err
 
     def path(self, name="pool"):
         path = f"{self.tmp}/{name}"
@@ -144,16 +153,21 @@ class Files(unittest.TestCase):
         with open(path, "rb") as f:
             return f.read()
 
-    def good(self, *args, status=0):
-        got, keys, err = self.llpool(*args)
+    def good(self, *args, status=0, stdin=None):
+        got, keys, err = self.llpool(*args, stdin=stdin)
         self.assertEqual((got, err), (status, ""))
         return keys
 
-    def bad(self, name, text, *args, status=FAILED):
+    def bad(self, name, text, *args, status=FAILED, stdin=None):
         """It says so in one line, with the name of an error."""
-        got, _, err = self.llpool(*args)
+        got, _, err = self.run_llpool(args, stdin)
         self.assertEqual(got, status, err)
         self.assertRegex(err, rf"^llpool: [^\n]*: [^\n]*{text}[^\n]* \({name}\)\n$")
+
+
+class Files(Llpool):
+    build = ("-f", f"{TOP}/tools/mm/llpool.mk",
+             "CFLAGS=-O1 -fsanitize=address,undefined -fno-sanitize-recover=all")
 
     def unchanged(self, pool, *args, status=0):
         """What only looks leaves all bytes as they are."""
@@ -407,6 +421,185 @@ class Files(unittest.TestCase):
         self.bad("EINVAL", "no file", "info", "/")
         self.bad("EINVAL", "no root", "root", path, "64")
         self.bad("EINVAL", "neither", "root", path, "0", "1")
+
+
+class Attached(Llpool):
+    """Commands for /dev/ndpoolN"""
+    build = ("-C", f"{TOP}/tools/testing/nd_pool", "programs")
+    frames = 8 * CHILD
+
+    def setUp(self):
+        path = self.path()
+        self.env.pop("ND_POOL_READ_ONLY", None)
+        self.env["ND_POOL_FILE"] = path
+        self.good("create", "--size", str(self.frames * FRAME), path)
+
+    def lines(self, *args, status=0):
+        got, out, err = self.run_llpool(args)
+        self.assertEqual((got, err), (status, ""))
+        return out.splitlines()
+
+    def alloc(self, nr=1, order=0):
+        """Offsets of new blocks"""
+        lines = self.lines("alloc", "--nr", str(nr), "--order", str(order), "/dev/null")
+        blocks = [tuple(int(word, 0) for word in line.split()) for line in lines]
+        self.assertEqual([block[1] for block in blocks], [order] * nr)
+        for offset, _ in blocks:
+            self.assertEqual(offset % (FRAME << order), 0)
+            self.assertGreaterEqual(offset, CHILD * FRAME)
+        self.assertEqual(len(set(blocks)), nr)
+        return [block[0] for block in blocks]
+
+    def free_frames(self):
+        return int(self.good("info", "/dev/null")["free"]) // FRAME
+
+    def test_info(self):
+        keys = self.good("info", "/dev/null")
+        self.assertEqual(
+            {key: keys[key] for key in ("kind", "state", "session", "size", "first",
+                                        "was_dirty", "rows_damaged", "persistence")},
+            {"kind": "attached", "state": "active", "session": "1",
+             "size": str(self.frames * FRAME), "first": str(CHILD * FRAME),
+             "was_dirty": "yes", "rows_damaged": "no", "persistence": "memory_controller"})
+        self.assertEqual(self.good("info", "/dev/null")["was_dirty"], "no")
+        # The medium says the same.
+        self.alloc(3)
+        medium = self.good("info", self.env["ND_POOL_FILE"])
+        attached = self.good("check", "/dev/null")
+        for key in "uuid", "size", "first", "free", "free_huge", "committed":
+            self.assertEqual(medium[key], attached[key])
+
+    def test_blocks(self):
+        free = self.free_frames()
+        self.assertEqual(free, self.frames - CHILD)
+        blocks = {order: self.alloc(2, order) for order in (0, 1, 6, 9, 10)}
+        self.assertEqual(self.free_frames(), free - 2 * (1 + 2 + 64 + 512 + 1024))
+        for order, offsets in blocks.items():
+            offsets = [hex(offset) for offset in offsets]
+            self.lines("commit", "--order", str(order), "/dev/null", *offsets)
+            self.lines("free", "--order", str(order), "/dev/null", *offsets)
+            self.bad("EINVAL", "no allocated block", "free", "-o", str(order), "/dev/null",
+                     *offsets)
+            self.bad("EINVAL", "no allocated block", "commit", "-o", str(order),
+                     "/dev/null", *offsets)
+        self.assertEqual(self.free_frames(), free)
+
+    def test_uncommitted(self):
+        free = self.free_frames()
+        self.assertEqual(len(self.lines("alloc", "--uncommitted", "/dev/null")), 1)
+        self.assertEqual(self.free_frames(), free)
+
+    def test_full(self):
+        self.alloc(self.frames // CHILD - 1, 9)
+        self.bad("ENOMEM", "no free block", "alloc", "/dev/null")
+        self.setUp()
+        # What there was is printed, and is allocated.
+        status, out, err = self.run_llpool(["alloc", "-o", "10", "-r", "9", "/dev/null"])
+        self.assertEqual((status, len(out.splitlines())), (FAILED, 3))
+        self.assertRegex(err, r"no free block .*\(ENOMEM\)")
+        self.assertEqual(self.free_frames(), CHILD)
+
+    def test_bad_blocks(self):
+        for command in "commit", "free":
+            for offset in ("0x201", "0x200001", "-4096", "x", ""):
+                self.bad("EINVAL", "no offset", command, "/dev/null", "--", offset)
+            self.bad("EINVAL", "no offset", command, "-o", "1", "/dev/null", "0x201000")
+            for offset in ("0", "0x1000", hex(self.frames * FRAME), hex(1 << 60)):
+                self.bad("EINVAL", "no allocated block", command, "/dev/null", offset)
+
+    def test_roots(self):
+        self.assertEqual(self.lines("root", "/dev/null", "5"), ["0"])
+        self.assertEqual(self.lines("root", "/dev/null", "5", "0", "0x1234"), ["0"])
+        self.assertEqual(self.lines("root", "/dev/null", "5", "0", "7", status=FOUND),
+                         ["0x1234"])
+        self.assertEqual(self.lines("root", "/dev/null", "5"), ["0x1234"])
+        self.assertEqual(self.good("check", self.env["ND_POOL_FILE"])["root 5"], "0x1234")
+
+    def test_sweep(self):
+        keep = self.alloc(2) + self.alloc(1)
+        big = self.alloc(1, 9)[0]
+        self.alloc(5, 3)
+        text = "# live\n\n" + "".join(f"{offset:#x} 0\n" for offset in keep) + f"  {big}\t9\n"
+        free = self.free_frames()
+        self.assertEqual(self.good("sweep", "/dev/null", "-", stdin=text),
+                         {"freed": "40", "missing": "0"})
+        self.assertEqual(self.free_frames(), free + 40)
+        path = self.path("map")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        self.assertEqual(self.good("sweep", "/dev/null", path), {"freed": "0", "missing": "0"})
+        # A live frame that is free is reported, and stays free.
+        self.lines("free", "/dev/null", hex(keep[0]))
+        self.assertEqual(self.good("sweep", "/dev/null", path, status=FOUND),
+                         {"freed": "0", "missing": "1"})
+        self.assertEqual(self.free_frames(), free + 41)
+        self.bad("EINVAL", "empty map", "sweep", "/dev/null", "-", stdin="# none\n")
+        self.assertEqual(self.good("sweep", "--force", "/dev/null", "-"),
+                         {"freed": str(CHILD + 2), "missing": "0"})
+        self.assertEqual(self.free_frames(), self.frames - CHILD)
+
+    def test_bad_maps(self):
+        """Nothing is freed by a map that has a wrong line."""
+        offset = self.alloc()[0]
+        end = self.frames * FRAME
+        for line, text in (
+                ("x", "no offset"), ("0x200000", "no offset"), ("0x200000 0 0", "no offset"),
+                ("0x200000 -1", "no offset"), ("-4096 0", "no offset"),
+                ("0x200000 11", "not aligned"), ("0x201000 1", "not aligned"),
+                ("0x200800 0", "not aligned"), ("0 0", "not in the pool"),
+                ("0x1ff000 0", "not in the pool"), (f"{end} 0", "not in the pool"),
+                (f"{1 << 63} 0", "not in the pool"), (f"{offset} 0", "live twice"),
+                (f"{offset & ~0xffff} 4", "live twice")):
+            status, out, err = self.run_llpool(["sweep", "/dev/null", "-"],
+                                               f"{offset} 0\n{line}\n")
+            self.assertEqual((status, out), (FAILED, ""))
+            self.assertRegex(err, rf"^llpool: line 2 of the map: {text}.* \(EINVAL\)\n$")
+        self.bad("ENOENT", "cannot be opened", "sweep", "/dev/null", "/nothing")
+        self.assertEqual(self.free_frames(), self.frames - CHILD - 1)
+
+    def test_read_only(self):
+        offset = hex(self.alloc()[0])
+        self.env["ND_POOL_READ_ONLY"] = "1"
+        self.assertEqual(self.good("info", "/dev/null")["state"], "read-only")
+        for args in (["alloc", "/dev/null"], ["commit", "/dev/null", offset],
+                     ["free", "/dev/null", offset], ["root", "/dev/null", "0", "0", "1"],
+                     ["sweep", "-f", "/dev/null", "-"]):
+            self.bad("EROFS", "read-only", *args)
+        self.assertEqual(self.llpool("check", "/dev/null")[0], DAMAGED)
+
+    def test_after_a_crash(self):
+        """What the check of a medium says is what attaching finds."""
+        path = self.env["ND_POOL_FILE"]
+        self.alloc(7)
+        with open(path, "r+b") as f:
+            f.seek(STATE)
+            f.write(struct.pack("<Q", 9))
+        self.assertEqual(self.llpool("check", path)[1]["result"], "dirty")
+        keys = self.good("check", "/dev/null")
+        self.assertEqual((keys["was_dirty"], keys["session"], keys["committed"]),
+                         ("yes", "5", str(7 * FRAME)))
+        with open(path, "r+b") as f:
+            f.seek(ROWS + CHILD // 8 + 40)
+            f.write(b"\1")
+        self.assertEqual(self.llpool("check", path)[1]["rows_crc"], "wrong")
+        status, keys, _ = self.llpool("check", "/dev/null")
+        self.assertEqual((status, keys["rows_damaged"]), (DAMAGED, "yes"))
+
+    def test_damaged_superblock_is_written_again(self):
+        path = self.env["ND_POOL_FILE"]
+        self.good("info", "/dev/null")
+        for at in SUPER, COPY:
+            with open(path, "r+b") as f:
+                f.seek(at + 20)
+                f.write(b"\xee")
+            self.good("check", path, status=FOUND)
+            self.good("info", "/dev/null")
+            self.good("check", path)
+
+    def test_in_use(self):
+        with open(self.env["ND_POOL_FILE"], "rb") as f:
+            fcntl.flock(f, fcntl.LOCK_SH)
+            self.bad("EBUSY", "another program", "info", "/dev/null")
 
 
 if __name__ == "__main__":

@@ -487,14 +487,14 @@ static const char *mark_live(const struct nd_pool_info *info, __u64 *live,
 /* A line of a map: an offset and an order. Return: NULL or why not */
 static const char *parse_live(const struct nd_pool_info *info, __u64 *live, char *line)
 {
+	const char * const blank = " \t";
 	unsigned long long offset, order;
-	char *second = line + strcspn(line, " \t");
+	char *first, *second, *rest;
 
-	if (*second)
-		*second++ = 0;
-	second += strspn(second, " \t");
-	second[strcspn(second, " \t")] = 0;
-	if (!parse_number(line, &offset) || !parse_number(second, &order))
+	first = strtok_r(line, blank, &rest);
+	second = strtok_r(NULL, blank, &rest);
+	if (!second || strtok_r(NULL, blank, &rest) || !parse_number(first, &offset) ||
+	    !parse_number(second, &order))
 		return "no offset and order";
 	return mark_live(info, live, offset, order);
 }
