@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kvlog: a test that a crash ends, and that says afterwards whether something is lost.
+ * kvlog: a load that a crash ends, and a check for lost data afterwards.
  *
- * Threads put and remove keys of their own. Operation number S of thread T depends on the
- * seed, T and S only. When it is done, hammer prints "durable T S". After a crash, verify
- * does the same operations in memory: what is in the store has to be the state after
- * some operation that is not before the last one that was printed.
+ * Each thread puts and removes keys of its own. Operation number S of thread T depends on
+ * the seed, T and S only. After each operation hammer prints "durable T S". After a crash
+ * verify repeats the operations in memory. The store must have the state after an operation
+ * that is not before the last one printed.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -35,7 +35,7 @@ struct run {
 	bool stop;
 };
 
-/* What an operation does */
+/* An operation on a key of its thread */
 struct operation {
 	unsigned int key;
 	bool put;
@@ -121,9 +121,9 @@ static void do_operation(struct run *run, unsigned int thread, __u64 seq)
 	store_put(run->store, block);
 }
 
-/* ---- What a state means ---- */
+/* ---- States ---- */
 
-/* Note the operation that made a key of a thread; the key has to be what it made. */
+/* Note the operation that made an entry, and compare the entry with it. */
 static void note_entry(const struct entry *entry, __u64 block, void *arg)
 {
 	struct worker *worker = arg;
@@ -213,7 +213,7 @@ static struct worker *workers_new(struct run *run)
 
 /* ---- Options ---- */
 
-/* What hammer printed; a line that the crash cut off does not count. */
+/* Read the lines that hammer printed, without one that the crash cut off. */
 static void read_durable(struct run *run, const char *path)
 {
 	FILE *file = fopen(path, "re");
@@ -315,7 +315,7 @@ int kvlog_hammer(struct store *store, int argc, char **argv)
 	return 0;
 }
 
-/* Sweep, and see that nothing but what is live is allocated any more. */
+/* Sweep, and check that live frames only are allocated afterwards. */
 static unsigned long verify_sweep(struct run *run, struct walk *walk)
 {
 	struct store *store = run->store;
@@ -356,7 +356,7 @@ int kvlog_verify(struct store *store, int argc, char **argv)
 	workers = workers_new(&run);
 	store_walk(store, &walk, note_entry, workers);
 	faults = walk.faults + find_states(&run, workers);
-	/* Without its pointers there would be no way to find out what is wrong. */
+	/* After a fault a sweep would free the blocks that could explain it. */
 	if (!faults)
 		faults = verify_sweep(&run, &walk);
 	printf("entries: %lu\nfaults: %lu\n", walk.entries, faults);

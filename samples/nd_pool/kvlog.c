@@ -2,36 +2,35 @@
 /*
  * kvlog: a key-value store in a pool of persistent memory, /dev/ndpoolN.
  *
- * It shows in which order a program has to do things so that a crash at any moment loses
- * nothing that was stored, and leaks little. Root 0 of the pool is the table, a hash table
- * in one frame. Each entry has a block of its own and is in the chain of a bucket. A
- * pointer is the offset of a block, with its order in the low bits.
+ * It shows the order of steps with which each stored key survives a crash at any moment,
+ * and few blocks leak. Root 0 of the pool is the table, a hash table in one frame. Each
+ * entry has a block of its own and is in the chain of a bucket. A pointer is the offset of
+ * a block, with its order in the low bits.
  *
- * Storing a key:
+ * Store a key:
  *
- *   1. allocate a block              it is free after a crash
- *   2. write the entry, write back
- *   3. commit the block              that ends with a fence, which waits for step 2 as well
- *   4. store the pointer to it       8 bytes at once: after a crash it is old or new
- *   5. write the pointer back, fence from here on the key is stored
- *   6. free the block that the pointer had before, if the key was there already
+ *   1. Allocate a block. It is free after a crash.
+ *   2. Write the entry, and write its cache lines back.
+ *   3. Commit the block. The call ends with a fence, which waits for step 2 as well.
+ *   4. Store the pointer, 8 bytes at once: after a crash it is the old or the new one.
+ *   5. Write the pointer back, and fence. From here on the key is stored.
+ *   6. If the pointer led to an older entry of this key, free the block of that.
  *
- * After a crash before step 3 the block is free. Between steps 3 and 5 it is committed and,
- * unless the pointer has reached the medium, leaked: no pointer leads to it. If steps 3 and
- * 4 were the other way round, there could be a pointer to a block that is free, and that
- * has other data the next time.
+ * After a crash before step 3 the block is free. After a crash between steps 3 and 5 the
+ * block may be leaked: it is committed, and no pointer leads to it. With step 4 before step
+ * 3 a crash could leave a pointer to a free block, which another entry gets later.
  *
- * Removing a key:
+ * Remove a key:
  *
- *   1. store the pointer to the next entry over the one that leads to it
- *   2. write the pointer back, fence from here on the key is removed
- *   3. free the block
+ *   1. Replace the pointer to the entry by the entry's pointer to the next one.
+ *   2. Write the pointer back, and fence. From here on the key is removed.
+ *   3. Free the block.
  *
- * A crash before step 3 leaks the block. If it were free before step 2, there could be a
- * pointer to a block with other data.
+ * A crash before step 3 leaks the block. With step 3 before step 2 a crash could leave a
+ * pointer to a free block.
  *
- * After a crash, sweep follows all pointers and gives the driver a map of what they lead
- * to. The driver frees all else.
+ * After a crash, sweep follows all pointers and gives the driver a map of the frames that
+ * they lead to. The driver frees all others.
  *
  * Threads of one process lock buckets; a lock on the device keeps other processes out. A
  * value that was read is on the medium already, as its writer waited for that before it
@@ -295,7 +294,7 @@ __u64 count_bits(const __u64 *words, const __u64 *without, __u64 nr)
 	return count;
 }
 
-/* The driver may sweep all at once, as nothing else has the pool open. */
+/* No other program has the pool open, so no frame changes its owner meanwhile. */
 void store_sweep(struct store *store, const struct walk *walk, __u64 *freed, __u64 *missing)
 {
 	struct nd_pool_rows arg = {

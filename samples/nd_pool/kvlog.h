@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* kvlog: what is in the pool, and what the store does for commands and for the test */
+/* kvlog: structures in the pool, and functions for commands and for the test */
 #ifndef _SAMPLES_ND_POOL_KVLOG_H
 #define _SAMPLES_ND_POOL_KVLOG_H
 
@@ -68,11 +68,11 @@ struct store {
 };
 
 /**
- * struct walk - what leads from the root, and what is committed
- * @live: a bit for each frame from the first one on that a pointer leads to
+ * struct walk - the frames that are reachable from the root, and the committed ones
+ * @live: a bit for each frame, from the first one on, that a pointer leads to
  * @committed: the same, of committed frames
  * @nr_rows: words of both
- * @faults: what is wrong, after a line for each
+ * @faults: number of faults, after a line for each
  * @entries: that were found
  */
 struct walk {
@@ -83,7 +83,7 @@ struct walk {
 	unsigned long entries;
 };
 
-/* Say what failed, and why if errno says so, and end the program. */
+/* Print a message with the text of errno, and end the program. */
 #define die(...)						\
 do {								\
 	const int __error = errno;				\
@@ -122,7 +122,7 @@ void store_walk(struct store *store, struct walk *walk,
 void store_sweep(struct store *store, const struct walk *walk, __u64 *freed, __u64 *missing);
 /* Bits that are in @words and not in @without, which may be NULL */
 __u64 count_bits(const __u64 *words, const __u64 *without, __u64 nr);
-/* Ask again what the pool is, as its free space has changed. */
+/* Read the information about the pool again, as its free space has changed. */
 void store_info(struct store *store);
 void walk_free(struct walk *walk);
 

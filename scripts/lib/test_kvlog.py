@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of samples/nd_pool/kvlog.c, which crashes, and of mutants of it, which lose data.
 
-tools/testing/nd_pool/emulate.c is the driver and the medium: what was not written back
-before a fence is lost when the program is killed."""
+tools/testing/nd_pool/emulate.c is the driver and the medium: killing the program loses
+each line that was not written back before a fence."""
 
 import os
 import random
@@ -32,7 +32,7 @@ STORE = "\tpointer_store(pointer, block);\n"
 COMMIT = "\tblock_do(store, ND_POOL_COMMIT, block);\n"
 UNLOCK = "\tpthread_mutex_unlock(lock);\n"
 
-# What to replace, in the first place of kvlog.c where it stands, and by what
+# {name: (text of kvlog.c, its replacement)}
 MUTANTS = {
     "the pointer is not written back":
         ("\twrite_back(pointer, sizeof(*pointer));\n", ""),
@@ -124,7 +124,7 @@ class Kvlog:
             log.write(self.run("hammer", *self.options()).encode())
 
     def verify(self):
-        """What was printed is there, and at most one more operation of each thread."""
+        """All printed operations are there, and at most one more of each thread."""
         out = self.run("verify", *self.options(), "--window", "1")
         return {key: int(value) for key, value in re.findall(r"^(\w+): (\d+)$", out, re.M)}
 
@@ -151,7 +151,7 @@ class Crashes(unittest.TestCase):
                        check=True, preexec_fn=lambda: os.mkdir(f"{self.tmp}/plain"))
 
     def test_store(self):
-        """What the commands do, without a crash"""
+        """The commands, without a crash"""
         store = Kvlog(self.tmp, f"{self.tmp}/kvlog")
         model = {}
         rng = random.Random(1)

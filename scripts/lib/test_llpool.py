@@ -3,7 +3,7 @@
 """Tests of tools/mm/llpool.c with pools in files, good and damaged ones.
 
 The program is built with sanitizers. It has to end with one of its own exit statuses,
-and with one line of text where it fails. Commands that only look may not write. For
+and with one line of text where it fails. Commands that only read may not write. For
 attached pools tools/testing/nd_pool/emulate.c has the driver's place: /dev/null is then
 the file that ND_POOL_FILE names."""
 
@@ -170,7 +170,7 @@ class Files(Llpool):
              "CFLAGS=-O1 -fsanitize=address,undefined -fno-sanitize-recover=all")
 
     def unchanged(self, pool, *args, status=0):
-        """What only looks leaves all bytes as they are."""
+        """A command that only reads leaves all bytes as they are."""
         path = self.write(pool.data)
         os.utime(path, (1, 1))
         keys = self.good(*args, path, status=status)
@@ -232,7 +232,7 @@ class Files(Llpool):
         self.bad("ENOENT", "cannot be opened", "create", self.path())
 
     def test_create_over(self):
-        """Nothing is overwritten that somebody may want."""
+        """Data is overwritten by --force only."""
         btt, pfn, dax = (text + bytes(16 - len(text)) for text in (
             b"BTT_ARENA_INFO", b"NVDIMM_PFN_INFO", b"NVDIMM_DAX_INFO"))
         swapped = struct.pack(">Q", MAGIC)
@@ -493,7 +493,7 @@ class Attached(Llpool):
         self.alloc(self.frames // CHILD - 1, 9)
         self.bad("ENOMEM", "no free block", "alloc", "/dev/null")
         self.setUp()
-        # What there was is printed, and is allocated.
+        # The blocks that there were are printed, and are allocated.
         status, out, err = self.run_llpool(["alloc", "-o", "10", "-r", "9", "/dev/null"])
         self.assertEqual((status, len(out.splitlines())), (FAILED, 3))
         self.assertRegex(err, r"no free block .*\(ENOMEM\)")
@@ -539,7 +539,7 @@ class Attached(Llpool):
         self.assertEqual(self.free_frames(), self.frames - CHILD)
 
     def test_bad_maps(self):
-        """Nothing is freed by a map that has a wrong line."""
+        """A map with a wrong line frees no frame."""
         offset = self.alloc()[0]
         end = self.frames * FRAME
         for line, text in (
@@ -568,7 +568,7 @@ class Attached(Llpool):
         self.assertEqual(self.llpool("check", "/dev/null")[0], DAMAGED)
 
     def test_after_a_crash(self):
-        """What the check of a medium says is what attaching finds."""
+        """Attaching finds the same as the check of a medium."""
         path = self.env["ND_POOL_FILE"]
         self.alloc(7)
         with open(path, "r+b") as f:

@@ -165,7 +165,7 @@ static bool has_magic(const void *super)
 	return magic == LLFREE_POOL_MAGIC || magic == __builtin_bswap64(LLFREE_POOL_MAGIC);
 }
 
-/* What is on the medium already, or NULL if that is nothing */
+/* Name the data on the medium. Return: NULL if all bytes are 0 */
 static const char *signature(const u8 *bytes, size_t size)
 {
 	static const struct {
@@ -206,8 +206,8 @@ static int ask(const struct target *target)
 }
 
 /*
- * Other signatures would let another driver take the namespace. Superblocks go first: a
- * crash leaves what was there, or nothing.
+ * Clear the first bytes: another signature in them would let another driver take the
+ * namespace. Superblocks go first, so that a crash leaves the old pool, or no pool.
  */
 static int clear_head(const struct target *target)
 {
@@ -259,7 +259,7 @@ int medium_create(const struct target *target, bool force)
 /* ---- info and check ---- */
 
 /**
- * struct rows - what the rows of a medium say
+ * struct rows - counts over the rows of a medium
  * @crc: their CRC32C
  * @committed: data frames that are committed
  * @free_huge: children of data no frame of which is
@@ -324,7 +324,7 @@ static void rows_scan(struct rows *rows, const struct target *target,
 	}
 }
 
-/* What probing gives; of one superblock alone if the other one is hidden */
+/* Probe a medium, or one superblock alone if the other one is hidden. */
 static int probe(const struct target *target, unsigned long hidden,
 		 struct llfree_pool_super *super)
 {
@@ -357,7 +357,7 @@ static const char *no_pool(int error)
 	}
 }
 
-/* Of the table of errors: is that damage, or nothing that this program knows? */
+/* Return: the exit status for an error of llfree_pool_probe() */
 static int status_of(int error)
 {
 	return error == -EIO || error == -ENOSPC ? EXIT_DAMAGED : EXIT_FAILED;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * llpool: make pools of page frames in persistent memory, and look at them.
+ * llpool: format and examine pools of page frames in persistent memory.
  *
- * A pool that is attached is /dev/ndpoolN, and its driver does what is asked for. Before,
- * it is the content of /dev/pmemN, or of a file for tests: llpool-medium.c. The driver
- * never formats, so this program is where all pools come from.
+ * An attached pool is /dev/ndpoolN, and its driver does the work. A pool that is not
+ * attached is the content of /dev/pmemN, or of a file for tests: see llpool-medium.c. The
+ * driver never formats, so each pool begins with this program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -73,7 +73,7 @@ int failed(const char *path, int error, const char *why)
 	return EXIT_FAILED;
 }
 
-/* What an error of the driver means */
+/* Describe an error of the driver. */
 static const char *reason(int error)
 {
 	switch (error) {

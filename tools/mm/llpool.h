@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* llpool: what its commands and the part that knows the medium share */
+/* llpool: the interface between its commands and the access to the medium */
 #ifndef _TOOLS_MM_LLPOOL_H
 #define _TOOLS_MM_LLPOOL_H
 
@@ -18,7 +18,7 @@ enum target_kind {
 };
 
 /**
- * struct target - what a command works on
+ * struct target - the pool that a command works on
  * @path: its name, for messages
  * @fd: open file
  * @kind: a regular file, a block device, or a pool that is attached

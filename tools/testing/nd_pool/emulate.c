@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A driver of pools for tests of programs, inside of the program.
+ * An emulated driver of pools, linked into the program under test.
  *
- * It takes the place of ioctl(), mmap() and flock() when the program is linked, and uses
+ * The linker replaces ioctl(), mmap() and flock() by the functions here, which use
  * lib/llfree/pool.c on the file that ND_POOL_FILE names. A test opens /dev/null instead of
  * /dev/ndpoolN.
  *
- * The medium loses what was not written back: the program and the core see a private
- * mapping of the file. A write-back copies lines aside, and a fence copies the lines of its
- * thread to the file, unless a later state of them is there. With ND_POOL_EVICT=1 a fence
- * also copies some of the last lines as they are now, as caches do. SIGKILL is the crash;
- * with ND_POOL_CRASH=N fence number N brings it, or ioctl() number N with ND_POOL_CALLS=1.
+ * The medium loses lines that were not written back before a fence. The program and the
+ * core use a private mapping of the file. A write-back copies lines to a queue of the
+ * thread. A fence copies this queue to the file, except lines of which the file has a later
+ * state. With ND_POOL_EVICT=1 a fence also copies some recent lines as they are now, as
+ * caches do. SIGKILL is the crash. With ND_POOL_CRASH=N, fence number N raises it; with
+ * ND_POOL_CALLS=1, ioctl() number N does.
  *
  * With the address sanitizer, frames that are not allocated may not be accessed.
  */
@@ -55,8 +56,8 @@ static struct {
 	int error;
 	int fd;
 	bool evict;
-	char *base;		/* what the program sees */
-	char *durable;		/* what is left after a crash */
+	char *base;		/* mapping for the program */
+	char *durable;		/* content after a crash */
 	struct llfree_pool core;
 	struct llfree_pool_medium medium;
 	struct llfree_memory mem;
