@@ -28,16 +28,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <shim/atomic.h>
 
 #include "inst.h"
+#include "measure.h"
 
 #define MAX_THREADS	256
 #define MAX_ROUNDS	101
@@ -102,30 +101,10 @@ static struct {
 	u64 word;
 } __aligned(256) shared_line;
 
-/* CPU time of the thread: what else runs on the machine does not count. */
-static double now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
-	return ts.tv_sec * 1e9 + ts.tv_nsec;
-}
-
 static void __noreturn die(const char *what)
 {
 	fprintf(stderr, "bench: %s\n", what);
 	exit(1);
-}
-
-static void pin(unsigned int nr)
-{
-	unsigned int cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(nr % cpus, &set);
-	if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set))
-		die("no affinity");
 }
 
 static void meet(void)
@@ -136,7 +115,7 @@ static void meet(void)
 static void count(struct worker *w, enum measure m, double start,
 		  unsigned long ops)
 {
-	w->ns[m] += now() - start;
+	w->ns[m] += cpu_ns() - start;
 	w->ops[m] += ops;
 }
 
@@ -163,7 +142,7 @@ static void run_prim(struct worker *w)
 	u64 old;
 
 	for (m = CAS; m <= FLOOR; m++) {
-		start = now();
+		start = cpu_ns();
 		for (i = 0; i < opt.ops; i++) {
 			for (j = 0; j < (m == CAS ? 1 : 3); j++) {
 				old = READ_ONCE(lines[j].word);
@@ -173,7 +152,7 @@ static void run_prim(struct worker *w)
 		count(w, m, start, opt.ops);
 	}
 	meet();
-	start = now();
+	start = cpu_ns();
 	for (i = 0; i < opt.ops / 10; i++) {
 		old = READ_ONCE(shared_line.word);
 		while (!try_cmpxchg(&shared_line.word, &old, old + 1))
@@ -188,7 +167,7 @@ static void alloc_blocks(struct worker *w)
 	long frame;
 
 	meet();
-	start = now();
+	start = cpu_ns();
 	for (w->n = 0; w->n < blocks; w->n++) {
 		frame = alloc_one(w, order);
 		if (frame < 0)
@@ -201,7 +180,7 @@ static void alloc_blocks(struct worker *w)
 
 static void free_blocks(struct worker *w, unsigned long n)
 {
-	double start = now();
+	double start = cpu_ns();
 	unsigned long i;
 
 	for (i = 0; i < n; i++)
@@ -224,7 +203,7 @@ static void run_words(struct worker *w)
 	long frame;
 
 	meet();
-	start = now();
+	start = cpu_ns();
 	while (n < blocks) {
 		frame = llfree_alloc_batch(&in.llf, &req, LLFREE_ROW_FRAMES >> order,
 					   masks, &w->delta);
@@ -240,7 +219,7 @@ static void run_words(struct worker *w)
 	}
 	count(w, ALLOC, start, n);
 	meet();
-	start = now();
+	start = cpu_ns();
 	for (i = 0; i < words; i++)
 		if (llfree_free_batch(&in.llf, w->nr, w->frames[i], w->masks[i],
 				      &w->delta))
@@ -256,7 +235,7 @@ static void run_repeat(struct worker *w)
 
 	meet();
 	frame = alloc_one(w, order);
-	start = now();
+	start = cpu_ns();
 	for (i = 0; i < opt.ops; i++) {
 		if (frame < 0)
 			die("out of memory");
@@ -300,7 +279,7 @@ static void run_remote(struct worker *w)
 	alloc_blocks(w);
 	if (w->nr >= freeing)
 		return;
-	start = now();
+	start = cpu_ns();
 	for (i = w->nr; i < nr_threads; i += freeing)
 		for (j = 0; j < blocks; j++)
 			free_one(w, workers[i].frames[j], order);
@@ -344,7 +323,7 @@ static void run_mixed(struct worker *w)
 
 	memset(sizes, 0xff, held * sizeof(*sizes));
 	meet();
-	start = now();
+	start = cpu_ns();
 	for (i = 0; i < opt.ops; i++) {
 		at = rng_below(&w->rng, held);
 		if (~sizes[at]) {
@@ -387,7 +366,7 @@ static void run_fill(struct worker *w)
 	}
 	for (done = 0; done < opt.ops; done += BATCH) {
 		meet();
-		start = now();
+		start = cpu_ns();
 		for (i = 0; i < BATCH && keep + i < w->n; i++) {
 			frame = alloc_one(w, order);
 			if (frame < 0)
@@ -397,7 +376,7 @@ static void run_fill(struct worker *w)
 		count(w, ALLOC, start, i);
 		if (!i)
 			die("out of memory");
-		start = now();
+		start = cpu_ns();
 		for (at = keep; at < keep + i; at++)
 			free_one(w, w->frames[at], order);
 		count(w, FREE, start, i);
@@ -433,17 +412,11 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
-	pin(w->nr);
+	if (!pin(w->nr))
+		die("no affinity");
 	meet();
 	bench->run(w);
 	return NULL;
-}
-
-static int compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
 }
 
 /* Sums over threads, of nanoseconds and of operations */
@@ -503,7 +476,7 @@ static void run_and_print(void)
 	static double ns[MAX_ROUNDS][NR_MEASURES];
 	static unsigned long ops[MAX_ROUNDS][NR_MEASURES];
 	static double floor_ns;
-	double sorted[MAX_ROUNDS], median;
+	double sorted[MAX_ROUNDS], middle;
 	unsigned int r, m;
 
 	for (r = 0; r < opt.rounds; r++)
@@ -522,15 +495,14 @@ static void run_and_print(void)
 		}
 		if (r < opt.rounds || opt.csv)
 			continue;
-		qsort(sorted, opt.rounds, sizeof(*sorted), compare);
-		median = sorted[opt.rounds / 2];
+		middle = median(sorted, opt.rounds);
 		if (m == FLOOR)
-			floor_ns = median;
+			floor_ns = middle;
 		printf("%-7s %5u %7u %5u %% %-9s %8.1f %8.1f %8.1f", bench->name,
-		       order, nr_threads, level, measure_names[m], median,
+		       order, nr_threads, level, measure_names[m], middle,
 		       sorted[0], sorted[opt.rounds - 1]);
 		if (floor_ns)
-			printf(" %6.2f f", median / floor_ns);
+			printf(" %6.2f f", middle / floor_ns);
 		puts("");
 	}
 	fflush(stdout);
@@ -564,26 +536,6 @@ static const struct argp_option argp_options[] = {
 	{ "csv", 'c', NULL, 0, "print CSV, a row for each round", 0 },
 	{}
 };
-
-static unsigned int parse_list(struct argp_state *state, char *arg,
-			       unsigned int *list, unsigned int size,
-			       unsigned int low, unsigned int high)
-{
-	unsigned long n;
-	unsigned int nr = 0;
-	char *word, *end;
-
-	for (word = strtok(arg, ","); word; word = strtok(NULL, ",")) {
-		n = strtoul(word, &end, 0);
-		if (*end || end == word || n < low || n > high || nr == size)
-			argp_error(state, "at most %u numbers from %u to %u",
-				   size, low, high);
-		list[nr++] = n;
-	}
-	if (!nr)
-		argp_error(state, "empty list");
-	return nr;
-}
 
 static void parse_benches(struct argp_state *state, char *arg)
 {
