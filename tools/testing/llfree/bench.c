@@ -35,6 +35,7 @@
 
 #include <shim/atomic.h>
 
+#include "dax.h"
 #include "inst.h"
 #include "measure.h"
 
@@ -71,6 +72,7 @@ static struct {
 	unsigned int class;
 	unsigned int ops;
 	unsigned long gib;
+	const char *dax;
 	bool csv;
 } opt = {
 	.orders = { 0, 3, 9, 10 }, .nr_orders = 4,
@@ -523,6 +525,19 @@ static void run_bench(void)
 	}
 }
 
+/* As published: the lower level is in the file, and no line is written back. */
+static void place(void)
+{
+	static struct dax dax;
+	struct llfree_memory mem;
+
+	if (llfree_layout(0, opt.gib << 18, inst_tree_order, &mem))
+		die("no layout");
+	dax_open(&dax, opt.dax, mem.rows_size + mem.children_size, DAX_NONE);
+	dax_note(&dax, opt.dax);
+	inst_area = dax.m.base;
+}
+
 static const struct argp_option argp_options[] = {
 	{ "bench", 'b', "NAME,..", 0,
 	  "prim,bulk,words,repeat,rand,remote,exit,mixed,fill (all)", 0 },
@@ -533,6 +548,8 @@ static const struct argp_option argp_options[] = {
 	{ "ops", 'n', "N", 0, "operations of a thread in a round, at most (500000)", 0 },
 	{ "gib", 'g', "N", 0, "GiB of frames (8)", 0 },
 	{ "class", 'k', "N", 0, "class: 0 unmovable, 1 movable, 2 reclaimable (1)", 0 },
+	{ "dax", 'd', "FILE", 0,
+	  "keep rows and children in FILE, in place, as persistent memory would", 0 },
 	{ "csv", 'c', NULL, 0, "print CSV, a row for each round", 0 },
 	{}
 };
@@ -587,6 +604,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'k':
 		parse_list(state, arg, &opt.class, 1, 0, LLFREE_NR_CLASSES - 1);
 		return 0;
+	case 'd':
+		opt.dax = arg;
+		return 0;
 	case 'c':
 		opt.csv = true;
 		return 0;
@@ -612,6 +632,8 @@ int main(int argc, char **argv)
 			opt.threads[opt.nr_threads++] = i;
 		opt.threads[opt.nr_threads++] = min_t(unsigned int, cpus, MAX_THREADS);
 	}
+	if (opt.dax)
+		place();
 	if (opt.csv)
 		puts("bench,order,cpus,api,level,round,measure,ops,value");
 	else

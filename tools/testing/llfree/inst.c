@@ -13,6 +13,7 @@
 #include "inst.h"
 
 unsigned int inst_tree_order = LLFREE_MIN_TREE_ORDER;
+void *inst_area;
 
 /* From here on memory is mapped, not allocated: most of it stays untouched. */
 #define MAP_SIZE	(64UL << 20)
@@ -61,8 +62,10 @@ int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 	err = llfree_layout(first, nr, inst_tree_order, &in->mem);
 	if (err)
 		return err;
-	in->mem.rows = memory_new(in->mem.rows_size);
-	in->mem.children = memory_new(in->mem.children_size);
+	in->placed = inst_area;
+	in->mem.rows = inst_area ?: memory_new(in->mem.rows_size);
+	in->mem.children = inst_area ? inst_area + in->mem.rows_size :
+				       memory_new(in->mem.children_size);
 	in->mem.trees = memory_new(in->mem.trees_size);
 	if (nr_slots)
 		in->locals = memory_new(nr_slots * sizeof(*in->locals));
@@ -96,8 +99,10 @@ int inst_reinit(struct inst *in, enum llfree_mode mode)
 
 void inst_exit(struct inst *in)
 {
-	memory_free(in->mem.rows, in->mem.rows_size);
-	memory_free(in->mem.children, in->mem.children_size);
+	if (!in->placed) {
+		memory_free(in->mem.rows, in->mem.rows_size);
+		memory_free(in->mem.children, in->mem.children_size);
+	}
 	memory_free(in->mem.trees, in->mem.trees_size);
 	memory_free(in->locals, in->nr_slots * sizeof(*in->locals));
 	memset(in, 0, sizeof(*in));

@@ -15,6 +15,7 @@
  * @mem: its metadata
  * @locals: its slots
  * @nr_slots: number of @locals
+ * @placed: rows and children are not its own, see inst_area
  * @start: what was free at the start
  * @sum: what operations say they changed since
  */
@@ -23,12 +24,15 @@ struct inst {
 	struct llfree_memory mem;
 	struct llfree_local *locals;
 	unsigned int nr_slots;
+	bool placed;
 	struct llfree_stats start;
 	struct llfree_delta sum;
 };
 
 /* Of all instances that are initialised from now on; small trees to begin with */
 extern unsigned int inst_tree_order;
+/* Where all of them have their rows, and children next to these; NULL for own memory */
+extern void *inst_area;
 
 /* Metadata gets exact sizes, so that a sanitizer sees what lies beyond. */
 int inst_init(struct inst *in, unsigned long first, unsigned long nr,
