@@ -66,7 +66,7 @@ struct llfree_pool_super {
  * struct llfree_pool_state - whether rows are complete, on the medium
  * @session: how often the pool was attached, times 2; bit 0 says that it is attached, or
  *	was when the system crashed
- * @rows_crc: CRC32C of all rows, if bit 0 is not set
+ * @rows_crc: CRC32C of the rows behind those of metadata, if bit 0 is not set
  */
 struct llfree_pool_state {
 	u64 session;
@@ -103,7 +103,8 @@ struct llfree_pool_medium {
  * @session: how often it was attached
  * @was_dirty: it was attached when the system crashed
  * @rows_damaged: rows are not those that were there when it was detached
- * @bad_rows: cache lines of rows that could not be read. Their frames are allocated.
+ * @bad_rows: cache lines of rows that could not be read, but for those of metadata,
+ *	which are not used. Their frames are allocated.
  * @read_only: nothing may change any more: see llfree_pool_set_read_only()
  *
  * The members are for lib/llfree/ only, but for those that say what was found.

@@ -33,7 +33,7 @@
 #include <linux/string.h>
 #include <linux/swab.h>
 
-#include "words.h"
+#include "layout.h"
 
 #define FRAME_BYTES		BIT(LLFREE_POOL_FRAME_SHIFT)
 /* Bytes of rows that are read at once, and those of a child */
@@ -227,37 +227,50 @@ int llfree_pool_layout(const struct llfree_pool_super *super, unsigned int nr_sl
 }
 EXPORT_SYMBOL_GPL(llfree_pool_layout);
 
-/* Copy the rows; frames are allocated where that cannot be done. */
-static void rows_read(struct llfree_pool *pool, void *rows)
+/* A view that recovery keeps, for children whose rows could not be read */
+#define VIEW_BAD		LLFREE_VIEW_CMA
+
+/*
+ * Copy the rows behind those of metadata. Where that fails, frames are allocated, and the
+ * word of the child says so: a second read of the line could succeed. Return: the checksum
+ * of the copy, for which the rows are in the cache now
+ */
+static u32 rows_read(struct llfree_pool *pool, const struct llfree_memory *mem)
 {
 	const size_t size = rows_size(pool->frames);
 	unsigned long at, line, end;
+	u16 *children = mem->children;
+	void *rows = mem->rows;
+	u32 crc = ~0U;
 
-	for (at = 0; at < size; at = end) {
-		end = min(at + READ_SIZE, size);
-		if (!medium_read(pool->medium, rows + at, LLFREE_POOL_ROWS + at, end - at))
-			continue;
-		for (line = at; line < end; line += LINE_SIZE) {
-			if (!medium_read(pool->medium, rows + line, LLFREE_POOL_ROWS + line,
-					 LINE_SIZE))
-				continue;
-			memset(rows + line, 0xff, LINE_SIZE);
-			pool->bad_rows++;
-		}
-	}
 	/* Metadata is never free, whatever its bits say. */
 	memset(rows, 0xff, pool->first / BITS_PER_BYTE);
+	for (at = pool->first / BITS_PER_BYTE; at < size; at = end) {
+		end = min(ALIGN(at + 1, READ_SIZE), size);
+		if (medium_read(pool->medium, rows + at, LLFREE_POOL_ROWS + at, end - at)) {
+			for (line = at; line < end; line += LINE_SIZE) {
+				if (!medium_read(pool->medium, rows + line,
+						 LLFREE_POOL_ROWS + line, LINE_SIZE))
+					continue;
+				memset(rows + line, 0xff, LINE_SIZE);
+				children[line / LINE_SIZE] = child_make(0, VIEW_BAD);
+				pool->bad_rows++;
+			}
+		}
+		if (!pool->was_dirty)
+			crc = __crc32c_le(crc, rows + at, end - at);
+	}
+	return crc;
 }
 
 /* Nothing commits or frees frames of a child whose rows could not be read. */
 static void isolate_bad(struct llfree_pool *pool)
 {
+	struct llfree_child child;
 	unsigned long at;
-	u8 line[LINE_SIZE];
 
-	for (at = pool->first; at < pool->frames; at = llfree_next_child(at))
-		if (medium_read(pool->medium, line, LLFREE_POOL_ROWS + at / BITS_PER_BYTE,
-				LINE_SIZE))
+	for (at = pool->first; !llfree_child(&pool->core, at, &child); at = llfree_next_child(at))
+		if (child.view == VIEW_BAD)
 			llfree_set_view(&pool->core, at, LLFREE_VIEW_ISOLATED, NULL);
 }
 
@@ -297,15 +310,14 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 	struct llfree_pool_super super, other;
 	struct llfree_pool_state state;
 	u64 roots[LLFREE_POOL_NR_ROOTS];
-	size_t size;
+	u32 crc;
 	int ret;
 
 	ret = llfree_pool_probe(m, &super) ?:
 	      medium_read(m, roots, LLFREE_POOL_ROOTS, sizeof(roots));
 	if (ret)
 		return ret;
-	size = rows_size(super.frames);
-	if (!nr_slots || !mem->rows || mem->rows_size < size || !mem->children)
+	if (!nr_slots || llf_layout_check(0, super.frames, mem))
 		return -EINVAL;
 
 	memset(pool, 0, sizeof(*pool));
@@ -313,15 +325,13 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 	pool->frames = super.frames;
 	pool->first = data_first(super.frames);
 	memcpy(pool->uuid, super.uuid, sizeof(pool->uuid));
-	memset(mem->rows, 0, mem->rows_size);
 	memset(mem->children, 0, mem->children_size);
-	rows_read(pool, mem->rows);
 	if (medium_read(m, &state, LLFREE_POOL_STATE, sizeof(state)))
 		state = (struct llfree_pool_state){ .session = LLFREE_POOL_DIRTY };
 	pool->session = state.session / 2 + 1;
 	pool->was_dirty = state.session & LLFREE_POOL_DIRTY;
-	if (!pool->was_dirty)
-		pool->rows_damaged = state.rows_crc != __crc32c_le(~0U, mem->rows, size);
+	crc = rows_read(pool, mem);
+	pool->rows_damaged = !pool->was_dirty && state.rows_crc != crc;
 
 	ret = llfree_init(&pool->core, 0, pool->frames, mem, LLFREE_INIT_RECOVER, NULL);
 	if (ret)
@@ -352,14 +362,15 @@ EXPORT_SYMBOL_GPL(llfree_pool_attach);
 void llfree_pool_detach(struct llfree_pool *pool)
 {
 	const struct llfree_pool_medium *m = pool->medium;
-	const void *rows = medium_at(m, LLFREE_POOL_ROWS);
+	const void *rows = row_on_medium(pool, pool->first);
+	const size_t size = rows_size(pool->frames) - pool->first / BITS_PER_BYTE;
 
 	/* What CPUs wrote back and did not wait for */
-	m->write_back(m, rows, rows_size(pool->frames));
+	m->write_back(m, rows, size);
 	m->fence(m);
 	if (pool->read_only || pool->bad_rows)
 		return;
-	state_write(pool, pool->session * 2, __crc32c_le(~0U, rows, rows_size(pool->frames)));
+	state_write(pool, pool->session * 2, __crc32c_le(~0U, rows, size));
 }
 EXPORT_SYMBOL_GPL(llfree_pool_detach);
 
@@ -404,6 +415,9 @@ long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order)
 
 	if (READ_ONCE(pool->read_only))
 		return -EROFS;
+	/* A request has fewer bits for it. */
+	if (order > LLFREE_MAX_ORDER)
+		return -EINVAL;
 	return llfree_alloc(&pool->core, &req, NULL);
 }
 EXPORT_SYMBOL_GPL(llfree_pool_alloc);
@@ -430,14 +444,17 @@ static bool child_bad(const struct llfree_pool *pool, unsigned long frame)
 static int block_check(const struct llfree_pool *pool, unsigned long frame,
 		       unsigned int order)
 {
-	unsigned long at, end = frame + (1UL << order);
+	unsigned long at, nr;
 
 	if (READ_ONCE(pool->read_only))
 		return -EROFS;
-	if (order > LLFREE_MAX_ORDER || !IS_ALIGNED(frame, 1UL << order) ||
-	    frame < pool->first || frame >= pool->frames || end > pool->frames)
+	if (order > LLFREE_MAX_ORDER)
 		return -EINVAL;
-	for (at = frame; at < end; at += LLFREE_ROW_FRAMES) {
+	nr = 1UL << order;
+	if (!IS_ALIGNED(frame, nr) ||
+	    frame < pool->first || frame >= pool->frames || nr > pool->frames - frame)
+		return -EINVAL;
+	for (at = frame; at < frame + nr; at += LLFREE_ROW_FRAMES) {
 		if (child_bad(pool, at))
 			return -EIO;
 		if (llfree_row_mask(&pool->core, at) & block_mask(frame, order))
@@ -783,7 +800,7 @@ int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned lo
 	int ret = 0;
 
 	if (!IS_ALIGNED(first, LLFREE_ROW_FRAMES) || first < pool->first ||
-	    nr > pool->frames || end > pool->frames ||
+	    first > pool->frames || nr > pool->frames - first ||
 	    (!IS_ALIGNED(end, LLFREE_ROW_FRAMES) && end != pool->frames))
 		return -EINVAL;
 	if (READ_ONCE(pool->read_only))

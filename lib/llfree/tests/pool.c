@@ -354,6 +354,58 @@ static void pool_bad_rows(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 4);
 }
 
+/* Nothing uses the bits of metadata, so it does not matter whether they can be read. */
+static void pool_bad_metadata_rows(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 8);
+
+	lossy_set_bad(t->lossy, LLFREE_POOL_ROWS, true);
+	memset(t->lossy->m.base + LLFREE_POOL_ROWS, 0, DATA / BITS_PER_BYTE);
+	KUNIT_ASSERT_EQ(test, 0, pool_attach(test, t));
+	KUNIT_EXPECT_EQ(test, t->pool.bad_rows, 0);
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA);
+	llfree_pool_detach(&t->pool);
+	KUNIT_ASSERT_EQ(test, 0, pool_attach(test, t));
+	KUNIT_EXPECT_FALSE(test, t->pool.was_dirty);
+	KUNIT_EXPECT_FALSE(test, t->pool.rows_damaged);
+	lossy_set_bad(t->lossy, LLFREE_POOL_ROWS, false);
+}
+
+/* Reads of the rows that fail before they succeed */
+static unsigned int rows_fail;
+
+static int read_later(const struct llfree_pool_medium *m, void *to, const void *from,
+		      size_t size)
+{
+	if (from >= m->base + LLFREE_POOL_ROWS && rows_fail) {
+		rows_fail--;
+		return -EIO;
+	}
+	memcpy(to, from, size);
+	return 0;
+}
+
+/* The child of a line that could not be read is isolated, even if it can be read now. */
+static void pool_bad_once(struct kunit *test)
+{
+	struct llfree_pool_swept swept = { };
+	const u64 live[FRAMES / 64] = { };
+	struct pool_test *t = pool_new(test, 9);
+
+	t->lossy->m.read = read_later;
+	/* All rows at once, and then the first two lines */
+	rows_fail = 3;
+	KUNIT_ASSERT_EQ(test, 0, pool_attach(test, t));
+	KUNIT_EXPECT_EQ(test, rows_fail, 0);
+	KUNIT_EXPECT_EQ(test, t->pool.bad_rows, 2);
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 2 * CHILD);
+	KUNIT_EXPECT_EQ(test, -EIO, llfree_pool_free(&t->pool, DATA, 0));
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_sweep(&t->pool, DATA, FRAMES - DATA, live, &swept));
+	KUNIT_EXPECT_EQ(test, t->pool.bad_rows, 0);
+	KUNIT_EXPECT_EQ(test, swept.freed, 2 * CHILD);
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA);
+}
+
 /* ---- Bad input ---- */
 
 static void pool_invalid(struct kunit *test)
@@ -374,6 +426,10 @@ static void pool_invalid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_commit(&t->pool, DATA - 1, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_commit(&t->pool, FRAMES, 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_commit(&t->pool, frame, 11));
+	/* Orders that are too large for a shift, or for the request of the core */
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_commit(&t->pool, frame, 64));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free(&t->pool, frame, ~0U));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_alloc(&t->pool, 256));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free(&t->pool, 0, 3));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free(&t->pool, FRAMES, 3));
 	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free(&t->pool, frame, 4));
@@ -395,6 +451,7 @@ static void pool_invalid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, SWEEP(DATA, 63));
 	KUNIT_EXPECT_EQ(test, -EINVAL, SWEEP(DATA, FRAMES));
 	KUNIT_EXPECT_EQ(test, -EINVAL, SWEEP(DATA, -64UL));
+	KUNIT_EXPECT_EQ(test, -EINVAL, SWEEP(-64UL, 128));
 	KUNIT_EXPECT_EQ(test, 0, SWEEP(DATA, 0));
 	KUNIT_EXPECT_EQ(test, swept.freed + swept.missing, 0);
 	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA);
@@ -737,6 +794,8 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_sessions),
 	KUNIT_CASE(pool_detach_crash),
 	KUNIT_CASE(pool_bad_rows),
+	KUNIT_CASE(pool_bad_metadata_rows),
+	KUNIT_CASE(pool_bad_once),
 	KUNIT_CASE(pool_invalid),
 	KUNIT_CASE(pool_crashes),
 	KUNIT_CASE(pool_reclaim),
