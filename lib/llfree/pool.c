@@ -392,7 +392,10 @@ EXPORT_SYMBOL_GPL(llfree_pool_set_read_only);
 
 static int pool_slot(const struct llfree_pool *pool)
 {
-	return raw_smp_processor_id() % llfree_nr_slots(&pool->core);
+	const unsigned int cpu = raw_smp_processor_id(), nr = llfree_nr_slots(&pool->core);
+
+	/* Most pools have a slot for each CPU, and a division takes 12 cycles. */
+	return likely(cpu < nr) ? cpu : cpu % nr;
 }
 
 /**
@@ -408,17 +411,24 @@ static int pool_slot(const struct llfree_pool *pool)
  */
 long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order)
 {
-	const struct llfree_request req = {
-		.slot = pool_slot(pool), .order = order,
-		.class = order < LLFREE_CHILD_ORDER ? LLFREE_CLASS_MOVABLE : LLFREE_CLASS_HUGE,
-	};
+	const unsigned int class = order < LLFREE_CHILD_ORDER ? LLFREE_CLASS_MOVABLE :
+								LLFREE_CLASS_HUGE;
+	const unsigned int slot = pool_slot(pool);
+	struct llfree_delta delta __uninitialized;
+	unsigned int whole;
+	long frame;
 
 	if (READ_ONCE(pool->read_only))
 		return -EROFS;
 	/* A request has fewer bits for it. */
 	if (order > LLFREE_MAX_ORDER)
 		return -EINVAL;
-	return llfree_alloc(&pool->core, &req, NULL);
+	frame = llfree_alloc_fast(&pool->core, slot, order, class, &whole, &delta);
+	if (likely(frame >= 0))
+		return frame;
+	return llfree_alloc_slow(&pool->core, &(struct llfree_request){
+		.slot = slot, .order = order, .class = class,
+	}, NULL);
 }
 EXPORT_SYMBOL_GPL(llfree_pool_alloc);
 
@@ -430,19 +440,23 @@ static u64 block_mask(unsigned long frame, unsigned int order)
 	return ((1ULL << (1U << order)) - 1) << (frame % LLFREE_ROW_FRAMES);
 }
 
-/* Could the rows of a child not be read? */
-static bool child_bad(const struct llfree_pool *pool, unsigned long frame)
+/* Out of line, so that the fast paths save no registers for it */
+static noinline bool child_isolated(const struct llfree_pool *pool, unsigned long frame)
 {
 	struct llfree_child child;
 
-	return unlikely(READ_ONCE(pool->bad_rows)) &&
-	       !llfree_child(&pool->core, frame, &child) &&
-	       child.view == LLFREE_VIEW_ISOLATED;
+	return !llfree_child(&pool->core, frame, &child) && child.view == LLFREE_VIEW_ISOLATED;
+}
+
+/* Could the rows of a child not be read? */
+static bool child_bad(const struct llfree_pool *pool, unsigned long frame)
+{
+	return unlikely(READ_ONCE(pool->bad_rows)) && child_isolated(pool, frame);
 }
 
 /* May a caller commit or free this? Return: 0, or why not */
-static int block_check(const struct llfree_pool *pool, unsigned long frame,
-		       unsigned int order)
+static __always_inline int block_check(const struct llfree_pool *pool, unsigned long frame,
+				       unsigned int order)
 {
 	unsigned long at, nr;
 
@@ -476,8 +490,8 @@ static void row_change(u64 *row, u64 set, u64 clear)
 		;
 }
 
-static void block_change(struct llfree_pool *pool, unsigned long frame, unsigned int order,
-			 bool commit)
+static __always_inline void block_change(struct llfree_pool *pool, unsigned long frame,
+					 unsigned int order, bool commit)
 {
 	const unsigned int nr = max(1U, (1U << order) / LLFREE_ROW_FRAMES);
 	const u64 mask = block_mask(frame, order);
@@ -567,7 +581,9 @@ int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int
 		block_change(pool, frame, order, false);
 	}
 	/* From here on another CPU may commit it. */
-	return llfree_free(&pool->core, pool_slot(pool), frame, order, NULL);
+	if (unlikely(order > LLFREE_CHILD_ORDER))
+		return llfree_free(&pool->core, pool_slot(pool), frame, order, NULL);
+	return min(llfree_free_fast(&pool->core, pool_slot(pool), frame, order), 0);
 }
 EXPORT_SYMBOL_GPL(llfree_pool_free);
 
