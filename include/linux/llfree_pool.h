@@ -9,8 +9,8 @@
  *
  * What holds, if the medium keeps what was written back before a fence:
  *
- *   - After llfree_pool_commit() and then llfree_pool_sync() have returned, the frames
- *     are allocated after any crash, until a free of them begins.
+ *   - After llfree_pool_commit() or llfree_pool_commit_batch() and then llfree_pool_sync()
+ *     have returned, the frames are allocated after any crash, until a free of them begins.
  *   - After llfree_pool_free() and then llfree_pool_sync() have returned, they are free
  *     after any crash, unless they are committed again.
  *   - A frame that was never committed is free after a crash.
@@ -154,6 +154,7 @@ void llfree_pool_set_read_only(struct llfree_pool *pool);
 
 long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order);
 int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned int order);
+long llfree_pool_commit_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr);
 void llfree_pool_sync(struct llfree_pool *pool);
 int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order);
 

@@ -711,6 +711,60 @@ static void pool_bad_roots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, pool_attach(test, t));
 }
 
+/* A block as llfree_pool_commit_batch() takes it */
+static u64 block_at(unsigned long frame, unsigned int order)
+{
+	return (u64)frame << LLFREE_POOL_FRAME_SHIFT | order;
+}
+
+static void pool_commit_batch(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 10);
+	unsigned int i, nr, seed;
+	u64 blocks[64], mixed[64];
+	unsigned long frames;
+
+	/* Frames that follow each other: one line for each child that has some */
+	for (i = 0; i < 64; i++)
+		blocks[i] = block_at(llfree_pool_alloc(&t->pool, 0), 0);
+	t->lossy->write_backs = 0;
+	KUNIT_EXPECT_EQ(test, 64, llfree_pool_commit_batch(&t->pool, blocks, 64));
+	KUNIT_EXPECT_EQ(test, 1, t->lossy->write_backs);
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_commit_batch(&t->pool, blocks, 0));
+	KUNIT_EXPECT_EQ(test, 1, t->lossy->write_backs);
+
+	/* The third block is free, so the first two are committed, and the fourth is not. */
+	for (i = 0; i < 4; i++)
+		blocks[i] = block_at(llfree_pool_alloc(&t->pool, 1), 1);
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_free(&t->pool, blocks[2] >> 12, 1));
+	KUNIT_EXPECT_EQ(test, 2, llfree_pool_commit_batch(&t->pool, blocks, 4));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_commit_batch(&t->pool, &blocks[2], 2));
+	blocks[2] |= 0xfff;
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_commit_batch(&t->pool, &blocks[2], 2));
+	llfree_pool_sync(&t->pool);
+	pool_crash(test, t);
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 64 - 4);
+
+	/* Blocks of any order in any order */
+	for (seed = 0; seed < 30; seed++) {
+		t = pool_new(test, seed);
+		for (nr = 0, frames = 0; nr < 40; nr++) {
+			i = nr % 8 ? (seed + nr) % 6 : 9 + nr / 8 % 2;
+			blocks[nr] = llfree_pool_alloc(&t->pool, i);
+			if ((long)blocks[nr] < 0)
+				break;
+			blocks[nr] = block_at(blocks[nr], i);
+			frames += 1UL << i;
+		}
+		for (i = 0; i < nr; i++)
+			mixed[i] = blocks[seed % 2 ? nr - 1 - i : i];
+		KUNIT_EXPECT_EQ(test, nr, llfree_pool_commit_batch(&t->pool, mixed, nr));
+		llfree_pool_sync(&t->pool);
+		pool_crash(test, t);
+		KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - frames);
+	}
+}
+
 /* A root is what it was, or what it became, and what it leads to is there. */
 static void pool_roots(struct kunit *test)
 {
@@ -801,6 +855,7 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_reclaim),
 	KUNIT_CASE(pool_is_allocated),
 	KUNIT_CASE(pool_bad_roots),
+	KUNIT_CASE(pool_commit_batch),
 	KUNIT_CASE(pool_roots),
 	KUNIT_CASE(pool_roots_crash),
 	KUNIT_CASE(pool_cost),

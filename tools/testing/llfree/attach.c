@@ -329,7 +329,7 @@ static void operate(void)
 {
 	unsigned long frame;
 	unsigned int order, i;
-	u64 old;
+	u64 blocks[4], old;
 	long ret;
 
 	switch (rng_below(&rng, 8)) {
@@ -350,6 +350,11 @@ static void operate(void)
 		return;
 	case 3:
 		check_refusal(llfree_pool_commit(&t.pool, any_frame(), any_order()));
+		for (i = 0; i < ARRAY_SIZE(blocks); i++)
+			blocks[i] = any_frame() << LLFREE_POOL_FRAME_SHIFT | (any_order() & 0xfff);
+		ret = llfree_pool_commit_batch(&t.pool, blocks, ARRAY_SIZE(blocks));
+		CHECK(ret <= (long)ARRAY_SIZE(blocks), "%ld blocks committed", ret);
+		check_refusal(min(ret, 0L));
 		return;
 	case 4:
 	case 5:

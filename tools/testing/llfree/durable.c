@@ -9,6 +9,7 @@
  *   clflush, clflushopt, clwb    with the instruction
  *
  *   alloc, commit, free   every thread allocates blocks, commits all, frees all
+ *   batch  commits all again, by one call for each batch
  *   pair   a few blocks are allocated and committed, and freed again
  *
  * One sync follows each batch of commits. In each round all ways to write back take turns,
@@ -34,9 +35,11 @@
 #define CORE		0U
 #define NR_WAYS		(1U + DAX_NR_FLUSHES)
 
-enum measure { ALLOC, COMMIT, FREE, PAIR, NR_MEASURES };
+enum measure { ALLOC, COMMIT, BATCH, FREE, PAIR, NR_MEASURES };
 
-static const char *const measure_names[] = { "alloc_ns", "commit_ns", "free_ns", "pair_ns" };
+static const char *const measure_names[] = {
+	"alloc_ns", "commit_ns", "batch_ns", "free_ns", "pair_ns",
+};
 
 static struct {
 	const char *dax;
@@ -60,6 +63,7 @@ struct worker {
 	pthread_t pthread;
 	unsigned int nr;
 	unsigned long *frames;
+	u64 *blocks;
 	double ns[NR_MEASURES];
 	unsigned long ops[NR_MEASURES];
 };
@@ -149,6 +153,15 @@ static __always_inline void run_bulk(struct worker *w, bool core)
 				llfree_pool_sync(&persist.pool);
 		}
 		count(w, COMMIT, start, blocks);
+		for (i = 0; i < blocks; i++)
+			w->blocks[i] = (u64)w->frames[i] << LLFREE_POOL_FRAME_SHIFT | order;
+		start = cpu_ns();
+		for (i = 0; i < blocks; i += batch) {
+			if (llfree_pool_commit_batch(&persist.pool, &w->blocks[i], batch) != batch)
+				die("a batch was refused");
+			llfree_pool_sync(&persist.pool);
+		}
+		count(w, BATCH, start, blocks);
 	}
 	start = cpu_ns();
 	for (i = 0; i < blocks; i++)
@@ -228,10 +241,12 @@ static void run_round(unsigned int b, unsigned int round)
 		memset(&workers[i], 0, sizeof(workers[i]));
 		workers[i].nr = i;
 		workers[i].frames = malloc(blocks * sizeof(*workers[i].frames));
-		if (!workers[i].frames)
+		workers[i].blocks = malloc(blocks * sizeof(*workers[i].blocks));
+		if (!workers[i].frames || !workers[i].blocks)
 			die("no memory");
 		/* The first use of a page takes time that is not the pool's. */
 		memset(workers[i].frames, 1, blocks * sizeof(*workers[i].frames));
+		memset(workers[i].blocks, 1, blocks * sizeof(*workers[i].blocks));
 	}
 	for (i = 0; i < nr_threads; i++)
 		if (pthread_create(&workers[i].pthread, NULL, worker_main, &workers[i]))
@@ -239,6 +254,7 @@ static void run_round(unsigned int b, unsigned int round)
 	for (i = 0; i < nr_threads; i++) {
 		pthread_join(workers[i].pthread, NULL);
 		free(workers[i].frames);
+		free(workers[i].blocks);
 	}
 	pthread_barrier_destroy(&barrier);
 	end_memory();
@@ -267,7 +283,7 @@ static void print_way(unsigned int w, unsigned int b, const double *medians,
 	for (m = 0; m < NR_MEASURES; m++) {
 		if (!medians[m])
 			continue;
-		base = m == COMMIT ? first[m] : core[m];
+		base = m == COMMIT || m == BATCH ? first[COMMIT] : core[m];
 		v = values[w][b][m];
 		printf("%5u %7u %5u  %-10s %-9s %8.1f %8.1f %8.1f", order, nr_threads,
 		       opt.batches[b], way_name(w), measure_names[m], medians[m], v[0],
