@@ -161,6 +161,8 @@ static long alloc_zeroed(struct nd_pool *np, unsigned int order)
 	unsigned int bad;
 	long frame;
 
+	if (order > LLFREE_MAX_ORDER)
+		return -EINVAL;
 	for (bad = 0; bad < MAX_BAD; bad++) {
 		frame = llfree_pool_alloc(&np->core, order);
 		if (frame < 0 ||
@@ -171,100 +173,106 @@ static long alloc_zeroed(struct nd_pool *np, unsigned int order)
 	return -EIO;
 }
 
-static int alloc_block(struct nd_pool *np, u64 *block, unsigned int flags)
+/*
+ * The functions for batches return how many of the blocks are done, from the first one on,
+ * or an error if that is none.
+ */
+static long free_blocks(struct nd_pool *np, const u64 *blocks, unsigned int nr)
 {
-	const unsigned int order = block_order(*block);
-	long frame;
-	int ret;
+	unsigned int i, order;
+	int ret = 0;
 
-	frame = order > LLFREE_MAX_ORDER ? -EINVAL : alloc_zeroed(np, order);
-	if (frame < 0)
-		return frame;
-	if (flags & ND_POOL_COMMITTED) {
-		ret = llfree_pool_commit(&np->core, frame, order);
-		if (ret) {
-			llfree_pool_free(&np->core, frame, order);
-			return ret;
-		}
-	}
-	*block = (u64)frame << LLFREE_POOL_FRAME_SHIFT | order;
-	return 0;
-}
-
-static int commit_block(struct nd_pool *np, u64 *block, unsigned int flags)
-{
-	return llfree_pool_commit(&np->core, block_frame(*block), block_order(*block));
-}
-
-static int free_block(struct nd_pool *np, u64 *block, unsigned int flags)
-{
-	const unsigned int order = block_order(*block);
-
-	if (order > LLFREE_MAX_ORDER)
-		return -EINVAL;
-	pool_unmap(np, block_offset(*block), order_size(order));
-	return llfree_pool_free(&np->core, block_frame(*block), order);
-}
-
-/* Do the same with all blocks of a batch. Return: how many are done; *error says why. */
-static unsigned int do_batch(struct nd_pool *np, unsigned int cmd, u64 *blocks,
-			     unsigned int nr, unsigned int flags, int *error)
-{
-	int (*one)(struct nd_pool *np, u64 *block, unsigned int flags);
-	unsigned int i;
-
-	one = cmd == ND_POOL_ALLOC ? alloc_block :
-	      cmd == ND_POOL_COMMIT ? commit_block : free_block;
-	if (cmd == ND_POOL_FREE)
-		filemap_invalidate_lock(pool_mapping(np));
-	/* What a CPU began to write back, the same CPU has to wait for. */
-	migrate_disable();
+	filemap_invalidate_lock(pool_mapping(np));
 	for (i = 0; i < nr; i++) {
-		*error = one(np, &blocks[i], flags);
-		if (*error)
+		order = block_order(blocks[i]);
+		if (order > LLFREE_MAX_ORDER) {
+			ret = -EINVAL;
+			break;
+		}
+		pool_unmap(np, block_offset(blocks[i]), order_size(order));
+		ret = llfree_pool_free(&np->core, block_frame(blocks[i]), order);
+		if (ret)
 			break;
 	}
+	filemap_invalidate_unlock(pool_mapping(np));
+	return i ? (long)i : ret;
+}
+
+/* Blocks that cannot be committed, if they should be, are free again. */
+static long alloc_blocks(struct nd_pool *np, u64 *blocks, unsigned int nr, bool commit)
+{
+	long frame = 0, done;
+	unsigned int i, order;
+
+	for (i = 0; i < nr; i++) {
+		order = block_order(blocks[i]);
+		frame = alloc_zeroed(np, order);
+		if (frame < 0)
+			break;
+		blocks[i] = (u64)frame << LLFREE_POOL_FRAME_SHIFT | order;
+	}
+	if (!i || !commit)
+		return i ? (long)i : frame;
+	done = llfree_pool_commit_batch(&np->core, blocks, i);
+	if (done < i)
+		free_blocks(np, blocks + max(done, 0L), i - max(done, 0L));
+	return done;
+}
+
+static long do_batch(struct nd_pool *np, unsigned int cmd, u64 *blocks, unsigned int nr,
+		     bool commit)
+{
+	long done;
+
+	/* What a CPU began to write back, the same CPU has to wait for. */
+	migrate_disable();
+	if (cmd == ND_POOL_ALLOC)
+		done = alloc_blocks(np, blocks, nr, commit);
+	else if (cmd == ND_POOL_COMMIT)
+		done = llfree_pool_commit_batch(&np->core, blocks, nr);
+	else
+		done = free_blocks(np, blocks, nr);
 	llfree_pool_sync(&np->core);
 	migrate_enable();
-	if (cmd == ND_POOL_FREE)
-		filemap_invalidate_unlock(pool_mapping(np));
-	return i;
+	return done;
 }
 
 static long pool_blocks(struct nd_pool *np, unsigned int cmd, void __user *argp)
 {
-	struct nd_pool_blocks arg;
 	u64 blocks[BLOCKS_BATCH], __user *user;
-	unsigned int done = 0, nr, n;
-	int error = 0;
+	struct nd_pool_blocks arg;
+	unsigned int done = 0, nr;
+	long ret = 0;
 
 	if (copy_from_user(&arg, argp, sizeof(arg)))
 		return -EFAULT;
 	if (arg.flags & ~(cmd == ND_POOL_ALLOC ? ND_POOL_COMMITTED : 0) || arg.nr > INT_MAX)
 		return -EINVAL;
 	user = u64_to_user_ptr(arg.blocks);
-	while (done < arg.nr && !error) {
+	while (done < arg.nr) {
 		nr = min(arg.nr - done, BLOCKS_BATCH);
 		if (copy_from_user(blocks, user + done, nr * sizeof(*blocks))) {
-			error = -EFAULT;
+			ret = -EFAULT;
 			break;
 		}
-		n = do_batch(np, cmd, blocks, nr, arg.flags, &error);
+		ret = do_batch(np, cmd, blocks, nr, arg.flags & ND_POOL_COMMITTED);
+		if (ret <= 0)
+			break;
 		if (cmd == ND_POOL_ALLOC &&
-		    copy_to_user(user + done, blocks, n * sizeof(*blocks))) {
+		    copy_to_user(user + done, blocks, ret * sizeof(*blocks))) {
 			/* The program does not know them. */
-			do_batch(np, ND_POOL_FREE, blocks, n, 0, &error);
-			error = -EFAULT;
+			do_batch(np, ND_POOL_FREE, blocks, ret, false);
+			ret = -EFAULT;
 			break;
 		}
-		done += n;
-		if (fatal_signal_pending(current))
+		done += ret;
+		if (ret < nr || fatal_signal_pending(current))
 			break;
 		cond_resched();
 	}
 	if (done)
 		return done;
-	return error;
+	return ret;
 }
 
 /* ---- Roots ---- */

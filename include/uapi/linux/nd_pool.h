@@ -92,8 +92,8 @@ struct nd_pool_root {
  * @offset: of the first frame, in bytes; a multiple of ND_POOL_ROW_FRAMES frames
  * @nr: number of rows
  * @rows: address of @nr words, with one bit for each frame
- * @freed: frames that ND_POOL_SWEEP freed
- * @missing: frames with a bit that were free
+ * @freed: frames that ND_POOL_SWEEP freed, also if it fails in the end
+ * @missing: frames with a bit that were free, likewise
  */
 struct nd_pool_rows {
 	__u64 offset;
