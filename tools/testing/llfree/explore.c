@@ -47,7 +47,8 @@
 #define NR_LOCS		(EXPLORE_SIZE / 2)
 #define LOC_FENCE	NR_LOCS
 #define LOC_EVENT	(NR_LOCS + 1)
-#define LOC_NONE	(NR_LOCS + 2)
+#define LOC_WATCHED	(NR_LOCS + 2)
+#define LOC_NONE	(NR_LOCS + 3)
 
 /* Limits of one run */
 #define MAX_STEPS	65536
@@ -92,6 +93,8 @@ struct access {
 	bool write;
 	/* Is it a full barrier, too? */
 	bool fence;
+	/* Does it change a watched word, or what is looked at together with these? */
+	bool watched;
 };
 
 struct event {
@@ -114,7 +117,7 @@ struct loc {
 	u8 var;
 };
 
-static struct loc locs[NR_LOCS + 2];
+static struct loc locs[NR_LOCS + 3];
 
 /* ---- Weak memory ---- */
 
@@ -324,7 +327,16 @@ static bool conflict(const struct access *a, const struct access *b)
 {
 	if (a->loc == b->loc && (a->write || b->write) && a->loc != LOC_NONE)
 		return true;
-	return opt->weak && a->fence && b->fence;
+	return (a->watched && b->watched) || (opt->weak && a->fence && b->fence);
+}
+
+/* Is a change of this word watched? */
+static bool is_watched(unsigned int loc, bool write)
+{
+	if (loc == LOC_WATCHED)
+		return true;
+	return write && loc < NR_LOCS && test->watched &&
+	       test->watched((char *)test->mem + 2 * loc);
 }
 
 static struct loc *loc_get(unsigned int index)
@@ -389,10 +401,10 @@ static void race(u32 early, const struct access *access)
 }
 
 /* The current thread did @access; note its races, and who need not sleep now. */
-static void commit(const struct access *access)
+static void commit(struct access *access)
 {
 	struct thread *t = &threads[current];
-	unsigned int places[2], nr_places = 0, i, u, v;
+	unsigned int places[3], nr_places = 0, i, u, v;
 	struct event *e = &events[nr_events];
 	u32 clock[NR_THREADS];
 
@@ -401,6 +413,9 @@ static void commit(const struct access *access)
 		places[nr_places++] = access->loc;
 	if (opt->weak && access->fence)
 		places[nr_places++] = LOC_FENCE;
+	access->watched = is_watched(access->loc, access->write);
+	if (access->watched && access->loc != LOC_WATCHED)
+		places[nr_places++] = LOC_WATCHED;
 
 	for (i = 0; i < nr_places; i++) {
 		struct loc *loc = loc_get(places[i]);
@@ -470,7 +485,10 @@ static void before(unsigned int loc, bool write, bool fence)
 		test->step(current);
 		t->in_step = false;
 	}
-	t->next = (struct access){ .loc = loc, .write = write, .fence = fence };
+	t->next = (struct access){
+		.loc = loc, .write = write, .fence = fence,
+		.watched = is_watched(loc, write),
+	};
 	if (starting) {
 		starting = false;
 		switch_to_main();
@@ -841,6 +859,30 @@ void explore_event(bool returned)
 	before(LOC_EVENT, returned, false);
 	trace(returned ? "returned" : "begins", NULL, 0, 0);
 	commit(&(struct access){ .loc = LOC_EVENT, .write = returned });
+}
+
+void explore_watched(const char *what)
+{
+	if (current < 0)
+		return;
+	before(LOC_WATCHED, true, false);
+	trace(what, NULL, 0, 0);
+	commit(&(struct access){ .loc = LOC_WATCHED, .write = true });
+}
+
+unsigned int explore_unseen(const void *p)
+{
+	int var;
+
+	if (current < 0 || !opt->weak)
+		return 0;
+	var = var_of(p);
+	return var < 0 ? 0 : vars[var].nr - 1 - threads[current].view.seen[var];
+}
+
+unsigned int model_cpu(void)
+{
+	return current < 0 ? 0 : current;
 }
 
 void explore_give(struct explore_stamp *stamp)

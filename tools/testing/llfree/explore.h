@@ -31,6 +31,8 @@
  * @step: called in a thread before each of its accesses, if not NULL; what it
  *	does is done by that thread, like an interrupt
  * @wrote: called after each change of @mem, if not NULL
+ * @watched: is it a word that is looked at together with all others like it? Then changes
+ *	of two of these words are explored in both orders. NULL if there is none.
  * @name: what to call a word in a trace, or NULL
  * @finish: called when all threads are done; returns what is wrong, or NULL
  */
@@ -43,11 +45,12 @@ struct explore_test {
 	void (*thread)(unsigned int tid);
 	void (*step)(unsigned int tid);
 	void (*wrote)(const void *p);
+	bool (*watched)(const void *p);
 	const char *(*name)(const void *p);
 	const char *(*finish)(void);
 };
 
-#define EXPLORE_SIZE		16384
+#define EXPLORE_SIZE		73728
 
 /**
  * struct explore_options - how to explore
@@ -114,6 +117,18 @@ bool explore_preemptible(void);
  * writes and the one who begins reads, but it orders nothing.
  */
 void explore_event(bool returned);
+
+/*
+ * A step that changes no word of the memory, but something that is looked at together with
+ * the watched words. It orders nothing.
+ */
+void explore_watched(const char *what);
+
+/*
+ * How many of the newest values of a word need the thread that acts now not see? Always 0
+ * if memory is not weak.
+ */
+unsigned int explore_unseen(const void *p);
 
 /*
  * Memory that is handed from one thread to another without atomics: give

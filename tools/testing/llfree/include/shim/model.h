@@ -15,6 +15,7 @@ bool model_cmpxchg(void *p, unsigned int size, unsigned long long *old,
 unsigned long long model_xchg(void *p, unsigned int size,
 			      unsigned long long val, int order);
 void model_fence(void);
+unsigned int model_cpu(void);
 
 #define shim_load(p, order)						\
 ({									\
