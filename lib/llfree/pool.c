@@ -815,9 +815,9 @@ static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside,
 	u64 *row = row_on_medium(pool, frame);
 
 	swept->missing += hweight64(free & live & inside);
-	if (!leaked)
-		return;
-	row_change(row, 0, leaked);
+	if (leaked)
+		row_change(row, 0, leaked);
+	/* Also what other CPUs have changed and not waited for */
 	pool->medium->write_back(pool->medium, row, sizeof(*row));
 	for (; leaked; leaked &= leaked - 1)
 		swept->freed += !llfree_free(&pool->core, pool_slot(pool),
