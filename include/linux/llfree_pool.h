@@ -11,12 +11,14 @@
  *
  *   - After llfree_pool_commit() or llfree_pool_commit_batch() and then llfree_pool_sync()
  *     have returned, the frames are allocated after any crash, until a free of them begins.
- *   - After llfree_pool_free() and then llfree_pool_sync() have returned, they are free
- *     after any crash, unless they are committed again.
+ *   - After llfree_pool_free() of committed frames and then llfree_pool_sync() have
+ *     returned, the frames are free after any crash, unless they are committed again.
  *   - A frame that was never committed is free after a crash.
  *   - A crash between a commit and the store of the pointer to the frame leaks the frame,
- *     and so does one between the removal of the pointer and the free.
- *     llfree_pool_sweep() ends that.
+ *     and so does one between the removal of the pointer and the free, or before the sync
+ *     that follows the free. The sync is that of the CPU that freed committed frames:
+ *     another CPU that allocates the frames, and frees them without a commit, does not
+ *     wait for it. llfree_pool_sweep() ends the leak.
  *
  * The caller removes the last pointer to a frame, and writes that back, before it frees
  * the frame: the free begins with a fence.
