@@ -91,7 +91,7 @@ class Pool:
 
     def detach(self, session=3):
         """As the driver does it in the end"""
-        rows = self.data[ROWS:ROWS + self.rows_size]
+        rows = self.data[ROWS + self.first // 8:ROWS + self.rows_size]
         self.put(STATE, struct.pack("<QQ", session * 2, crc32c(rows)))
 
     def crash(self, session=3):

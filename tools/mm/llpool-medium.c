@@ -301,6 +301,8 @@ static void rows_scan(struct rows *rows, const struct target *target,
 		      const struct llfree_pool_super *super)
 {
 	const u64 size = rows_size(super->frames);
+	/* The checksum is of rows behind those of metadata. */
+	const u64 data = data_first(super->frames) / BITS_PER_BYTE;
 	u64 buffer[READ_SIZE / sizeof(u64)];
 	u64 at, line, end, *words;
 
@@ -309,8 +311,9 @@ static void rows_scan(struct rows *rows, const struct target *target,
 		end = min_t(u64, at + READ_SIZE, size);
 		if (read_bytes(target, buffer, LLFREE_POOL_ROWS + at, end - at))
 			memset(buffer, 0, sizeof(buffer));
-		else
-			rows->crc = __crc32c_le(rows->crc, (u8 *)buffer, end - at);
+		else if (end > data)
+			rows->crc = __crc32c_le(rows->crc, (u8 *)buffer + max(at, data) - at,
+						end - max(at, data));
 		for (line = at; line < end; line += LINE_SIZE) {
 			words = &buffer[(line - at) / sizeof(u64)];
 			if (read_bytes(target, words, LLFREE_POOL_ROWS + line, LINE_SIZE)) {
