@@ -21,9 +21,9 @@
 #define ND_POOL_ROW_FRAMES	64
 
 /* nd_pool_info.flags */
-#define ND_POOL_WAS_DIRTY	(1U << 0)	/* it was attached when the system crashed */
-#define ND_POOL_ROWS_DAMAGED	(1U << 1)	/* rows are not those at the last detach */
-#define ND_POOL_READ_ONLY	(1U << 2)	/* its medium failed; nothing can change */
+#define ND_POOL_WAS_DIRTY	0x1	/* it was attached when the system crashed */
+#define ND_POOL_ROWS_DAMAGED	0x2	/* rows are not those at the last detach */
+#define ND_POOL_READ_ONLY	0x4	/* its medium failed; nothing can change */
 
 /* nd_pool_info.persistence: what has to be done for a store to survive */
 #define ND_POOL_SURVIVES_RESET	0	/* write back, fence; a loss of power: unknown */
@@ -59,7 +59,7 @@ struct nd_pool_info {
 };
 
 /* nd_pool_blocks.flags */
-#define ND_POOL_COMMITTED	(1U << 0)	/* ND_POOL_ALLOC: commit the blocks, too */
+#define ND_POOL_COMMITTED	0x1	/* ND_POOL_ALLOC: commit the blocks, too */
 
 /**
  * struct nd_pool_blocks - blocks for ND_POOL_ALLOC, ND_POOL_COMMIT, ND_POOL_FREE
