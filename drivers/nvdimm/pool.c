@@ -361,9 +361,14 @@ static int pool_attach(struct nd_pool *np)
 	return 0;
 }
 
+/* The last file is closed. An open() that comes late still asked whether @dax is alive. */
 static void pool_release(struct device *dev)
 {
-	kfree(container_of(dev, struct nd_pool, dev));
+	struct nd_pool *np = container_of(dev, struct nd_pool, dev);
+
+	if (!IS_ERR_OR_NULL(np->dax))
+		put_dax(np->dax);
+	kfree(np);
 }
 
 static int pool_bind(struct nd_pool *np, const struct llfree_pool_super *super)
@@ -396,7 +401,6 @@ err_register:
 	pool_unregister(np);
 err_dax:
 	kill_dax(np->dax);
-	put_dax(np->dax);
 	return ret;
 }
 
@@ -509,7 +513,6 @@ static void nd_pool_remove(struct device *dev)
 	pool_stop(np);
 	pool_free_memory(np);
 	pool_unregister(np);
-	put_dax(np->dax);
 	put_device(&np->dev);
 }
 

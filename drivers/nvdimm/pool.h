@@ -19,7 +19,7 @@ struct nd_region;
  * @dev: device of the character device; the structure lives as long
  * @cdev: /dev/ndpoolN
  * @dax: has the inode that all mappings share, and says whether the pool is attached: what
- *	needs that is in a section of dax_read_lock()
+ *	needs that is in a section of dax_read_lock(). It lives as long as @dev.
  * @ndns: the namespace
  * @region: its region
  * @core: the pool

@@ -467,7 +467,6 @@ static int pool_open(struct inode *inode, struct file *file)
 	mutex_lock(&np->users_lock);
 	if (dax_alive(np->dax)) {
 		get_device(&np->dev);
-		ihold(dax_inode(np->dax));
 		np->users++;
 	} else {
 		ret = -ENXIO;
@@ -484,7 +483,6 @@ static int pool_open(struct inode *inode, struct file *file)
 static int pool_close(struct inode *inode, struct file *file)
 {
 	struct nd_pool *np = file->private_data;
-	struct inode *shared = file->f_mapping->host;
 	const int id = dax_read_lock();
 
 	mutex_lock(&np->users_lock);
@@ -494,7 +492,6 @@ static int pool_close(struct inode *inode, struct file *file)
 	}
 	mutex_unlock(&np->users_lock);
 	dax_read_unlock(id);
-	iput(shared);
 	put_device(&np->dev);
 	return 0;
 }

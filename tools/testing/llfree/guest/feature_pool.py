@@ -144,7 +144,15 @@ def no_stranger():
                      lambda: pool.sweep(info.first, [0])):
             fails(errno.EBADF, call)
         fails(errno.EACCES, pool.map)
-        pool.map(prot=mmap.PROT_READ).close()
+        with ndpool.Pool(DEVICE) as writer:
+            block, = writer.alloc([ndpool.HUGE_ORDER])
+            with pool.map(ndpool.offset(block), HUGE, prot=mmap.PROT_READ) as area, \
+                 writer.map(ndpool.offset(block), HUGE) as other:
+                other[4711] = 42
+                check(area[4711] == 42, "a mapping for reading has other data")
+                writer.free([block])
+                check(signal_of(area.__getitem__, 4711) == signal.SIGBUS,
+                      "a mapping for reading keeps what is free")
     return None
 
 
