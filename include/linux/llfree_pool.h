@@ -26,7 +26,10 @@
 #ifndef _LINUX_LLFREE_POOL_H
 #define _LINUX_LLFREE_POOL_H
 
+#include <linux/align.h>
+#include <linux/bits.h>
 #include <linux/llfree.h>
+#include <linux/math.h>
 #include <linux/types.h>
 
 #define LLFREE_POOL_MAGIC	0x6c6f6f7065657266ULL	/* "freepool" */
@@ -143,6 +146,30 @@ struct llfree_pool_stats {
 	unsigned long free;
 	unsigned long free_huge;
 };
+
+/**
+ * llfree_pool_rows_size() - how much of the medium rows take
+ * @frames: frames of the pool
+ *
+ * Return: bytes, whole cache lines
+ */
+static inline size_t llfree_pool_rows_size(unsigned long frames)
+{
+	return ALIGN(frames, LLFREE_CHILD_FRAMES) / BITS_PER_BYTE;
+}
+
+/**
+ * llfree_pool_first() - where data begins
+ * @frames: frames of the pool
+ *
+ * Return: the first frame behind the metadata
+ */
+static inline unsigned long llfree_pool_first(unsigned long frames)
+{
+	const size_t size = LLFREE_POOL_ROWS + llfree_pool_rows_size(frames);
+
+	return ALIGN(DIV_ROUND_UP(size, 1UL << LLFREE_POOL_FRAME_SHIFT), LLFREE_CHILD_FRAMES);
+}
 
 int llfree_pool_format(const struct llfree_pool_medium *m, const u8 uuid[16]);
 int llfree_pool_probe(const struct llfree_pool_medium *m, struct llfree_pool_super *super);

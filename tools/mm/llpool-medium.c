@@ -110,23 +110,11 @@ static void medium_fence(const struct llfree_pool_medium *m)
 		medium->error = medium->error ?: -errno;
 }
 
-/* Bytes of rows, and the first frame behind the metadata, as in lib/llfree/pool.c */
-static u64 rows_size(u64 frames)
-{
-	return ALIGN(frames, LLFREE_CHILD_FRAMES) / 8;
-}
-
-static u64 data_first(u64 frames)
-{
-	return ALIGN(ALIGN(LLFREE_POOL_ROWS + rows_size(frames), FRAME_BYTES) / FRAME_BYTES,
-		     LLFREE_CHILD_FRAMES);
-}
-
 static size_t shadow_size(const struct target *target)
 {
 	const u64 frames = min_t(u64, target->size / FRAME_BYTES, LLFREE_MAX_FRAMES);
 
-	return data_first(frames) * FRAME_BYTES;
+	return llfree_pool_first(frames) * FRAME_BYTES;
 }
 
 static int medium_open(struct medium *medium, const struct target *target)
@@ -288,10 +276,10 @@ static void line_count(struct rows *rows, const struct llfree_pool_super *super,
 		       (1ULL << (end - frame)) - 1 : ~0ULL;
 		used += hweight64(line[i] & mask);
 		rows->behind += hweight64(line[i] & ~mask);
-		if (frame < data_first(end))
+		if (frame < llfree_pool_first(end))
 			rows->unset += hweight64(~line[i] & mask);
 	}
-	if (frame <= data_first(end))
+	if (frame <= llfree_pool_first(end))
 		return;
 	rows->committed += used;
 	rows->free_huge += !used && frame <= end;
@@ -300,9 +288,9 @@ static void line_count(struct rows *rows, const struct llfree_pool_super *super,
 static void rows_scan(struct rows *rows, const struct target *target,
 		      const struct llfree_pool_super *super)
 {
-	const u64 size = rows_size(super->frames);
+	const u64 size = llfree_pool_rows_size(super->frames);
 	/* The checksum is of rows behind those of metadata. */
-	const u64 data = data_first(super->frames) / BITS_PER_BYTE;
+	const u64 data = llfree_pool_first(super->frames) / BITS_PER_BYTE;
 	u64 buffer[READ_SIZE / sizeof(u64)];
 	u64 at, line, end, *words;
 
@@ -386,7 +374,7 @@ static enum condition state_read(const struct target *target, struct llfree_pool
 static void print_pool(const struct target *target, const struct llfree_pool_super *super,
 		       const struct rows *rows)
 {
-	const u64 first = data_first(super->frames);
+	const u64 first = llfree_pool_first(super->frames);
 	static const char * const names[] = { "clean", "new", "dirty", "unreadable" };
 	struct llfree_pool_state state;
 	const enum condition condition = state_read(target, &state);
