@@ -26,7 +26,7 @@ THREADS = 4
 # What ends the guest: the first two are the host's
 NVDIMM_ENDS = "kill", "reset", "sysrq", "kexec"
 MEMMAP_ENDS = "reset", "sysrq", "kexec"
-BOOT_S = 120
+BOOT_S = 600
 
 
 def build_tools():
