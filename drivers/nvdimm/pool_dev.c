@@ -11,8 +11,7 @@
  * after the frame is free. All mappings of a pool are those of the inode of its
  * dax_device, and all operations are in dax_read_lock(), so that kill_dax() ends them.
  *
- * Blocks that are not committed belong to nobody once the last file is closed, and are
- * free then, as they would be after a crash.
+ * Closing the last file frees all blocks that are not committed, as a crash would.
  */
 #include <linux/cdev.h>
 #include <linux/dax.h>
