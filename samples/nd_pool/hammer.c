@@ -3,9 +3,9 @@
  * kvlog: a load that a crash ends, and a check for lost data afterwards.
  *
  * Each thread puts and removes keys of its own. Operation number S of thread T depends on
- * the seed, T and S only. After each operation hammer prints "durable T S". After a crash
- * verify repeats the operations in memory. The store must have the state after an operation
- * that is not before the last one printed.
+ * the seed, T and S only. After each operation hammer prints "durable T S", and first of
+ * all for the state that it finds. After a crash verify repeats the operations in memory.
+ * The store must have the state after an operation that is not before the last one printed.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -269,21 +269,25 @@ static void parse(struct run *run, int argc, char **argv)
 
 /* ---- hammer and verify ---- */
 
+static void report(const struct worker *worker)
+{
+	char line[64];
+	const int size = snprintf(line, sizeof(line), "durable %u %llu\n", worker->thread,
+				  worker->seq);
+
+	if (write(STDOUT_FILENO, line, size) != size)
+		die("cannot print");
+}
+
 static void *work(void *arg)
 {
 	struct worker *worker = arg;
 	struct run *run = worker->run;
-	char line[64];
-	int size;
 
 	while (!__atomic_load_n(&run->stop, __ATOMIC_RELAXED)) {
 		do_operation(run, worker->thread, ++worker->seq);
-		if (worker->seq % run->report)
-			continue;
-		size = snprintf(line, sizeof(line), "durable %u %llu\n", worker->thread,
-				worker->seq);
-		if (write(STDOUT_FILENO, line, size) != size)
-			die("cannot print");
+		if (!(worker->seq % run->report))
+			report(worker);
 	}
 	return NULL;
 }
@@ -304,6 +308,9 @@ int kvlog_hammer(struct store *store, int argc, char **argv)
 		return 2;
 	walk_free(&walk);
 	fflush(stdout);
+	/* The crash may have come before the last operation was printed. */
+	for (i = 0; i < run.threads; i++)
+		report(&workers[i]);
 	for (i = 0; i < run.threads; i++)
 		if (pthread_create(&workers[i].id, NULL, work, &workers[i]))
 			die("cannot make a thread");

@@ -192,6 +192,17 @@ class Crashes(unittest.TestCase):
     def test_crashes_and_evictions(self):
         self.crashes(True)
 
+    def test_found_is_durable(self):
+        """What hammer finds when it begins counts as printed, also if nothing else is."""
+        store = Kvlog(self.tmp, f"{self.tmp}/kvlog")
+        store.clean_run()
+        states = re.findall(r"^thread (\d+): (\d+)$", store.run("verify", *store.options()),
+                            re.M)
+        self.assertEqual(len(states), THREADS)
+        out = store.run("hammer", "--threads", str(THREADS), "--seconds", "0",
+                        "--report", "1000000000")
+        self.assertEqual(re.findall(r"^durable (\d+) (\d+)$", out, re.M), states)
+
     def test_lost_frames(self):
         """verify notes that frames of an entry are free or have another owner."""
         store = Kvlog(self.tmp, f"{self.tmp}/kvlog")
