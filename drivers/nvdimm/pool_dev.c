@@ -461,20 +461,17 @@ static int pool_open(struct inode *inode, struct file *file)
 {
 	struct nd_pool *np = container_of(inode->i_cdev, struct nd_pool, cdev);
 	const int id = dax_read_lock();
-	int ret = 0;
+	int ret = -ENXIO;
 
 	mutex_lock(&np->users_lock);
 	if (dax_alive(np->dax)) {
-		get_device(&np->dev);
+		/* An open file has the device, and that has the inode of the mapping. */
 		np->users++;
-	} else {
-		ret = -ENXIO;
-	}
-	mutex_unlock(&np->users_lock);
-	if (!ret) {
 		file->private_data = np;
 		file->f_mapping = pool_mapping(np);
+		ret = 0;
 	}
+	mutex_unlock(&np->users_lock);
 	dax_read_unlock(id);
 	return ret;
 }
@@ -491,7 +488,6 @@ static int pool_close(struct inode *inode, struct file *file)
 	}
 	mutex_unlock(&np->users_lock);
 	dax_read_unlock(id);
-	put_device(&np->dev);
 	return 0;
 }
 
