@@ -9,6 +9,7 @@ after a sweep. The pool is in a file that is an NVDIMM, or in memory that memmap
 aside, which a reset leaves alone."""
 
 import contextlib
+import functools
 import os
 import random
 import shutil
@@ -29,6 +30,7 @@ MEMMAP_ENDS = "reset", "sysrq", "kexec"
 BOOT_S = 600
 
 
+@functools.cache
 def build_tools():
     """llpool and kvlog; returns their directory"""
     os.makedirs(TOOLS, exist_ok=True)

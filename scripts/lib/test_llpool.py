@@ -20,45 +20,27 @@ import unittest
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+sys.path.insert(0, f"{TOP}/tools/testing/llfree/guest")
+# pylint: disable=wrong-import-position
+import poolformat
+from poolformat import COPY, MAGIC, crc32c, sealed
+
 LINUX = os.environ.get("LINUX", f"{TOP}/build/linux")
 FOUND, DAMAGED, FAILED = 1, 2, 3
 SANITIZER = 99
 
 # include/linux/llfree_pool.h
-MAGIC = 0x6c6f6f7065657266
 FRAME, CHILD = 4096, 512
-SUPER, COPY, STATE, ROOTS, ROWS = 0, 0x2000, 0x4000, 0x5000, 0x10000
+SUPER, STATE, ROOTS, ROWS = 0, 0x4000, 0x5000, 0x10000
 INFO_BLOCK = 4096
-SUPER_FORMAT = "<QII16sIIQ"
 MIB = 1 << 20
-NO_CRC = 0
-
-
-def crc_table():
-    table = []
-    for i in range(256):
-        for _ in range(8):
-            i = i >> 1 ^ (0x82f63b78 if i & 1 else 0)
-        table.append(i)
-    return table
-
-
-TABLE = crc_table()
-
-
-def crc32c(data):
-    """As lib/crc32.c does it, without the inversion at the end"""
-    crc = 0xffffffff
-    for byte in data:
-        crc = crc >> 8 ^ TABLE[(crc ^ byte) & 0xff]
-    return crc
 
 
 def superblock(frames, uuid=bytes(range(16)), magic=MAGIC, version=1, flags=0, shift=12):
     """One that is sealed: its checksum is right."""
-    crc = crc32c(struct.pack(SUPER_FORMAT, magic, version, flags, uuid, shift, NO_CRC,
-                             frames))
-    return struct.pack(SUPER_FORMAT, magic, version, flags, uuid, shift, crc, frames)
+    return sealed(magic=magic, version=version, flags=flags, uuid=uuid, shift=shift,
+                  frames=frames)
 
 
 def align(number, to):
@@ -322,7 +304,7 @@ class Files(Llpool):
         """No change of it goes unnoticed."""
         pool = Pool(2 * CHILD)
         pool.detach()
-        for i in range(struct.calcsize(SUPER_FORMAT)):
+        for i in range(poolformat.SUPER.size):
             pool.flip(SUPER + i, 0x10)
             self.check(pool, FOUND, superblock="missing" if i < 8 else "damaged")
             pool.flip(SUPER + i, 0x10)

@@ -429,7 +429,6 @@ static const struct argp_option argp_options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	unsigned int n;
-	char *end;
 
 	switch (key) {
 	case 'd':
@@ -449,9 +448,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		parse_list(state, arg, &opt.mib, 1, 8, 1U << 20);
 		return 0;
 	case 's':
-		opt.seed = strtoull(arg, &end, 0);
-		if (*end || end == arg)
-			argp_error(state, "not a number: %s", arg);
+		opt.seed = parse_seed(state, arg);
 		return 0;
 	case 'c':
 		opt.csv = true;

@@ -68,3 +68,13 @@ unsigned int parse_list(struct argp_state *state, char *arg, unsigned int *list,
 		argp_error(state, "empty list");
 	return nr;
 }
+
+u64 parse_seed(struct argp_state *state, const char *arg)
+{
+	char *end;
+	const u64 seed = strtoull(arg, &end, 0);
+
+	if (*end || end == arg)
+		argp_error(state, "not a number: %s", arg);
+	return seed;
+}

@@ -6,6 +6,8 @@
 #include <argp.h>
 #include <stdbool.h>
 
+#include <linux/types.h>
+
 /* Nanoseconds of CPU time of the thread, which other programs do not lengthen */
 double cpu_ns(void);
 /* Nanoseconds of a clock on the wall */
@@ -20,5 +22,7 @@ double median(double *values, unsigned int nr);
  */
 unsigned int parse_list(struct argp_state *state, char *arg, unsigned int *list,
 			unsigned int size, unsigned int low, unsigned int high);
+/* Any number of 64 bits */
+u64 parse_seed(struct argp_state *state, const char *arg);
 
 #endif /* _LLFREE_TEST_MEASURE_H */

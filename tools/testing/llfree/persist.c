@@ -83,10 +83,10 @@ int persist_format(struct persist *p)
 
 unsigned long persist_free_frames(const struct persist *p)
 {
-	struct llfree_stats stats;
+	struct llfree_pool_stats stats;
 
-	llfree_stats_exact(&p->pool.core, &stats);
-	return stats.frames[LLFREE_VIEW_NORMAL];
+	llfree_pool_stats(&p->pool, &stats);
+	return stats.free;
 }
 
 /* ---- Tests ---- */

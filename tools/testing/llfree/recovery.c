@@ -272,8 +272,6 @@ static const struct argp_option argp_options[] = {
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	char *end;
-
 	switch (key) {
 	case 'd':
 		opt.dax = arg;
@@ -283,9 +281,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 's':
 		opt.crash = true;
-		opt.seed = strtoull(arg, &end, 0);
-		if (*end || end == arg)
-			argp_error(state, "not a number: %s", arg);
+		opt.seed = parse_seed(state, arg);
 		return 0;
 	case 'r':
 		parse_list(state, arg, &opt.rounds, 1, 1, MAX_ROUNDS);

@@ -272,14 +272,14 @@ static void attach(void)
 
 static int do_info(struct nd_pool_info *info)
 {
-	struct llfree_stats stats;
+	struct llfree_pool_stats stats;
 
-	llfree_stats_exact(&emu.core.core, &stats);
+	llfree_pool_stats(&emu.core, &stats);
 	*info = (struct nd_pool_info) {
 		.size = emu.core.frames * FRAME_BYTES,
 		.first = emu.core.first * FRAME_BYTES,
-		.free = stats.frames[LLFREE_VIEW_NORMAL] * FRAME_BYTES,
-		.free_huge = stats.huge[LLFREE_VIEW_NORMAL] * LLFREE_CHILD_FRAMES * FRAME_BYTES,
+		.free = stats.free * FRAME_BYTES,
+		.free_huge = stats.free_huge * LLFREE_CHILD_FRAMES * FRAME_BYTES,
 		.session = emu.core.session,
 		.bad_rows = emu.core.bad_rows,
 		.flags = (emu.core.was_dirty ? ND_POOL_WAS_DIRTY : 0) |

@@ -12,6 +12,7 @@ import struct
 import threading
 
 import ndpool
+import poolformat
 from feature_common import check, eventually, need
 from memstate import CheckError
 
@@ -286,26 +287,13 @@ def block_driver():
         check(not pool.info().flags & ndpool.ROWS_DAMAGED, "rows are damaged")
 
 
-def crc32c(data):
-    crc = 0xffffffff
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ 0x82f63b78 * (crc & 1)
-    return crc
-
-
-SUPER = struct.Struct("=QII16sIIQ")
-
-
 def superblock(**changes):
     """A change of both superblocks, with the right checksum"""
     def change(data):
-        names = "magic", "version", "flags", "uuid", "shift", "crc", "frames"
-        fields = dict(zip(names, SUPER.unpack_from(data, 0))) | changes | {"crc": 0}
-        fields["crc"] = crc32c(SUPER.pack(*fields.values()))
-        for at in 0, 0x2000:
-            SUPER.pack_into(data, at, *fields.values())
+        good = dict(zip(poolformat.FIELDS, poolformat.SUPER.unpack_from(data, 0)))
+        block = poolformat.sealed(**good | changes)
+        for at in 0, poolformat.COPY:
+            data[at:at + len(block)] = block
     return change
 
 
@@ -323,7 +311,7 @@ def refused():
         before = pool.info()
     ndpool.unbind(namespace, "nd_pool")
     for error, change in (
-            (errno.ENODEV, overwrite(0, 0x2000)), (errno.EIO, overwrite(17, 0x2011)),
+            (errno.ENODEV, overwrite(0, poolformat.COPY)), (errno.EIO, overwrite(17, poolformat.COPY + 17)),
             (errno.EMEDIUMTYPE, superblock(magic=int.from_bytes(b"freepool", "big"))),
             (errno.EMEDIUMTYPE, superblock(shift=13)),
             (errno.EPROTONOSUPPORT, superblock(version=2)),
