@@ -49,11 +49,16 @@ static struct nd_pool *medium_pool(const struct llfree_pool_medium *m)
 	return container_of(m, struct nd_pool, medium);
 }
 
+static void pool_write_back(const struct nd_pool *np, const void *start, size_t size)
+{
+	if (nvdimm_has_cache(np->region))
+		arch_wb_cache_pmem((void *)start, size);
+}
+
 static void medium_write_back(const struct llfree_pool_medium *m, const void *start,
 			      size_t size)
 {
-	if (nvdimm_has_cache(medium_pool(m)->region))
-		arch_wb_cache_pmem((void *)start, size);
+	pool_write_back(medium_pool(m), start, size);
 }
 
 static void medium_fence(const struct llfree_pool_medium *m)
@@ -89,6 +94,24 @@ static bool pool_is_bad(struct nd_pool *np, u64 offset, u64 size)
 	return is_bad_pmem(&to_nd_namespace_io(&np->ndns->dev)->bb, offset / SECTOR, size);
 }
 
+/**
+ * nd_pool_can_read() - is metadata good that was so when the pool was attached?
+ * @np: the pool
+ * @offset: first byte
+ * @size: in bytes
+ *
+ * Context: any.
+ *
+ * Return: false if poison was found there
+ */
+bool nd_pool_can_read(struct nd_pool *np, u64 offset, u64 size)
+{
+	const u64 start = ALIGN_DOWN(offset, SECTOR);
+
+	return !READ_ONCE(np->core.read_only) ||
+	       !pool_is_bad(np, start, ALIGN(offset + size, SECTOR) - start);
+}
+
 /*
  * Poison ends where a whole sector is written. @first is its first byte, @others are all
  * others. A sector that is not bad stays as it is.
@@ -107,7 +130,8 @@ static int sector_repair(struct nd_pool *np, u64 offset, u8 first, u8 others)
 	bytes[0] = first;
 	ret = nvdimm_write_bytes(np->ndns, offset, bytes, SECTOR, 0);
 	kfree(bytes);
-	return ret;
+	/* A platform that cannot clear poison is no error there. */
+	return ret ?: pool_is_bad(np, offset, SECTOR) ? -EIO : 0;
 }
 
 /**
@@ -134,7 +158,7 @@ int nd_pool_zero(struct nd_pool *np, u64 offset, u64 size)
 				return ret;
 		}
 	memset(np->data + offset, 0, size);
-	medium_write_back(&np->medium, np->data + offset, size);
+	pool_write_back(np, np->data + offset, size);
 	return 0;
 }
 
@@ -149,13 +173,13 @@ int nd_pool_zero(struct nd_pool *np, u64 offset, u64 size)
  *
  * Context: task; may sleep.
  *
- * Return: 0; -EIO if some of it is still bad; -ENOMEM
+ * Return: 0; -EIO if some of it is still bad; -EROFS; -ENOMEM
  */
 int nd_pool_repair_rows(struct nd_pool *np, unsigned long first, unsigned long nr)
 {
 	const u64 end = LLFREE_POOL_ROWS + DIV_ROUND_UP(first + nr, BITS_PER_BYTE);
 	u64 at = ALIGN_DOWN(LLFREE_POOL_ROWS + first / BITS_PER_BYTE, SECTOR);
-	int ret = 0;
+	int ret = READ_ONCE(np->core.read_only) ? -EROFS : 0;
 
 	for (; at < end && !ret; at += SECTOR)
 		ret = sector_repair(np, at, 0xff, 0xff);
@@ -219,7 +243,7 @@ static DEVICE_ATTR_RO(huge_free);
 
 static ssize_t bad_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%ld\n", atomic_long_read(&dev_pool(dev)->bad_frames));
+	return sysfs_emit(buf, "%ld\n", atomic_long_read(&dev_pool(dev)->nr_bad_frames));
 }
 static DEVICE_ATTR_RO(bad);
 
@@ -324,10 +348,10 @@ static int pool_alloc_memory(struct nd_pool *np, const struct llfree_pool_super 
 	np->mem.children = vzalloc_node(np->mem.children_size, nid);
 	np->mem.trees = vzalloc_node(np->mem.trees_size, nid);
 	np->locals = vzalloc_node(nr_cpu_ids * sizeof(*np->locals), nid);
-	if (np->mem.rows && np->mem.children && np->mem.trees && np->locals)
-		return 0;
-	pool_free_memory(np);
-	return -ENOMEM;
+	ret = np->mem.rows && np->mem.children && np->mem.trees && np->locals ? 0 : -ENOMEM;
+	if (ret)
+		pool_free_memory(np);
+	return ret;
 }
 
 /* Sectors that attaching writes again as a whole */
@@ -343,8 +367,12 @@ static int pool_attach(struct nd_pool *np)
 	const ktime_t start = ktime_get();
 	int ret;
 
-	ret = repair_header(np) ?:
-	      llfree_pool_attach(&np->core, &np->medium, &np->mem, np->locals, nr_cpu_ids);
+	ret = repair_header(np);
+	if (ret && ret != -EIO)
+		return ret;
+	/* Attaching would write what cannot be written. */
+	np->medium.read_only = ret;
+	ret = llfree_pool_attach(&np->core, &np->medium, &np->mem, np->locals, nr_cpu_ids);
 	np->recovery_us = ktime_us_delta(ktime_get(), start);
 	if (ret)
 		return ret;
@@ -353,6 +381,8 @@ static int pool_attach(struct nd_pool *np)
 		 np->core.was_dirty ? "recovered" : "attached", np->recovery_us,
 		 nd_pool_persistence(np) == ND_POOL_SURVIVES_RESET ?
 		 "survives reset and kexec; power loss unknown" : "survives power loss");
+	if (np->medium.read_only)
+		dev_err(np->dev.parent, "pool: metadata cannot be written, the pool is read-only\n");
 	if (np->core.bad_rows)
 		dev_warn(np->dev.parent, "pool: %lu lines of allocation bits are bad\n",
 			 np->core.bad_rows);
@@ -368,6 +398,7 @@ static void pool_release(struct device *dev)
 
 	if (!IS_ERR_OR_NULL(np->dax))
 		put_dax(np->dax);
+	xa_destroy(&np->bad_frames);
 	kfree(np);
 }
 
@@ -468,6 +499,7 @@ static int nd_pool_probe(struct device *dev)
 	np->ndns = ndns;
 	np->region = to_nd_region(dev->parent);
 	mutex_init(&np->users_lock);
+	xa_init(&np->bad_frames);
 	np->medium = (struct llfree_pool_medium) {
 		.size = nvdimm_namespace_capacity(ndns),
 		.write_back = medium_write_back,

@@ -9,6 +9,7 @@
 #include <linux/list.h>
 #include <linux/llfree_pool.h>
 #include <linux/mutex.h>
+#include <linux/xarray.h>
 
 struct dax_device;
 struct nd_namespace_common;
@@ -30,6 +31,7 @@ struct nd_region;
  * @pfn: its first page frame
  * @recovery_us: how long attaching took
  * @bad_frames: frames that cannot be written and are not handed out
+ * @nr_bad_frames: number of them
  * @users_lock: protects @users; keeps new users out while the last one goes, and while
  *	one sweeps
  * @users: open files
@@ -48,13 +50,15 @@ struct nd_pool {
 	void *data;
 	unsigned long pfn;
 	u64 recovery_us;
-	atomic_long_t bad_frames;
+	struct xarray bad_frames;
+	atomic_long_t nr_bad_frames;
 	struct mutex users_lock; /* see above */
 	unsigned int users;
 	struct list_head node;
 };
 
 u32 nd_pool_persistence(const struct nd_pool *np);
+bool nd_pool_can_read(struct nd_pool *np, u64 offset, u64 size);
 int nd_pool_zero(struct nd_pool *np, u64 offset, u64 size);
 int nd_pool_repair_rows(struct nd_pool *np, unsigned long first, unsigned long nr);
 

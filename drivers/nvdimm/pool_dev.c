@@ -142,6 +142,13 @@ static void pool_unmap(struct nd_pool *np, u64 offset, u64 size)
 
 /* ---- Blocks ---- */
 
+/* A frame that a sweep freed can be found a second time. */
+static void note_bad(struct nd_pool *np, unsigned long frame)
+{
+	if (!xa_store(&np->bad_frames, frame, xa_mk_value(0), GFP_KERNEL))
+		atomic_long_inc(&np->nr_bad_frames);
+}
+
 /* Of a block with poison, give back the frames that are good. */
 static void split_bad(struct nd_pool *np, unsigned long frame, unsigned int order)
 {
@@ -149,7 +156,7 @@ static void split_bad(struct nd_pool *np, unsigned long frame, unsigned int orde
 
 	for (at = frame; at < frame + (1UL << order); at++)
 		if (nd_pool_zero(np, (u64)at << LLFREE_POOL_FRAME_SHIFT, POOL_FRAME_SIZE))
-			atomic_long_inc(&np->bad_frames);
+			note_bad(np, at);
 		else
 			llfree_pool_free(&np->core, at, 0);
 }
@@ -285,6 +292,8 @@ static long pool_root(struct nd_pool *np, unsigned int cmd, void __user *argp)
 		return -EFAULT;
 	if (arg.pad || arg.index >= LLFREE_POOL_NR_ROOTS)
 		return -EINVAL;
+	if (!nd_pool_can_read(np, LLFREE_POOL_ROOTS + arg.index * sizeof(u64), sizeof(u64)))
+		return -EIO;
 	migrate_disable();
 	if (cmd == ND_POOL_GET_ROOT)
 		arg.value = llfree_pool_root(&np->core, arg.index);
@@ -296,12 +305,15 @@ static long pool_root(struct nd_pool *np, unsigned int cmd, void __user *argp)
 
 /* ---- Rows ---- */
 
-static void get_rows(struct nd_pool *np, unsigned long first, u64 *rows, unsigned int nr)
+static int get_rows(struct nd_pool *np, unsigned long first, u64 *rows, unsigned int nr)
 {
 	unsigned int i;
 
+	if (!nd_pool_can_read(np, LLFREE_POOL_ROWS + first / BITS_PER_BYTE, nr * sizeof(*rows)))
+		return -EIO;
 	for (i = 0; i < nr; i++)
 		rows[i] = llfree_pool_committed(&np->core, first + i * LLFREE_ROW_FRAMES);
+	return 0;
 }
 
 static int sweep_rows(struct nd_pool *np, unsigned long first, const u64 *live,
@@ -361,8 +373,8 @@ static long pool_rows(struct nd_pool *np, unsigned int cmd, void __user *argp)
 			else
 				ret = sweep_rows(np, frame, rows, nr, &swept);
 		} else {
-			get_rows(np, frame, rows, nr);
-			if (copy_to_user(user + done, rows, nr * sizeof(*rows)))
+			ret = get_rows(np, frame, rows, nr);
+			if (!ret && copy_to_user(user + done, rows, nr * sizeof(*rows)))
 				ret = -EFAULT;
 		}
 		if (fatal_signal_pending(current))
@@ -400,7 +412,7 @@ static long pool_info(struct nd_pool *np, void __user *argp)
 		.first = (u64)core->first << LLFREE_POOL_FRAME_SHIFT,
 		.session = core->session,
 		.bad_rows = READ_ONCE(core->bad_rows),
-		.bad_frames = atomic_long_read(&np->bad_frames),
+		.bad_frames = atomic_long_read(&np->nr_bad_frames),
 		.recovery_us = np->recovery_us,
 		.persistence = nd_pool_persistence(np),
 	};
@@ -484,7 +496,8 @@ static int pool_close(struct inode *inode, struct file *file)
 	mutex_lock(&np->users_lock);
 	if (!--np->users && dax_alive(np->dax)) {
 		llfree_pool_reclaim(&np->core);
-		atomic_long_set(&np->bad_frames, 0);
+		xa_destroy(&np->bad_frames);
+		atomic_long_set(&np->nr_bad_frames, 0);
 	}
 	mutex_unlock(&np->users_lock);
 	dax_read_unlock(id);

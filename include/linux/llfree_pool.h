@@ -88,6 +88,8 @@ struct llfree_pool_state {
  * @fence: wait until all that this CPU has begun to write back is persistent; any context
  * @read: copy bytes from the medium. Return: 0, or -EIO if they cannot be read. NULL if
  *	all of the medium can be read.
+ * @read_only: a pool that is attached is as after llfree_pool_set_read_only(), and
+ *	attaching writes nothing
  */
 struct llfree_pool_medium {
 	void *base;
@@ -96,6 +98,7 @@ struct llfree_pool_medium {
 	void (*fence)(const struct llfree_pool_medium *m);
 	int (*read)(const struct llfree_pool_medium *m, void *to, const void *from,
 		    size_t size);
+	bool read_only;
 };
 
 /**

@@ -254,7 +254,8 @@ static void state_write(struct llfree_pool *pool, u64 session, u64 rows_crc)
  * @nr_slots: number of slots, at least one; a small pool uses fewer, and CPUs share them
  *
  * Frames are allocated that were committed when the system crashed, or the pool was
- * detached. A superblock that is damaged is written again if the other is not.
+ * detached. A superblock that is damaged is written again if the other is not, unless the
+ * medium is read-only.
  *
  * Context: task; nothing else uses the medium.
  *
@@ -300,6 +301,10 @@ int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium
 		return ret;
 	if (pool->bad_rows)
 		isolate_bad(pool);
+	if (m->read_only) {
+		llfree_pool_set_read_only(pool);
+		return 0;
+	}
 	if (super_read(m, LLFREE_POOL_SUPER, &other) || memcmp(&super, &other, sizeof(super)))
 		super_write(m, LLFREE_POOL_SUPER, &super);
 	if (super_read(m, LLFREE_POOL_COPY, &other) || memcmp(&super, &other, sizeof(super)))

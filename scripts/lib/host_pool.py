@@ -64,6 +64,17 @@ def features(args):
             check=False, stdin=subprocess.DEVNULL).returncode
 
 
+def poison(args):
+    """The topic that puts poison into a pool: the kernel handles it on Intel's CPUs."""
+    with tempfile.TemporaryDirectory() as directory:
+        create(f"{directory}/pool", 64)
+        return subprocess.run(
+            vm(args, ["--mem", "1G", "--cpu", "max,vendor=GenuineIntel",
+                      "--nvdimm", f"{directory}/pool"],
+               [f"{GUEST}/features", "poolbad", "--seconds", str(args.seconds)]),
+            check=False, stdin=subprocess.DEVNULL).returncode
+
+
 def kill_qemu(proc):
     """Kill the QEMU of scripts/vm, as a host that crashes would."""
     with open(f"/proc/{proc.pid}/task/{proc.pid}/children", encoding="ascii") as f:

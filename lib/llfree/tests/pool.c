@@ -711,6 +711,38 @@ static void pool_bad_roots(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, pool_attach(test, t));
 }
 
+/* What cannot be written can be read: data and roots, also beside a bad superblock. */
+static void pool_read_only_medium(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 11);
+	const unsigned long frame = alloc_committed(test, t, 3);
+	u64 zero = 0;
+	void *before;
+
+	KUNIT_ASSERT_EQ(test, 0, llfree_pool_root_cas(&t->pool, 5, &zero, frame));
+	llfree_pool_detach(&t->pool);
+	lossy_set_bad(t->lossy, LLFREE_POOL_SUPER, true);
+	before = area_new(test, t->lossy->size);
+	memcpy(before, t->lossy->m.base, t->lossy->size);
+
+	t->lossy->m.read_only = true;
+	KUNIT_ASSERT_EQ(test, 0, pool_attach(test, t));
+	KUNIT_EXPECT_TRUE(test, t->pool.read_only);
+	KUNIT_EXPECT_FALSE(test, t->pool.was_dirty);
+	KUNIT_EXPECT_EQ(test, frame, llfree_pool_root(&t->pool, 5));
+	KUNIT_EXPECT_TRUE(test, llfree_pool_is_allocated(&t->pool, frame, 8));
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 8);
+	KUNIT_EXPECT_EQ(test, -EROFS, llfree_pool_alloc(&t->pool, 0));
+	KUNIT_EXPECT_EQ(test, -EROFS, llfree_pool_free(&t->pool, frame, 3));
+	llfree_pool_detach(&t->pool);
+	KUNIT_EXPECT_MEMEQ(test, before, t->lossy->m.base, t->lossy->size);
+
+	t->lossy->m.read_only = false;
+	lossy_set_bad(t->lossy, LLFREE_POOL_SUPER, false);
+	KUNIT_EXPECT_EQ(test, 0, pool_attach(test, t));
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_free(&t->pool, frame, 3));
+}
+
 /* A block as llfree_pool_commit_batch() takes it */
 static u64 block_at(unsigned long frame, unsigned int order)
 {
@@ -855,6 +887,7 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_reclaim),
 	KUNIT_CASE(pool_is_allocated),
 	KUNIT_CASE(pool_bad_roots),
+	KUNIT_CASE(pool_read_only_medium),
 	KUNIT_CASE(pool_commit_batch),
 	KUNIT_CASE(pool_roots),
 	KUNIT_CASE(pool_roots_crash),

@@ -36,6 +36,17 @@ def check(condition, text):
         raise CheckError(text)
 
 
+def fails(error, function, *args):
+    """The call fails with this error."""
+    try:
+        function(*args)
+    except OSError as e:
+        check(e.errno == error, f"{function.__name__}{args}: "
+              f"{errno.errorcode.get(e.errno)}, not {errno.errorcode[error]}")
+    else:
+        raise CheckError(f"{function.__name__}{args} succeeds")
+
+
 def need(path, why):
     if not os.path.exists(path):
         raise Skip(f"no {path}: {why}")

@@ -13,8 +13,7 @@ import threading
 
 import ndpool
 import poolformat
-from feature_common import check, eventually, need
-from memstate import CheckError
+from feature_common import check, eventually, fails, need
 
 DEVICE = "/dev/ndpool0"
 HUGE = 2 << 20
@@ -25,16 +24,6 @@ def device():
     need("/sys/class/ndpool", "CONFIG_ND_POOL is not set")
     check(len(ndpool.devices()) == 1, f"{len(ndpool.devices())} pools: {ndpool.devices()}")
     return ndpool.devices()[0]
-
-
-def fails(error, function, *args):
-    try:
-        function(*args)
-    except OSError as e:
-        check(e.errno == error, f"{function.__name__}{args}: "
-              f"{errno.errorcode.get(e.errno)}, not {errno.errorcode[error]}")
-    else:
-        raise CheckError(f"{function.__name__}{args} succeeds")
 
 
 def free_bytes():

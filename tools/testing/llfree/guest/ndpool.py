@@ -117,6 +117,19 @@ def attribute(name, device="ndpool0"):
     return read(f"/sys/class/ndpool/{device}/device/pool/{name}").strip()
 
 
+def base(namespace):
+    """Physical address"""
+    return int(read(f"/sys/bus/nd/devices/{namespace}/resource"), 0)
+
+
+def badblocks(namespace):
+    """Numbers of sectors with poison"""
+    region = os.path.dirname(os.path.realpath(f"/sys/bus/nd/devices/{namespace}"))
+    return {first + i for first, nr in (map(int, line.split()) for line in
+                                        read(f"{region}/badblocks").splitlines())
+            for i in range(nr)}
+
+
 def bind(namespace, driver):
     write(f"{DRIVERS}/{driver}/bind", namespace)
 
