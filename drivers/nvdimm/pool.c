@@ -42,6 +42,14 @@ static_assert(ND_POOL_ROW_FRAMES == LLFREE_ROW_FRAMES);
 static LIST_HEAD(pools);
 static DEFINE_MUTEX(pools_lock);
 
+#ifdef CONFIG_ND_POOL_LOSSY
+static bool lossy;
+module_param(lossy, bool, 0444);
+MODULE_PARM_DESC(lossy, "Lose in a crash what was not written back (for tests)");
+#else
+static const bool lossy;
+#endif
+
 /* ---- The medium ---- */
 
 static struct nd_pool *medium_pool(const struct llfree_pool_medium *m)
@@ -331,6 +339,7 @@ static void pool_unregister(struct nd_pool *np)
 
 static void pool_free_memory(struct nd_pool *np)
 {
+	nd_pool_lossy_stop(np);
 	vfree(np->locals);
 	vfree(np->mem.trees);
 	vfree(np->mem.children);
@@ -349,6 +358,9 @@ static int pool_alloc_memory(struct nd_pool *np, const struct llfree_pool_super 
 	np->mem.trees = vzalloc_node(np->mem.trees_size, nid);
 	np->locals = vzalloc_node(nr_cpu_ids * sizeof(*np->locals), nid);
 	ret = np->mem.rows && np->mem.children && np->mem.trees && np->locals ? 0 : -ENOMEM;
+	if (!ret && lossy)
+		ret = nd_pool_lossy_start(np, llfree_pool_first(super->frames) <<
+					  LLFREE_POOL_FRAME_SHIFT);
 	if (ret)
 		pool_free_memory(np);
 	return ret;
@@ -381,6 +393,8 @@ static int pool_attach(struct nd_pool *np)
 		 np->core.was_dirty ? "recovered" : "attached", np->recovery_us,
 		 nd_pool_persistence(np) == ND_POOL_SURVIVES_RESET ?
 		 "survives reset and kexec; power loss unknown" : "survives power loss");
+	if (np->lossy)
+		dev_warn(np->dev.parent, "pool: loses what was not written back\n");
 	if (np->medium.read_only)
 		dev_err(np->dev.parent, "pool: metadata cannot be written, the pool is read-only\n");
 	if (np->core.bad_rows)

@@ -13,6 +13,7 @@
 
 struct dax_device;
 struct nd_namespace_common;
+struct nd_pool_lossy;
 struct nd_region;
 
 /**
@@ -25,6 +26,7 @@ struct nd_region;
  * @region: its region
  * @core: the pool
  * @medium: how @core reaches the namespace
+ * @lossy: the copy that @medium has instead of metadata, in some tests
  * @mem: volatile memory of @core
  * @locals: the same, of its slots
  * @data: address of the namespace
@@ -45,6 +47,7 @@ struct nd_pool {
 	struct nd_region *region;
 	struct llfree_pool core;
 	struct llfree_pool_medium medium;
+	struct nd_pool_lossy *lossy;
 	struct llfree_memory mem;
 	struct llfree_local *locals;
 	void *data;
@@ -61,6 +64,20 @@ u32 nd_pool_persistence(const struct nd_pool *np);
 bool nd_pool_can_read(struct nd_pool *np, u64 offset, u64 size);
 int nd_pool_zero(struct nd_pool *np, u64 offset, u64 size);
 int nd_pool_repair_rows(struct nd_pool *np, unsigned long first, unsigned long nr);
+
+#ifdef CONFIG_ND_POOL_LOSSY
+int nd_pool_lossy_start(struct nd_pool *np, size_t size);
+void nd_pool_lossy_stop(struct nd_pool *np);
+#else
+static inline int nd_pool_lossy_start(struct nd_pool *np, size_t size)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void nd_pool_lossy_stop(struct nd_pool *np)
+{
+}
+#endif
 
 int nd_pool_add_device(struct nd_pool *np);
 void nd_pool_revoke(struct nd_pool *np);

@@ -200,8 +200,8 @@ class Crashes:
 
 
 def crash_runs(args):
-    """args.rounds crashes, of both kinds of memory"""
-    tests = Ktap("poolcrash", ["nvdimm", "memmap"])
+    """args.rounds crashes, of both kinds of memory, and of one that loses what it may"""
+    tests = Ktap("poolcrash", ["nvdimm", "memmap", "lossy"])
     seed = random.randrange(1 << 32)
     ksft.print_msg(f"seed {seed}")
 
@@ -209,7 +209,7 @@ def crash_runs(args):
         # In the checkout, which guests see
         os.makedirs(f"{TOP}/build/vm", exist_ok=True)
         with tempfile.TemporaryDirectory(dir=f"{TOP}/build/vm", prefix=f"pool-{name}-") as d:
-            if name == "nvdimm":
+            if name != "memmap":
                 create(f"{d}/medium")
                 options = [*options, "--nvdimm", f"{d}/medium"]
             state = Crashes(args, d, seed, options, ends)
@@ -221,9 +221,11 @@ def crash_runs(args):
             finally:
                 state.stop()
 
-    more = args.rounds * 3 // 5
-    tests.test("nvdimm", lambda: crashes("nvdimm", ["--mem", "1G"], NVDIMM_ENDS, more))
+    some = args.rounds * 3 // 10
+    tests.test("nvdimm", lambda: crashes("nvdimm", ["--mem", "1G"], NVDIMM_ENDS, some))
     tests.test("memmap", lambda: crashes(
-        "memmap", ["--mem", "2G", "--append", f"memmap={SIZE_MIB}M!1G"], MEMMAP_ENDS,
-        args.rounds - more))
+        "memmap", ["--mem", "2G", "--append", f"memmap={SIZE_MIB}M!1G"], MEMMAP_ENDS, some))
+    tests.test("lossy", lambda: crashes(
+        "lossy", ["--mem", "1G", "--append", "nd_pool.lossy=1"], NVDIMM_ENDS,
+        args.rounds - 2 * some))
     return tests.end()
