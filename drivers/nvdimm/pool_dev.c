@@ -56,11 +56,6 @@ static unsigned int block_order(u64 block)
 	return block & ND_POOL_ORDER_MASK;
 }
 
-static unsigned long block_frame(u64 block)
-{
-	return block >> LLFREE_POOL_FRAME_SHIFT;
-}
-
 static u64 order_size(unsigned int order)
 {
 	return POOL_FRAME_SIZE << order;
@@ -185,23 +180,17 @@ static long alloc_zeroed(struct nd_pool *np, unsigned int order)
  */
 static long free_blocks(struct nd_pool *np, const u64 *blocks, unsigned int nr)
 {
-	unsigned int i, order;
-	int ret = 0;
+	unsigned int i;
+	long done;
 
 	filemap_invalidate_lock(pool_mapping(np));
-	for (i = 0; i < nr; i++) {
-		order = block_order(blocks[i]);
-		if (order > LLFREE_MAX_ORDER) {
-			ret = -EINVAL;
-			break;
-		}
-		pool_unmap(np, block_offset(blocks[i]), order_size(order));
-		ret = llfree_pool_free(&np->core, block_frame(blocks[i]), order);
-		if (ret)
-			break;
-	}
+	for (i = 0; i < nr; i++)
+		if (block_order(blocks[i]) <= LLFREE_MAX_ORDER)
+			pool_unmap(np, block_offset(blocks[i]),
+				   order_size(block_order(blocks[i])));
+	done = llfree_pool_free_batch(&np->core, blocks, nr);
 	filemap_invalidate_unlock(pool_mapping(np));
-	return i ? (long)i : ret;
+	return done;
 }
 
 /* Blocks that cannot be committed, if they should be, are free again. */

@@ -11,8 +11,9 @@
  *
  *   - After llfree_pool_commit() or llfree_pool_commit_batch() and then llfree_pool_sync()
  *     have returned, the frames are allocated after any crash, until a free of them begins.
- *   - After llfree_pool_free() of committed frames and then llfree_pool_sync() have
- *     returned, the frames are free after any crash, unless they are committed again.
+ *   - After llfree_pool_free() or llfree_pool_free_batch() of committed frames and then
+ *     llfree_pool_sync() have returned, the frames are free after any crash, unless they
+ *     are committed again.
  *   - A frame that was never committed is free after a crash.
  *   - A crash between a commit and the store of the pointer to the frame leaks the frame,
  *     and so does one between the removal of the pointer and the free, or before the sync
@@ -189,6 +190,7 @@ int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned i
 long llfree_pool_commit_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr);
 void llfree_pool_sync(struct llfree_pool *pool);
 int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order);
+long llfree_pool_free_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr);
 
 bool llfree_pool_is_allocated(const struct llfree_pool *pool, unsigned long first,
 			      unsigned long nr);

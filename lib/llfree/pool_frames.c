@@ -184,59 +184,6 @@ int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned i
 }
 EXPORT_SYMBOL_GPL(llfree_pool_commit);
 
-/* Write back the lines of the rows of [@frame, @end). */
-static void lines_write_back(const struct llfree_pool *pool, unsigned long frame,
-			     unsigned long end)
-{
-	const unsigned long first = ALIGN_DOWN(frame, LLFREE_CHILD_FRAMES);
-
-	if (frame < end)
-		pool->medium->write_back(pool->medium, row_on_medium(pool, first),
-					 (ALIGN(end, LLFREE_CHILD_FRAMES) - first) / BITS_PER_BYTE);
-}
-
-/**
- * llfree_pool_commit_batch() - let blocks be allocated after a crash
- * @pool: the pool
- * @blocks: for each block its offset on the medium in bytes, plus its order; see
- *	llfree_pool_commit()
- * @nr: number of blocks
- *
- * A line of rows is written back once if all blocks of its child follow each other. A CPU
- * that changes a line waits for an earlier write-back of it, which takes ten times as long
- * as the rest of a commit.
- *
- * Context: any, also NMI; takes no lock, does not sleep.
- *
- * Return: how many of the blocks are committed, from the first one on. If that is none,
- *	what llfree_pool_commit() returns for the first.
- */
-long llfree_pool_commit_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr)
-{
-	/* Frames whose lines are not written back yet */
-	unsigned long frame, first = 0, end = 0, i;
-	unsigned int order;
-	int ret = 0;
-
-	for (i = 0; i < nr; i++) {
-		frame = blocks[i] >> LLFREE_POOL_FRAME_SHIFT;
-		order = blocks[i] & (FRAME_BYTES - 1);
-		ret = block_check(pool, frame, order);
-		if (ret)
-			break;
-		if (frame < first || frame >= ALIGN(end, LLFREE_CHILD_FRAMES)) {
-			lines_write_back(pool, first, end);
-			first = ALIGN_DOWN(frame, LLFREE_CHILD_FRAMES);
-			end = frame;
-		}
-		block_set(pool, frame, order, true);
-		end = max(end, frame + (1UL << order));
-	}
-	lines_write_back(pool, first, end);
-	return i ?: ret;
-}
-EXPORT_SYMBOL_GPL(llfree_pool_commit_batch);
-
 /**
  * llfree_pool_sync() - wait for what this CPU has committed and freed
  * @pool: the pool
@@ -250,6 +197,15 @@ void llfree_pool_sync(struct llfree_pool *pool)
 	pool->medium->fence(pool->medium);
 }
 EXPORT_SYMBOL_GPL(llfree_pool_sync);
+
+/* Free a block that is not committed any more. From here on another CPU may commit it. */
+static __always_inline int block_release(struct llfree_pool *pool, unsigned long frame,
+					 unsigned int order)
+{
+	if (unlikely(order > LLFREE_CHILD_ORDER))
+		return llfree_free(&pool->core, pool_slot(pool), frame, order, NULL);
+	return min(llfree_free_fast(&pool->core, pool_slot(pool), frame, order), 0);
+}
 
 /**
  * llfree_pool_free() - free a block, also after a crash
@@ -277,12 +233,128 @@ int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int
 		pool->medium->fence(pool->medium);
 		block_change(pool, frame, order, false);
 	}
-	/* From here on another CPU may commit it. */
-	if (unlikely(order > LLFREE_CHILD_ORDER))
-		return llfree_free(&pool->core, pool_slot(pool), frame, order, NULL);
-	return min(llfree_free_fast(&pool->core, pool_slot(pool), frame, order), 0);
+	return block_release(pool, frame, order);
 }
 EXPORT_SYMBOL_GPL(llfree_pool_free);
+
+/* ---- Batches ---- */
+
+/* Frames whose lines a batch has changed and not written back yet */
+struct lines {
+	unsigned long first;
+	unsigned long end;
+};
+
+static void lines_write_back(const struct llfree_pool *pool, const struct lines *lines)
+{
+	const unsigned long first = ALIGN_DOWN(lines->first, LLFREE_CHILD_FRAMES);
+
+	if (lines->first < lines->end)
+		pool->medium->write_back(pool->medium, row_on_medium(pool, first),
+					 (ALIGN(lines->end, LLFREE_CHILD_FRAMES) - first) /
+					 BITS_PER_BYTE);
+}
+
+/* Change the rows of a block, and write back the lines before if it has other ones. */
+static void lines_change(struct llfree_pool *pool, struct lines *lines, unsigned long frame,
+			 unsigned int order, bool commit)
+{
+	if (frame < lines->first || frame >= ALIGN(lines->end, LLFREE_CHILD_FRAMES)) {
+		lines_write_back(pool, lines);
+		lines->first = ALIGN_DOWN(frame, LLFREE_CHILD_FRAMES);
+		lines->end = frame;
+	}
+	block_set(pool, frame, order, commit);
+	lines->end = max(lines->end, frame + (1UL << order));
+}
+
+static unsigned long block_frame(u64 block)
+{
+	return block >> LLFREE_POOL_FRAME_SHIFT;
+}
+
+static unsigned int block_order(u64 block)
+{
+	return block & (FRAME_BYTES - 1);
+}
+
+/**
+ * llfree_pool_commit_batch() - let blocks be allocated after a crash
+ * @pool: the pool
+ * @blocks: for each block its offset on the medium in bytes, plus its order; see
+ *	llfree_pool_commit()
+ * @nr: number of blocks
+ *
+ * A line of rows is written back once if all blocks of its child follow each other. A CPU
+ * that changes a line waits for an earlier write-back of it, which takes ten times as long
+ * as the rest of a commit.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: how many of the blocks are committed, from the first one on. If that is none,
+ *	what llfree_pool_commit() returns for the first.
+ */
+long llfree_pool_commit_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr)
+{
+	struct lines lines = { };
+	unsigned long i;
+	int ret = 0;
+
+	for (i = 0; i < nr; i++) {
+		ret = block_check(pool, block_frame(blocks[i]), block_order(blocks[i]));
+		if (ret)
+			break;
+		lines_change(pool, &lines, block_frame(blocks[i]), block_order(blocks[i]), true);
+	}
+	lines_write_back(pool, &lines);
+	return i ?: ret;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_commit_batch);
+
+/**
+ * llfree_pool_free_batch() - free blocks, also after a crash
+ * @pool: the pool
+ * @blocks: as for llfree_pool_commit_batch(); see llfree_pool_free()
+ * @nr: number of blocks
+ *
+ * The caller has removed the last pointers to all of the blocks from the medium, and begun
+ * to write that back, on this CPU. One fence waits for that, and lines of rows are written
+ * back as llfree_pool_commit_batch() does it.
+ *
+ * Context: any, also NMI; takes no lock, does not sleep.
+ *
+ * Return: how many of the blocks are free, from the first one on. If that is none, what
+ *	llfree_pool_free() returns for the first.
+ */
+long llfree_pool_free_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr)
+{
+	struct lines lines = { };
+	bool waited = false;
+	unsigned int order;
+	unsigned long frame, i;
+	int ret = 0;
+
+	for (i = 0; i < nr; i++) {
+		frame = block_frame(blocks[i]);
+		order = block_order(blocks[i]);
+		ret = block_check(pool, frame, order);
+		if (ret)
+			break;
+		if (block_committed(pool, frame, order)) {
+			/* The pointers are gone before any of the frames is free. */
+			if (!waited)
+				pool->medium->fence(pool->medium);
+			waited = true;
+			lines_change(pool, &lines, frame, order, false);
+		}
+		ret = block_release(pool, frame, order);
+		if (ret)
+			break;
+	}
+	lines_write_back(pool, &lines);
+	return i ?: ret;
+}
+EXPORT_SYMBOL_GPL(llfree_pool_free_batch);
 
 /**
  * llfree_pool_is_allocated() - are all of some frames allocated?

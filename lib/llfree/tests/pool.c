@@ -797,6 +797,60 @@ static void pool_commit_batch(struct kunit *test)
 	}
 }
 
+static void pool_free_batch(struct kunit *test)
+{
+	struct pool_test *t = pool_new(test, 12);
+	unsigned int i, nr, seed;
+	u64 blocks[64];
+	long frame;
+
+	/* One fence and one line for committed frames of a child; none for others */
+	for (i = 0; i < 64; i++)
+		blocks[i] = block_at(llfree_pool_alloc(&t->pool, 0), 0);
+	KUNIT_EXPECT_EQ(test, 32, llfree_pool_commit_batch(&t->pool, blocks, 32));
+	t->lossy->write_backs = 0;
+	t->lossy->fences = 0;
+	KUNIT_EXPECT_EQ(test, 32, llfree_pool_free_batch(&t->pool, &blocks[32], 32));
+	KUNIT_EXPECT_EQ(test, 0, t->lossy->write_backs + t->lossy->fences);
+	KUNIT_EXPECT_EQ(test, 32, llfree_pool_free_batch(&t->pool, blocks, 32));
+	KUNIT_EXPECT_EQ(test, 1, t->lossy->write_backs);
+	KUNIT_EXPECT_EQ(test, 1, t->lossy->fences);
+	KUNIT_EXPECT_EQ(test, 0, llfree_pool_free_batch(&t->pool, blocks, 0));
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA);
+
+	/* The third block is free, so the first two are freed, and the fourth is not. */
+	for (i = 0; i < 4; i++)
+		blocks[i] = block_at(alloc_committed(test, t, 1), 1);
+	blocks[2] = blocks[0];
+	KUNIT_EXPECT_EQ(test, 2, llfree_pool_free_batch(&t->pool, blocks, 4));
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free_batch(&t->pool, &blocks[2], 2));
+	blocks[2] |= 0xfff;
+	KUNIT_EXPECT_EQ(test, -EINVAL, llfree_pool_free_batch(&t->pool, &blocks[2], 2));
+	llfree_pool_sync(&t->pool);
+	pool_crash(test, t);
+	KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA - 4);
+
+	/* Blocks of any order, of which every fourth is not committed */
+	for (seed = 0; seed < 30; seed++) {
+		t = pool_new(test, seed);
+		for (nr = 0; nr < 40; nr++) {
+			i = nr % 8 ? (seed + nr) % 6 : 9 + nr / 8 % 2;
+			frame = llfree_pool_alloc(&t->pool, i);
+			if (frame < 0)
+				break;
+			if (nr % 4)
+				llfree_pool_commit(&t->pool, frame, i);
+			blocks[nr] = block_at(frame, i);
+		}
+		llfree_pool_sync(&t->pool);
+		KUNIT_EXPECT_EQ(test, nr, llfree_pool_free_batch(&t->pool, blocks, nr));
+		KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA);
+		llfree_pool_sync(&t->pool);
+		pool_crash(test, t);
+		KUNIT_EXPECT_EQ(test, nr_free(t), FRAMES - DATA);
+	}
+}
+
 /* A root is what it was, or what it became, and what it leads to is there. */
 static void pool_roots(struct kunit *test)
 {
@@ -889,6 +943,7 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(pool_bad_roots),
 	KUNIT_CASE(pool_read_only_medium),
 	KUNIT_CASE(pool_commit_batch),
+	KUNIT_CASE(pool_free_batch),
 	KUNIT_CASE(pool_roots),
 	KUNIT_CASE(pool_roots_crash),
 	KUNIT_CASE(pool_cost),

@@ -10,6 +10,7 @@
  *
  *   alloc, commit, free   every thread allocates blocks, commits all, frees all
  *   batch  commits all again, by one call for each batch
+ *   frees  allocates and commits all again, and frees by one call for each batch
  *   pair   a few blocks are allocated and committed, and freed again
  *
  * One sync follows each batch of commits. In each round all ways to write back take turns,
@@ -35,10 +36,10 @@
 #define CORE		0U
 #define NR_WAYS		(1U + DAX_NR_FLUSHES)
 
-enum measure { ALLOC, COMMIT, BATCH, FREE, PAIR, NR_MEASURES };
+enum measure { ALLOC, COMMIT, BATCH, FREE, FREES, PAIR, NR_MEASURES };
 
 static const char *const measure_names[] = {
-	"alloc_ns", "commit_ns", "batch_ns", "free_ns", "pair_ns",
+	"alloc_ns", "commit_ns", "batch_ns", "free_ns", "frees_ns", "pair_ns",
 };
 
 static struct {
@@ -135,6 +136,35 @@ static __always_inline void run_pair(struct worker *w, bool core)
 	count(w, PAIR, start, i);
 }
 
+/* Allocate and commit all blocks of a worker, by batch. */
+static void commit_all(struct worker *w)
+{
+	unsigned long i;
+
+	for (i = 0; i < blocks; i++)
+		w->blocks[i] = (u64)alloc_one(w, false) << LLFREE_POOL_FRAME_SHIFT | order;
+	for (i = 0; i < blocks; i += batch)
+		if (llfree_pool_commit_batch(&persist.pool, &w->blocks[i], batch) != batch)
+			die("a batch was refused");
+	llfree_pool_sync(&persist.pool);
+}
+
+static void run_frees(struct worker *w)
+{
+	unsigned long i;
+	double start;
+
+	commit_all(w);
+	pthread_barrier_wait(&barrier);
+	start = cpu_ns();
+	for (i = 0; i < blocks; i += batch) {
+		if (llfree_pool_free_batch(&persist.pool, &w->blocks[i], batch) != batch)
+			die("a batch of frees was refused");
+		llfree_pool_sync(&persist.pool);
+	}
+	count(w, FREES, start, blocks);
+}
+
 static __always_inline void run_bulk(struct worker *w, bool core)
 {
 	unsigned long i;
@@ -167,6 +197,9 @@ static __always_inline void run_bulk(struct worker *w, bool core)
 	for (i = 0; i < blocks; i++)
 		free_one(w, w->frames[i], core);
 	count(w, FREE, start, blocks);
+	pthread_barrier_wait(&barrier);
+	if (!core)
+		run_frees(w);
 }
 
 static void *worker_main(void *arg)
@@ -283,7 +316,7 @@ static void print_way(unsigned int w, unsigned int b, const double *medians,
 	for (m = 0; m < NR_MEASURES; m++) {
 		if (!medians[m])
 			continue;
-		base = m == COMMIT || m == BATCH ? first[COMMIT] : core[m];
+		base = m == COMMIT || m == BATCH ? first[COMMIT] : core[m == FREES ? FREE : m];
 		v = values[w][b][m];
 		printf("%5u %7u %5u  %-10s %-9s %8.1f %8.1f %8.1f", order, nr_threads,
 		       opt.batches[b], way_name(w), measure_names[m], medians[m], v[0],

@@ -71,6 +71,11 @@ static void far_free(void)
 	leave(NEAR, FAR, 0);
 }
 
+static void order1_free(void)
+{
+	leave(NEAR, NEAR, 1);
+}
+
 static void order6_free(void)
 {
 	leave(NEAR, LINE, 6);
@@ -99,6 +104,11 @@ static void rooted0(void)
 	held(0, WORD_ROOTS);
 }
 
+static void rooted1(void)
+{
+	held(1, WORD_ROOTS);
+}
+
 static void rooted6(void)
 {
 	held(6, WORD_ROOTS);
@@ -119,6 +129,11 @@ static void pointed0(void)
 	held(0, WORD_POINTERS);
 }
 
+static void pointed1(void)
+{
+	held(1, WORD_POINTERS);
+}
+
 static void pointed10(void)
 {
 	held(10, WORD_POINTERS);
@@ -128,6 +143,12 @@ static void pointed10(void)
 static void held0(void)
 {
 	hold(0, 2 * CHILD, 0, true);
+	leave(0, 0, 0);
+}
+
+static void held1(void)
+{
+	hold(0, 2 * CHILD, 1, true);
 	leave(0, 0, 0);
 }
 
@@ -298,6 +319,18 @@ FIXTURE_VARIANT_ADD(pool, reuse_twice) { held0, "f s | a0 c s f s" };
 FIXTURE_VARIANT_ADD(pool, reuse_unsynced) { held0, "f | a0 f s" };
 FIXTURE_VARIANT_ADD(pool, reuse_both) { one_free, "a0 c s f | a0 c s f s" };
 FIXTURE_VARIANT_ADD(pool, reuse_three) { held0, "f | a0 c f | a0 c s" };
+
+/* In a batch: in one row, and in two lines */
+FIXTURE_VARIANT_ADD(pool, batch_one) { held0, "b s | a0 c s" };
+FIXTURE_VARIANT_ADD(pool, batch_row) { held1, "b s | a0 c s f s" };
+FIXTURE_VARIANT_ADD(pool, batch_new) { order1_free, "a1 b | a0 c s" };
+FIXTURE_VARIANT_ADD(pool, batch_unsynced) { order1_free, "a1 c s b | a0 f s" };
+FIXTURE_VARIANT_ADD(pool, batch_order10) { order10_free, "a10 c s b s | a9 c s", true };
+FIXTURE_VARIANT_ADD(pool, batch_remove1) { rooted1, "r0 b | a0 c p1" };
+FIXTURE_VARIANT_ADD(pool, batch_remove10) { rooted10, "r0 b s | a9 c p1", true };
+FIXTURE_VARIANT_ADD(pool, batch_pointer1) { pointed1, "v0 b | a0 c s q1" };
+FIXTURE_VARIANT_ADD(pool, batch_pointer10) { pointed10, "v0 b | a9 c s q1", true };
+FIXTURE_VARIANT_ADD(pool, batch_detach) { rooted10, "r0 b e | d", true };
 
 /* Roots and pointers */
 FIXTURE_VARIANT_ADD(pool, publish) { row_free, "a0 c p0 | a0 c p1" };

@@ -68,6 +68,27 @@ static void op_free(unsigned int tid, unsigned int arg)
 	       "the free of an own block failed");
 }
 
+/* Free the halves of the block, or what is one frame, in a batch. */
+static void op_free_batch(unsigned int tid, unsigned int arg)
+{
+	const struct block b = blocks[tid];
+	const unsigned int order = b.order ? b.order - 1 : 0;
+	const u64 halves[] = {
+		(u64)b.frame << LLFREE_POOL_FRAME_SHIFT | order,
+		(u64)(b.frame + BIT(order)) << LLFREE_POOL_FRAME_SHIFT | order,
+	};
+	const long nr = b.order ? 2 : 1;
+
+	if (!b.frame)
+		return;
+	explore_watched("frees");
+	own_free(tid, &blocks[tid]);
+	last[tid] = b;
+	blocks[tid].frame = 0;
+	if (llfree_pool_free_batch(pool, halves, nr) != nr)
+		explore_fail("the free of an own batch failed", b.frame);
+}
+
 /* What was freed is not a block any more, while no thread allocates. */
 static void op_free_again(unsigned int tid, unsigned int arg)
 {
@@ -251,6 +272,7 @@ static const struct op {
 	{ 'c', op_commit },
 	{ 's', op_sync },
 	{ 'f', op_free },
+	{ 'b', op_free_batch },
 	{ 'g', op_free_again },
 	{ 'p', op_publish },	/* by a root */
 	{ 'r', op_remove },	/* from a root */
