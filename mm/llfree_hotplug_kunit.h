@@ -183,9 +183,11 @@ static void parts_far_away(struct kunit *test)
 static void parts_trim(struct kunit *test)
 {
 	const unsigned long nr = MAX_SPARE + 2;
+	const struct vm_struct *retired;
 	const struct zf_area *area;
 	unsigned long part, one;
 	unsigned int moved = 0;
+	const void *addr;
 	u64 start;
 
 	part_online(test, 0);
@@ -197,6 +199,9 @@ static void parts_trim(struct kunit *test)
 	kunit_info(test, "%llu ns to grow by 128 MiB at the end", local_clock() - start);
 	zf_shrink(part_zone, BASE + part * PART, PART);
 	KUNIT_EXPECT_GT(test, words_in_use(), nr);
+	retired = part_zone->llfree->words[ZF_ROWS].area->vm;
+	addr = retired->addr;
+	KUNIT_EXPECT_PTR_EQ(test, retired, find_vm_area(addr));
 	for (part = 1; part < nr - 1; part++) {
 		area = part_zone->llfree->words[ZF_ROWS].area;
 		part_offline(test, part);
@@ -210,6 +215,7 @@ static void parts_trim(struct kunit *test)
 	flush_work(&retired_work);
 	KUNIT_EXPECT_TRUE(test, list_empty(&retired_areas));
 	KUNIT_EXPECT_TRUE(test, list_empty(&retired_pages));
+	KUNIT_EXPECT_PTR_NE(test, retired, find_vm_area(addr));
 	parts_check(test, 2, 2 * PART);
 
 	start = local_clock();
