@@ -10,8 +10,8 @@ KERNEL := build/x86_64
 export ALLOC
 HOURS ?= 2
 
-WORKLOAD := tools/testing/llfree/guest/workload
-SMOKE := tools/testing/llfree/guest/smoke
+WORKLOAD := scripts/guest/workload
+SMOKE := scripts/guest/smoke
 
 ##@ Build and boot
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-GUEST = f"{TOP}/tools/testing/llfree/guest"
+GUEST = f"{TOP}/scripts/guest"
 for linux in os.environ.get("LINUX"), f"{TOP}/build/linux":
     if linux:
         sys.path.append(f"{linux}/tools/testing/selftests/kselftest")

@@ -77,7 +77,7 @@ class BareClone(unittest.TestCase):
 
     def programs(self):
         """Executables with a help text"""
-        for where in ("scripts", USER, f"{USER}/guest"):
+        for where in ("scripts", "scripts/guest", USER):
             for name in sorted(os.listdir(f"{self.clone}/{where}")):
                 path = f"{self.clone}/{where}/{name}"
                 if not os.path.isfile(path) or not os.access(path, os.X_OK):

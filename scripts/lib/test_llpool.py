@@ -21,7 +21,7 @@ import unittest
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 sys.dont_write_bytecode = True
-sys.path.insert(0, f"{TOP}/tools/testing/llfree/guest")
+sys.path.insert(0, f"{TOP}/scripts/guest")
 # pylint: disable=wrong-import-position
 import poolformat
 from poolformat import COPY, MAGIC, crc32c, sealed

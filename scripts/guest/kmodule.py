@@ -4,7 +4,7 @@
 import os
 import subprocess
 
-TOP = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../../../..")
+TOP = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
 
 
 def find(name):

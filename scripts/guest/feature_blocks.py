@@ -157,8 +157,8 @@ def no_way_back(block, bad):
 
 def kselftest():
     """The path of mem-on-off-test.sh"""
-    top = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../../../..")
-    for linux in os.environ.get("LINUX"), f"{top}/build/linux", top:
+    top = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
+    for linux in os.environ.get("LINUX"), f"{top}/build/linux":
         if linux and os.path.exists(f"{linux}/{KSELFTEST}"):
             return f"{linux}/{KSELFTEST}"
     raise Skip(f"no {KSELFTEST}: say LINUX=")
