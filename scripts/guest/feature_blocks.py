@@ -4,7 +4,6 @@
 import errno
 import functools
 import glob
-import os
 import random
 import re
 import subprocess
@@ -13,6 +12,7 @@ import time
 import feature_hwpoison as hwpoison
 from feature_common import KPF_BUDDY, Load, Owner, Skip, check, has_flag, need, refused
 from memstate import CheckError, PAGE, check_all, meminfo, read, settle, write
+from llfree import paths
 
 MEMORY = "/sys/devices/system/memory"
 KSELFTEST = "tools/testing/selftests/memory-hotplug/mem-on-off-test.sh"
@@ -157,11 +157,7 @@ def no_way_back(block, bad):
 
 def kselftest():
     """The path of mem-on-off-test.sh"""
-    top = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
-    for linux in os.environ.get("LINUX"), f"{top}/build/linux":
-        if linux and os.path.exists(f"{linux}/{KSELFTEST}"):
-            return f"{linux}/{KSELFTEST}"
-    raise Skip(f"no {KSELFTEST}: say LINUX=")
+    return need(f"{paths.linux()}/{KSELFTEST}", "say LINUX=")
 
 
 def poisoned():

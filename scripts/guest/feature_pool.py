@@ -12,8 +12,8 @@ import struct
 import threading
 
 import ndpool
-import poolformat
 from feature_common import check, eventually, fails, need
+from llfree import poolformat
 
 DEVICE = "/dev/ndpool0"
 HUGE = 2 << 20

@@ -9,9 +9,9 @@ import os
 import select
 
 import ndpool
-import poolformat
 from feature_common import check, fails, need
 from memstate import write
+from llfree import poolformat
 
 DEVICE = "/dev/ndpool0"
 INJECT = "/sys/kernel/debug/mce-inject"

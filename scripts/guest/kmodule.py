@@ -4,7 +4,8 @@
 import os
 import subprocess
 
-TOP = os.path.abspath(f"{os.path.dirname(os.path.abspath(__file__))}/../..")
+import checkout         # pylint: disable=unused-import
+from llfree.paths import BUILD
 
 
 def find(name):
@@ -13,7 +14,7 @@ def find(name):
     of installed modules."""
     release = os.uname().release
     for place in (os.environ.get("KERNEL"),
-                  f"{TOP}/build/x86_64{release.partition('-llfree')[2]}",
+                  f"{BUILD}/x86_64{release.partition('-llfree')[2]}",
                   f"/lib/modules/{release}/kernel"):
         if place and os.path.exists(f"{place}/mm/{name}.ko"):
             return f"{place}/mm/{name}.ko"

@@ -11,7 +11,8 @@ import re
 import subprocess
 import time
 
-import klog
+import checkout         # pylint: disable=unused-import
+from llfree import klog
 
 PAGE = mmap.PAGESIZE
 NR_ORDERS = 11

@@ -1,16 +1,10 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of the statistics and tables of scripts/bench, with known numbers."""
 
-import os
-import sys
 import tempfile
 import unittest
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-# pylint: disable=wrong-import-position
-import benchstat as stat
+from llfree.bench import stats as stat
 
 HEADER = ",".join(stat.MODULE_FIELDS) + "\n"
 
@@ -224,7 +218,3 @@ class Tables(unittest.TestCase):
                          "pair; geometric mean 0.79")
         self.assertEqual(worst, "worst: bulk order 9 free 1 CPU 2.00")
         self.assertEqual(stat.summary({}), ["nothing to compare"])
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of tools/mm/llfree-dump.c with made-up dumps, good and damaged ones.
 
@@ -11,12 +10,11 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
+from llfree.paths import TOP
+
 SOURCE = f"{TOP}/tools/mm/llfree-dump.c"
 DAMAGED, BUDDY, UNKNOWN = 1, 2, 3
 SANITIZER = 99
@@ -630,7 +628,3 @@ class Reader(unittest.TestCase):
             self.assertEqual(len(err.splitlines()), int(bool(status)), err)
             seen.add(status)
         self.assertLessEqual({0, DAMAGED}, seen)
-
-
-if __name__ == "__main__":
-    sys.exit(unittest.main())

@@ -13,250 +13,23 @@ checkout, and with fixed names and dates: equal input gives equal hashes."""
 
 import contextlib
 import fcntl
-import fnmatch
-import glob
 import hashlib
 import json
 import os
-import re
 import shutil
-import subprocess
-import sys
 import tempfile
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
-PATCHES = f"{TOP}/patches"
-OVERLAY_DIRS = ["arch", "Documentation", "drivers", "include", "kernel", "lib",
-                "mm", "samples", "tools"]
-DEBIAN_PACKAGE = "linux-source-6.12"
-DEBIAN_TARBALL = f"/usr/src/{DEBIAN_PACKAGE}.tar.xz"
-WANTED = "6.12"
+from llfree.kernel.git import Git
+from llfree.kernel.patches import overlay_files, overlay_map, patches_key, series
+from llfree.kernel.source import DEBIAN_TARBALL, check_version, find_source
+from llfree.paths import PATCHES, TOP
+from llfree.program import Error, read, say, write_text
+
 NAME = "LLFree for Linux"
 EMAIL = "llfree@localhost"
 BRANCH = "llfree"
 EPOCH = "2024-11-17T22:15:08 +0000"
 
-
-class Error(Exception):
-    """Something the user has to settle; the text says what."""
-
-
-def say(text):
-    print(f"  {text}", flush=True)
-
-
-def main(function):
-    """Run a script's main function; errors end it without a traceback."""
-    try:
-        sys.exit(function())
-    except Error as e:
-        sys.exit(f"{os.path.basename(sys.argv[0])}: {e}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def build_dir(given=None):
-    return os.path.abspath(given or os.environ.get("BUILD") or f"{TOP}/build")
-
-
-def read(name, default=None):
-    try:
-        with open(name, "rb") as f:
-            return f.read()
-    except FileNotFoundError:
-        return default
-
-
-class Git:
-    def __init__(self, directory):
-        self.directory = directory
-        self.env = {k: v for k, v in os.environ.items()
-                    if not k.startswith("GIT_")}
-        self.env.update(GIT_CONFIG_GLOBAL="/dev/null",
-                        GIT_CONFIG_SYSTEM="/dev/null", LC_ALL="C.UTF-8",
-                        TZ="UTC")
-
-    def run(self, *argv, data=None, env=None):
-        """A finished process: for commands which may well fail."""
-        return subprocess.run(
-            ["git", "-C", self.directory, *argv], input=data, check=False,
-            stdin=None if data is not None else subprocess.DEVNULL,
-            capture_output=True, env={**self.env, **(env or {})})
-
-    def bytes(self, *argv, data=None, env=None):
-        proc = self.run(*argv, data=data, env=env)
-        if proc.returncode:
-            raise Error(f"git {argv[0]} failed in {self.directory}:\n"
-                        + proc.stderr.decode(errors="replace").rstrip())
-        return proc.stdout
-
-    def __call__(self, *argv, data=None, env=None):
-        if isinstance(data, str):
-            data = data.encode()
-        return self.bytes(*argv, data=data, env=env).decode().strip()
-
-    def ref(self, name):
-        proc = self.run("rev-parse", "-q", "--verify", name)
-        return proc.stdout.decode().strip() or None
-
-
-# --- the repository's side: patches and overlay ---
-
-def series():
-    text = read(f"{PATCHES}/series", b"").decode()
-    names = [t.split("#")[0].strip() for t in text.splitlines()]
-    names = [n for n in names if n]
-    for name in names:
-        if not os.path.isfile(f"{PATCHES}/{name}"):
-            raise Error(f"patches/series names {name}, which does not exist")
-    if len(set(names)) != len(names):
-        raise Error("patches/series names a patch twice")
-    present = {os.path.basename(n) for n in glob.glob(f"{PATCHES}/*.patch")}
-    if present - set(names):
-        raise Error("not in patches/series: "
-                    + ", ".join(sorted(present - set(names))))
-    return names
-
-
-def overlay_files():
-    """All files that stand at kernel paths: tracked, or new and not ignored."""
-    out = Git(TOP).bytes("ls-files", "-z", "-co", "--exclude-standard", "--",
-                         *OVERLAY_DIRS)
-    names = sorted({n for n in out.decode().split("\0") if n})
-    return [n for n in names if os.path.isfile(f"{TOP}/{n}")]
-
-
-def overlay_map():
-    """[(patch, pattern)] from patches/overlay."""
-    rules = []
-    text = read(f"{PATCHES}/overlay", b"").decode()
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        if len(words) != 2:
-            raise Error(f"patches/overlay:{number}: want 'PATCH PATTERN'")
-        rules.append(tuple(words))
-    return rules
-
-
-def matches(path, pattern):
-    if pattern.endswith("/"):
-        return path.startswith(pattern)
-    return fnmatch.fnmatchcase(path, pattern)
-
-
-def assign_overlay(names, files):
-    """{patch: [files]}; every file must belong to exactly one patch."""
-    owned = {name: [] for name in names}
-    wrong = []
-    used = set()
-    for patch, _ in overlay_map():
-        if patch not in owned:
-            wrong.append(f"patches/overlay names {patch}, "
-                         "which is not in patches/series")
-    for path in files:
-        rules = [r for r in overlay_map() if matches(path, r[1])]
-        used.update(rules)
-        owners = {patch for patch, _ in rules}
-        if len(owners) != 1:
-            wrong.append(f"{path}: " + ("in more than one patch: "
-                                        + ", ".join(sorted(owners))
-                                        if owners else "in no patch"))
-        elif rules[0][0] in owned:
-            owned[rules[0][0]].append(path)
-    wrong += [f"patches/overlay: nothing matches '{pattern}' of {patch}"
-              for patch, pattern in overlay_map()
-              if (patch, pattern) not in used]
-    if len(wrong) > 12:
-        wrong[10:] = [f"and {len(wrong) - 10} more"]
-    if wrong:
-        raise Error("patches/overlay must give each overlay file to exactly "
-                    "one patch:\n  " + "\n  ".join(wrong))
-    return owned
-
-
-def patches_key(names):
-    h = hashlib.sha256()
-    for name in names:
-        h.update(name.encode() + b"\0" + read(f"{PATCHES}/{name}") + b"\0")
-    return h.hexdigest()
-
-
-# --- where the kernel source comes from ---
-
-class Source:
-    def __init__(self, path):
-        self.path = os.path.realpath(path)
-        self.is_tree = os.path.isdir(self.path)
-        if self.is_tree:
-            if not os.path.isfile(f"{self.path}/kernel/sched/core.c"):
-                raise Error(f"{path} is no kernel source tree")
-            self.commit = None
-            if os.path.exists(f"{self.path}/.git"):
-                self.commit = Git(self.path).ref("HEAD")
-                dirty = Git(self.path)("status", "--porcelain", "-uno")
-                if dirty:
-                    raise Error(f"{path} has uncommitted changes; "
-                                "its last commit is what would be used")
-            elif os.path.exists(f"{self.path}/.config"):
-                raise Error(f"{path} has been built in: "
-                            "run 'make mrproper' there first")
-            if self.commit:
-                self.identity = f"commit {self.commit}"
-            else:
-                st = os.stat(f"{self.path}/Makefile")
-                self.identity = f"tree {self.path} {st.st_mtime_ns}"
-        else:
-            st = os.stat(self.path)
-            self.identity = f"file {self.path} {st.st_size} {st.st_mtime_ns}"
-
-    def import_into(self, git, directory):
-        """The id of a git tree object with the source's files."""
-        if self.is_tree and self.commit:
-            say(f"taking commit {self.commit[:12]} of {self.path}")
-            git("fetch", "-q", "--no-tags", "--depth=1", self.path, "HEAD")
-            return git("rev-parse", "FETCH_HEAD^{tree}")
-        say(f"unpacking {self.path} (a minute or two)")
-        if self.is_tree:
-            argv = ["cp", "-a", "--", f"{self.path}/.", directory]
-        else:
-            argv = ["tar", "-C", directory, "--strip-components=1",
-                    "--no-same-owner", "-xf", self.path]
-        if subprocess.run(argv, check=False).returncode:
-            raise Error(f"cannot unpack {self.path}")
-        check_version(read(f"{directory}/Makefile", b""), self.path)
-        say("storing it in git (a minute or two)")
-        git("-c", "core.looseCompression=1", f"--work-tree={directory}",
-            "add", "-A", "-f", ".")
-        return git("write-tree")
-
-
-def find_source():
-    given = os.environ.get("LINUX_SRC")
-    if given and not os.path.exists(given):
-        raise Error(f"LINUX_SRC={given} does not exist")
-    if not given and not os.path.exists(DEBIAN_TARBALL):
-        raise Error(f"no {DEBIAN_TARBALL}: run 'apt-get install "
-                    f"{DEBIAN_PACKAGE}' or set LINUX_SRC=<tree or tarball>")
-    return Source(given or DEBIAN_TARBALL)
-
-
-def check_version(makefile, where):
-    text = makefile.decode(errors="replace")
-    parts = [re.search(rf"^{key} = *(\S*)$", text, re.M)
-             for key in ("VERSION", "PATCHLEVEL", "SUBLEVEL", "EXTRAVERSION")]
-    if not all(parts):
-        raise Error(f"{where} is no kernel source: no version in its Makefile")
-    version = ".".join(m[1] for m in parts[:3] if m[1]) + parts[3][1]
-    if ".".join(m[1] for m in parts[:2]) != WANTED:
-        raise Error(f"{where} is Linux {version}; "
-                    f"the patches are for {WANTED}.y")
-    return version
-
-
-# --- the prepared tree ---
 
 class Tree:
     def __init__(self, build):
@@ -277,9 +50,7 @@ class Tree:
     def save_state(self):
         text = json.dumps(self.state, indent=1, sort_keys=True) + "\n"
         if read(self.state_file) != text.encode():
-            with open(f"{self.state_file}.new", "w", encoding="utf-8") as f:
-                f.write(text)
-            os.replace(f"{self.state_file}.new", self.state_file)
+            write_text(self.state_file, text)
 
     def exists(self):
         return (os.path.isdir(f"{self.path}/.git")
@@ -495,7 +266,7 @@ class Tree:
         return files
 
     def refuse_edited(self, name, content, last):
-        """Somebody edited the copy instead of the repository's file."""
+        """Raise if the copy was edited instead of the repository's file."""
         if last is not None and digest(content) != last:
             raise Error(
                 f"{self.path}/{name} was edited, but it is a copy of the "

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of scripts/vm with a fake QEMU: no guest boots."""
 
@@ -12,10 +11,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-# pylint: disable=wrong-import-position
-import scriptload
+from llfree import scriptload
 
 vm = scriptload.load("vm")
 
@@ -271,7 +267,3 @@ class Clock(unittest.TestCase):
         self.assertEqual(times, [10, 10, 10, 11, 20, 20])
         self.assertEqual([c.args[0] for c in guest.monitor.sendall.mock_calls],
                          [b"stop\n", b"cont\n"] * 2)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

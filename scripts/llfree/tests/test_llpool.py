@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of tools/mm/llpool.c with pools in files, good and damaged ones.
 
@@ -14,19 +13,14 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 import unittest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
-sys.dont_write_bytecode = True
-sys.path.insert(0, f"{TOP}/scripts/guest")
-# pylint: disable=wrong-import-position
-import poolformat
-from poolformat import COPY, MAGIC, crc32c, sealed
+from llfree import poolformat
+from llfree.paths import TOP, linux
+from llfree.poolformat import COPY, MAGIC, crc32c, sealed
 
-LINUX = os.environ.get("LINUX", f"{TOP}/build/linux")
+LINUX = linux()
 FOUND, DAMAGED, FAILED = 1, 2, 3
 SANITIZER = 99
 
@@ -582,7 +576,3 @@ class Attached(Llpool):
         with open(self.env["ND_POOL_FILE"], "rb") as f:
             fcntl.flock(f, fcntl.LOCK_SH)
             self.bad("EBUSY", "another program", "info", "/dev/null")
-
-
-if __name__ == "__main__":
-    sys.exit(unittest.main(verbosity=2))

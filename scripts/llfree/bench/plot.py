@@ -11,7 +11,7 @@ import numpy
 from matplotlib.colors import TwoSlopeNorm, to_rgb
 from matplotlib.patches import Patch
 
-import benchstat as stat
+from llfree.bench import stats as stat
 
 COLOURS = {"buddy": "#d95f02", "llfree": "#1f6fb4"}
 STYLES = ("-", "--", ":", "-.")

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of how scripts/bench plans and starts its guests, without any."""
 
@@ -6,17 +5,13 @@ import argparse
 import collections
 import contextlib
 import io
-import os
 import sys
 import tempfile
 import time
 import unittest
 from unittest import mock
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-# pylint: disable=wrong-import-position
-import scriptload
+from llfree import scriptload
 
 bench = scriptload.load("bench")
 
@@ -274,7 +269,3 @@ class Lists(unittest.TestCase):
             with self.subTest(text=text), \
                  self.assertRaises(argparse.ArgumentTypeError):
                 parse(text)
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of samples/nd_pool/kvlog.c, which crashes, and of mutants of it, which lose data.
 
@@ -15,9 +14,9 @@ import tempfile
 import time
 import unittest
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(
-    os.path.abspath(__file__))))
-LINUX = os.environ.get("LINUX", f"{TOP}/build/linux")
+from llfree.paths import TOP, linux
+
+LINUX = linux()
 EMULATOR = f"{TOP}/tools/testing/nd_pool"
 SAMPLE = f"{TOP}/samples/nd_pool"
 CRASHES = int(os.environ.get("CRASHES", "10"))
@@ -244,7 +243,3 @@ class Crashes(unittest.TestCase):
         except Lost:
             return
         self.fail("not noticed")
-
-
-if __name__ == "__main__":
-    sys.exit(unittest.main(verbosity=2))

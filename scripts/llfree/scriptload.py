@@ -3,9 +3,8 @@
 
 import importlib.machinery
 import importlib.util
-import os
 
-SCRIPTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from llfree.paths import SCRIPTS
 
 
 def load(name):

@@ -1,19 +1,14 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of which steps scripts/test runs and what it prints, with fake steps."""
 
 import contextlib
 import io
-import os
 import re
 import sys
 import unittest
 from unittest import mock
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-# pylint: disable=wrong-import-position
-import scriptload
+from llfree import scriptload
 
 
 class Steps(unittest.TestCase):
@@ -185,7 +180,3 @@ class Excerpt(unittest.TestCase):
         lines = [str(i) for i in range(100)]
         self.assertEqual(self.excerpt(lines), lines[-40:])
         self.assertEqual(self.excerpt(lines[:3]), lines[:3])
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

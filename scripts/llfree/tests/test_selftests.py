@@ -1,21 +1,16 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of how scripts/selftests reads results and compares them; no guest."""
 
 import contextlib
 import io
 import os
-import sys
 import tempfile
 import types
 import unittest
 from unittest import mock
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-# pylint: disable=wrong-import-position
-import kerneltree as kt
-import scriptload
+from llfree import scriptload
+from llfree.program import Error
 
 OUTPUT = """$ scripts/vm --alloc buddy -- ./run_vmtests.sh -t mlock
 TAP version 13
@@ -109,7 +104,7 @@ class Parser(unittest.TestCase):
         self.assertEqual(self.s.read_flaky("# c\n\na -b 1 # fails # often\n"),
                          {"a -b 1": "fails # often"})
         for bad in "a\n", "a # \n", " # why\n", "a # x\na # y\n":
-            with self.subTest(bad=bad), self.assertRaises(kt.Error):
+            with self.subTest(bad=bad), self.assertRaises(Error):
                 self.s.read_flaky(bad)
 
     def test_our_flaky_list(self):
@@ -118,7 +113,7 @@ class Parser(unittest.TestCase):
 
     def test_categories(self):
         with tempfile.TemporaryDirectory() as linux:
-            with self.assertRaises(kt.Error):
+            with self.assertRaises(Error):
                 self.s.categories(linux)
             where = f"{linux}/tools/testing/selftests/mm"
             os.makedirs(where)
@@ -227,7 +222,3 @@ class Order(unittest.TestCase):
             s.run(args, "", ["a", "b"])
         self.assertEqual(ran, [("a", "buddy"), ("a", "llfree"),
                                ("b", "buddy"), ("b", "llfree")])
-
-
-if __name__ == "__main__":
-    unittest.main(verbosity=2)

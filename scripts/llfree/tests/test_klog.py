@@ -1,15 +1,9 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """Tests of what counts as trouble in a kernel log, with known lines."""
 
-import os
-import sys
 import unittest
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-# pylint: disable=wrong-import-position
-import klog
+from llfree import klog
 
 KILLED = ("[ 12.0] Out of memory: Killed process 77 (hog) total-vm:9kB, "
           "anon-rss:1kB")
@@ -58,7 +52,3 @@ class Trouble(unittest.TestCase):
         # Who is named much later is somebody else.
         self.assertEqual(trouble(KILLED, *FAILED[:2], "[ 12.1] x",
                                  FAILED[2]), [1])
-
-
-if __name__ == "__main__":
-    unittest.main()
