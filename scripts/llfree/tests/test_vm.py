@@ -11,9 +11,9 @@ import tempfile
 import unittest
 from unittest import mock
 
-from llfree import scriptload
-
-vm = scriptload.load("vm")
+from llfree.vm import guest as vm_guest
+from llfree.vm import machine, main
+from llfree.vm.arguments import EXIT_GUEST, EXIT_KERNEL
 
 # Each start takes the next line of the file plan and does what its words say; the
 # last line is for all further starts. A "~" stands for a space.
@@ -52,13 +52,13 @@ class FakeQemu(unittest.TestCase):
         self.kernel = f"{self.tmp}/image"
         with open(self.kernel, "wb") as f:
             f.write(bytes(64))
-        path = f"{self.tmp}/{vm.MACHINES['x86_64'].qemu}"
+        path = f"{self.tmp}/{machine.MACHINES['x86_64'].qemu}"
         with open(path, "w", encoding="utf-8") as f:
             f.write(FAKE_QEMU)
         os.chmod(path, 0o755)
         for patch in (
-                mock.patch.object(vm, "TOP", self.tmp),
-                mock.patch.object(vm, "HOST", "x86_64"),
+                mock.patch.object(main, "BUILD", f"{self.tmp}/build"),
+                mock.patch.object(machine, "HOST", "x86_64"),
                 mock.patch.dict(os.environ, PATH=f"{self.tmp}:"
                                 f"{os.environ['PATH']}")):
             patch.start()
@@ -77,7 +77,7 @@ class FakeQemu(unittest.TestCase):
                                              *options, "--", "true"]), \
              contextlib.redirect_stdout(out), \
              contextlib.redirect_stderr(io.StringIO()) as err:
-            status = vm.main()
+            status = main.main()
         out.seek(0)
         return status, out.read(), err.getvalue()
 
@@ -103,7 +103,7 @@ class Crashes(FakeQemu):
 
     def test_every_boot(self):
         status, out, err = self.run_vm(CRASH)
-        self.assertEqual((status, out, self.starts()), (vm.EXIT_GUEST, "", 2))
+        self.assertEqual((status, out, self.starts()), (EXIT_GUEST, "", 2))
         self.assertEqual(err.count(self.AGAIN), 1)
         self.assertIn("vm: QEMU crashed (SIGABRT)", err)
         self.assertEqual(err.count("Assertion"), 2)
@@ -112,7 +112,7 @@ class Crashes(FakeQemu):
         """The second boot counts as any other."""
         status, _, err = self.run_vm(
             CRASH, "klog:Kernel~panic~-~not~syncing exit:0")
-        self.assertEqual((status, self.starts()), (vm.EXIT_KERNEL, 2))
+        self.assertEqual((status, self.starts()), (EXIT_KERNEL, 2))
         self.assertIn("Kernel panic", err)
 
     def test_kinds(self):
@@ -127,21 +127,21 @@ class Crashes(FakeQemu):
                      "exit:0", f"{ASSERTION} exit:0"):
             with self.subTest(plan=plan):
                 status, _, err = self.run_vm(plan, GOOD)
-                self.assertEqual((status, self.starts()), (vm.EXIT_GUEST, 1))
+                self.assertEqual((status, self.starts()), (EXIT_GUEST, 1))
                 self.assertNotIn(self.AGAIN, err)
 
     def test_after_start(self):
         """A command that ran, in part at least, does not run twice."""
         status, out, err = self.run_vm(f"status:start out:once {CRASH}", GOOD)
         self.assertEqual((status, out, self.starts()),
-                         (vm.EXIT_GUEST, "once\n", 1))
+                         (EXIT_GUEST, "once\n", 1))
         self.assertIn("vm: QEMU crashed (SIGABRT)", err)
 
     def test_after_trouble(self):
         """What the kernel reported is not lost in a second boot."""
         status, _, err = self.run_vm(
             f"klog:BUG:~Bad~page~state~in~process~x {CRASH}", GOOD)
-        self.assertEqual((status, self.starts()), (vm.EXIT_KERNEL, 1))
+        self.assertEqual((status, self.starts()), (EXIT_KERNEL, 1))
         self.assertIn("Bad page state", err)
 
     def test_log(self):
@@ -168,7 +168,7 @@ class CommandLine(FakeQemu):
         with mock.patch.object(sys, "argv", ["vm", *options]), \
              contextlib.redirect_stderr(io.StringIO()) as err, \
              self.assertRaises(SystemExit) as raised:
-            vm.main()
+            main.main()
         self.assertEqual(raised.exception.code, 2)
         return err.getvalue()
 
@@ -178,7 +178,7 @@ class CommandLine(FakeQemu):
         with open(log, "w", encoding="utf-8") as f:
             f.write("old\n")
         argv = self.qemu("--log", log, "--mem", "64M")
-        self.assertEqual(argv[0], vm.MACHINES["x86_64"].qemu)
+        self.assertEqual(argv[0], machine.MACHINES["x86_64"].qemu)
         self.assertEqual(argv[argv.index("-m") + 1], "64M")
         with open(log, encoding="utf-8") as f:
             self.assertEqual(f.read(), "old\n")
@@ -253,11 +253,11 @@ class CommandLine(FakeQemu):
 class Clock(unittest.TestCase):
     def test_stands_still(self):
         """The time that a guest has is not that in which it stands."""
-        guest = vm.Guest.__new__(vm.Guest)
+        guest = vm_guest.Guest.__new__(vm_guest.Guest)
         guest.stopped, guest.stood = None, 0.0
         guest.monitor = mock.Mock()
         times = []
-        with mock.patch.object(vm.time, "monotonic") as clock:
+        with mock.patch.object(vm_guest.time, "monotonic") as clock:
             for now, what in ((10, guest.stop), (15, guest.stop),
                               (40, guest.go_on), (41, guest.go_on),
                               (50, guest.stop), (60, guest.go_on)):

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boot a built kernel in QEMU and run a command in it.
+
+The guest's root is this machine's root file system, read-only over 9p, with a
+tmpfs overlay on top: whatever the host has installed can run, and what it
+writes is gone afterwards. The command starts in the current directory. A guest
+of another architecture has the root that scripts/guest-root made, and of this
+machine's files only this checkout.
+Without a command: a shell (Ctrl-A X kills the guest)."""
+
+import argparse
+import os
+import re
+
+from llfree import program
+from llfree.paths import KERNEL
+
+MIB = 1 << 20
+EXIT_TIMEOUT = 124
+EXIT_KERNEL = 125
+EXIT_GUEST = 126
+EPILOG = f"""exit status: the command's own, or {EXIT_TIMEOUT} time-out,
+{EXIT_KERNEL} the kernel reported a problem (WARN, BUG, oops, lockdep, stall, ...),
+{EXIT_GUEST} the guest died or never came up.
+If QEMU itself crashes before the command starts, the guest boots once more.
+SIGUSR1 stops a guest and its clock, SIGUSR2 lets it go on; that time does not
+count."""
+
+
+def parse_size(text):
+    m = re.fullmatch(r"(\d+)([MG]?)", text.upper().removesuffix("B"))
+    if not m or not int(m[1]):
+        raise argparse.ArgumentTypeError(f"bad size '{text}' (say 512M or 8G)")
+    return int(m[1]) * (1024 if m[2] == "G" else 1)
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def parse_args():
+    p = program.parser(__doc__, epilog=EPILOG)
+    p.add_argument("--kernel", metavar="DIR", default=KERNEL,
+                   help="build directory or image (default: build/x86_64)")
+    program.add_alloc(p)
+    p.add_argument("--smp", metavar="N", type=positive, default=2,
+                   help="CPUs (default: 2)")
+    p.add_argument("--mem", metavar="SIZE", type=parse_size, default="1G",
+                   help="memory, as 64M or 8G (default: 1G)")
+    p.add_argument("--maxmem", metavar="SIZE", type=parse_size,
+                   help="memory that the guest can have after some has been added")
+    p.add_argument("--slots", metavar="N", type=positive,
+                   help="DIMMs that can be added, by --qmp (default: 8 with --maxmem)")
+    p.add_argument("--prealloc", action="store_true",
+                   help="have the host's memory at hand before the guest "
+                   "starts, or it waits for that when it first uses a page")
+    p.add_argument("--memfd", action="store_true",
+                   help="take the guest's memory from a memfd: the host sees "
+                   "in its blocks what the guest uses")
+    p.add_argument("--balloon", action="store_true",
+                   help="a virtio balloon that reports free pages to the host "
+                   "and deflates before an OOM; implies --memfd")
+    p.add_argument("--disk", metavar="FILE", action="append", default=[],
+                   help="a raw image as virtio block device: /dev/vda, the next "
+                   "/dev/vdb, ...; what the guest writes stays")
+    p.add_argument("--nvdimm", metavar="FILE", action="append", default=[],
+                   help="a file of some times 2 MiB as NVDIMM: what the guest "
+                   "writes stays")
+    p.add_argument("--numa", metavar="N", type=positive, default=1,
+                   help="NUMA nodes that share CPUs and memory evenly")
+    p.add_argument("--cpu", metavar="MODEL",
+                   help="QEMU's model of the CPU (default: all it can)")
+    p.add_argument("--append", metavar="STR", action="append", default=[],
+                   help="more kernel parameters")
+    p.add_argument("--patient", action="store_true",
+                   help="for long loads: a CPU that stands still is reported "
+                        "after 5 minutes, a task after 10")
+    p.add_argument("--icount", action="store_true",
+                   help="count instructions: each is a nanosecond of the "
+                   "guest's time, and all CPUs take turns")
+    p.add_argument("--qmp", metavar="SOCKET",
+                   help="QEMU serves its machine protocol on this UNIX socket")
+    p.add_argument("--qemu-arg", metavar="ARG", action="append", default=[],
+                   help="one more argument for QEMU (--qemu-arg=-device ...)")
+    p.add_argument("--env", metavar="K=V", action="append", default=[],
+                   help="environment variable for the command")
+    p.add_argument("--cwd", metavar="DIR", default=os.getcwd(),
+                   help="where the command starts (default: here)")
+    p.add_argument("--timeout", metavar="S", type=float,
+                   help="kill the guest after S seconds "
+                        "(default: 900, none for the shell)")
+    p.add_argument("--expect", metavar="REGEX", action="append", default=[],
+                   help="kernel report that is no failure, matched against "
+                        "its lines up to the one that names the problem")
+    p.add_argument("--log", metavar="FILE",
+                   help="where the kernel log goes "
+                        "(default: build/vm/kernel.log for the last run, "
+                        "and a file of its own when the run fails)")
+    p.add_argument("--dry-run", action="store_true",
+                   help="print QEMU's command line and start nothing")
+    p.add_argument("--verbose", "-v", action="store_true",
+                   help="show the kernel log and QEMU's command line")
+    p.add_argument("command", metavar="COMMAND", nargs="*",
+                   help="command and its arguments; a single argument is "
+                        "given to the shell")
+    args = p.parse_args()
+    for e in args.env:
+        if not re.match(r"[A-Za-z_]\w*=", e):
+            p.error(f"--env wants K=V, not '{e}'")
+    try:
+        args.expect = [re.compile(e) for e in args.expect]
+    except re.error as e:
+        p.error(f"--expect: {e}")
+    if args.slots and not args.maxmem:
+        p.error("--slots: for what? there is no --maxmem")
+    if args.maxmem and args.maxmem <= args.mem:
+        p.error("--maxmem is no more than --mem")
+    if args.numa > args.mem // 2:
+        p.error("too many NUMA nodes for that little memory")
+    for file in args.disk + args.nvdimm:
+        if not os.path.exists(file):
+            p.error(f"no file {file}")
+    for file in args.nvdimm:
+        if not os.path.getsize(file) or os.path.getsize(file) % (2 * MIB):
+            p.error(f"--nvdimm: {file} has {os.path.getsize(file)} bytes")
+    args.memfd |= args.balloon
+    if args.dry_run:
+        args.log = None
+    return args
