@@ -200,10 +200,11 @@ class Guest:
         stdin = None if self.interactive else subprocess.DEVNULL
         with open(f"{self.rundir}/qemu.log", "wb") as err:
             try:
+                # pylint: disable-next=subprocess-popen-preexec-fn
                 self.proc = subprocess.Popen(
                     argv, stdin=stdin, stderr=err,
                     pass_fds=[s.fileno() for s in self.fds],
-                    preexec_fn=die_with_parent)     # pylint: disable=subprocess-popen-preexec-fn
+                    preexec_fn=die_with_parent)
             except FileNotFoundError:
                 raise Error(f"{argv[0]} is not installed") from None
         for s in self.fds:

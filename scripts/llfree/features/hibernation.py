@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import tempfile
 
-from host_common import GUEST, Ktap, MIB, Skip, check, has_option, ksft, vm
+from llfree.features.common import MIB, has_option, vm
+from llfree.ktap import Report, Skip, check
+from llfree.paths import GUEST
 
 DISK_MIB = 768
 
@@ -27,7 +29,7 @@ def compile_init(directory):
                        check=True, stdout=f, input=names.encode())
 
 
-def hibernate_once(args, directory, alloc):
+def hibernate_once(tap, args, directory, alloc):
     """Suspend one guest and resume it in another one."""
     for option in "CONFIG_HIBERNATION", "CONFIG_BLK_DEV_INITRD":
         if not has_option(args, option):
@@ -51,8 +53,7 @@ def hibernate_once(args, directory, alloc):
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             check=False)
         out.append(ended.stdout.splitlines())
-        for line in out[-1]:
-            ksft.print_msg(line)
+        tap.say(ended.stdout)
         check(not ended.returncode,
               f"the guest ended with status {ended.returncode}")
     check("note resumed" not in out[0], "the kernel refused to hibernate")
@@ -64,14 +65,14 @@ def hibernate_once(args, directory, alloc):
 
 
 def run(args):
-    tap = Ktap("hibernation", ("same", "other"))
+    tap = Report(2, "hibernation")
     with tempfile.TemporaryDirectory() as directory:
-        tap.test("same", lambda: hibernate_once(args, directory, args.alloc))
+        tap.test("same", lambda: hibernate_once(tap, args, directory, args.alloc))
 
         def other():
             if not args.alloc or not has_option(args, "CONFIG_LLFREE"):
                 raise Skip("the kernel has one allocator only, or no --alloc")
-            return hibernate_once(args, directory, {
+            return hibernate_once(tap, args, directory, {
                 "llfree": "buddy", "buddy": "llfree"}[args.alloc])
         tap.test("other", other)
     return tap.end()

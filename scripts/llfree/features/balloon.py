@@ -9,7 +9,9 @@ import tempfile
 import threading
 import time
 
-from host_common import Failure, GUEST, Ktap, MIB, Qmp, Skip, check, vm
+from llfree.features.common import MIB, Qmp, vm
+from llfree.ktap import Failure, Report, Skip, check
+from llfree.paths import GUEST
 
 
 def memfd_of(parent):
@@ -183,8 +185,7 @@ def run(args):
             raise Failure("no memfd in QEMU")
         status = guest.watch()
     print("\n".join(guest.output))
-    tap = Ktap("host", ("memory_huge", "memory_small", "once_huge",
-                        "once_small", "cma", "balloon"))
+    tap = Report(6, "host")
     tap.test("memory_huge", lambda: host_memory(guest, 0))
     tap.test("memory_small", lambda: host_memory(guest, 1))
     tap.test("once_huge", lambda: reported_once(guest, 0))

@@ -17,11 +17,13 @@ import signal
 import subprocess
 import tempfile
 import threading
-import time
 
-from host_common import GUEST, TOP, Failure, Ktap, Qmp, check, ksft, vm
+from llfree.features.common import Qmp, vm
+from llfree.ktap import Failure, Report, check
+from llfree.paths import BUILD, GUEST, TOP, linux
+from llfree.program import make_env
 
-TOOLS = f"{TOP}/build/pool-tools"
+TOOLS = f"{BUILD}/pool-tools"
 SIZE_MIB = 256
 THREADS = 4
 # What ends the guest: the first two are the host's
@@ -34,12 +36,10 @@ BOOT_S = 600
 def build_tools():
     """llpool and kvlog; returns their directory"""
     os.makedirs(TOOLS, exist_ok=True)
-    linux = os.environ.get("LINUX", f"{TOP}/build/linux")
     for argv in (["make", "-s", "-f", f"{TOP}/tools/mm/llpool.mk", f"O={TOOLS}",
-                  f"LINUX={os.path.abspath(linux)}"],
+                  f"LINUX={linux()}"],
                  ["make", "-s", "-C", f"{TOP}/samples/nd_pool", f"O={TOOLS}"]):
-        env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
-        ended = subprocess.run(argv, check=False, env=env, stdin=subprocess.DEVNULL)
+        ended = subprocess.run(argv, check=False, env=make_env(), stdin=subprocess.DEVNULL)
         check(not ended.returncode, f"{' '.join(argv)} failed")
     return TOOLS
 
@@ -189,8 +189,7 @@ class Crashes:
     def last_words(self):
         """What scripts/vm said about the last guest"""
         self.log.seek(0)
-        for line in self.log.readlines()[-60:]:
-            ksft.print_msg(line.rstrip())
+        return "".join(self.log.readlines()[-60:])
 
     def stop(self):
         self.log.close()
@@ -201,14 +200,14 @@ class Crashes:
 
 def crash_runs(args):
     """args.rounds crashes, of both kinds of memory, and of one that loses what it may"""
-    tests = Ktap("poolcrash", ["nvdimm", "memmap", "lossy"])
+    tests = Report(3, "poolcrash")
     seed = random.randrange(1 << 32)
-    ksft.print_msg(f"seed {seed}")
+    tests.say(f"seed {seed}")
 
     def crashes(name, options, ends, rounds):
         # In the checkout, which guests see
-        os.makedirs(f"{TOP}/build/vm", exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=f"{TOP}/build/vm", prefix=f"pool-{name}-") as d:
+        os.makedirs(f"{BUILD}/vm", exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=f"{BUILD}/vm", prefix=f"pool-{name}-") as d:
             if name != "memmap":
                 create(f"{d}/medium")
                 options = [*options, "--nvdimm", f"{d}/medium"]
@@ -216,7 +215,7 @@ def crash_runs(args):
             try:
                 return state.run(rounds)
             except (Failure, OSError):
-                state.last_words()
+                tests.say(state.last_words())
                 raise
             finally:
                 state.stop()

@@ -3,7 +3,8 @@
 
 import subprocess
 
-from host_common import Ktap, Skip, check, has_option, vm
+from llfree.features.common import has_option, vm
+from llfree.ktap import Report, Skip, check
 
 BLOCKS = "/sys/kernel/debug/page_isolation_torture/blocks"
 # LLFree hands out the four blocks of a tree of 16 MiB together, and then those of
@@ -38,7 +39,7 @@ def likeness(one, two):
 
 
 def run(args):
-    tap = Ktap("shuffle", ("without", "with"))
+    tap = Report(2, "shuffle")
     orders = {}
 
     def compare(shuffle):

@@ -8,8 +8,10 @@ import struct
 import subprocess
 import tempfile
 
-from host_common import Failure, GUEST, Ktap, Skip, TOP, check, connect, has_option, vm
-from host_hotplug import Memory
+from llfree.features.common import connect, has_option, vm
+from llfree.features.hotplug import Memory
+from llfree.ktap import Failure, Report, Skip, check
+from llfree.paths import GUEST, TOP
 
 READER = f"{TOP}/tools/mm/llfree-dump.c"
 NOTE = b"VMCOREINFO\0"
@@ -268,7 +270,7 @@ def run(args):
                      "grown_counts": lambda: grown(same_counts, "grown"),
                      "without_note": lambda: without_note(guest.dump("boot")),
                      "truncated": lambda: truncated(guest.dump("boot"))}
-        tap = Ktap("vmcore", tests)
+        tap = Report(len(tests), "vmcore")
         for name, function in tests.items():
             tap.test(name, function)
     return tap.end() or status

@@ -8,7 +8,8 @@ import functools
 import subprocess
 import tempfile
 
-from host_common import GUEST, MIB, Qmp, vm
+from llfree.features.common import MIB, Qmp, vm
+from llfree.paths import GUEST
 
 OPTIONS = {
     "hotplug": ("--mem", "1G", "--maxmem", "16G", "--slots", "8", "--numa", "2"),
