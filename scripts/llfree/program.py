@@ -2,6 +2,7 @@
 """What programs have in common: arguments, messages, errors, files, environment"""
 
 import argparse
+import fcntl
 import os
 import signal
 import sys
@@ -102,3 +103,13 @@ def make_env(*more):
     drop = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARCH", "CROSS_COMPILE",
             "KBUILD_OUTPUT", "KCONFIG_CONFIG", *more}
     return {k: v for k, v in os.environ.items() if k not in drop}
+
+
+def only_one(path):
+    """An open file whose lock lets no second program go on"""
+    lock = open(path, "w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Error("another one is running") from None
+    return lock

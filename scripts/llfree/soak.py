@@ -11,7 +11,6 @@ in build/soak. Ends early on SIGINT and SIGTERM; the slice that is cut off
 does not count."""
 
 import collections
-import fcntl
 import json
 import os
 import random
@@ -62,11 +61,7 @@ class Soak:
         self.state = {"slices": [], "seed": args.seed}
         self.path = f"{OUT}/state.json"
         os.makedirs(OUT, exist_ok=True)
-        self.lock = open(f"{OUT}.lock", "w", encoding="utf-8")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Error("another one is running") from None
+        self.lock = program.only_one(f"{OUT}.lock")
         if args.fresh:
             shutil.rmtree(OUT)
             os.makedirs(OUT)

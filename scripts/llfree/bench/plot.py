@@ -136,9 +136,9 @@ class Plotter:
             axis.set_yticks(range(len(rows)), [
                 f"{b} {m.removesuffix('_ns')}{' bulk API' * (a == 'bulk')}"
                 for b, m, a in rows])
-        bar = figure.colorbar(image, ax=axes, shrink=0.8)
+        colour_bar = figure.colorbar(image, ax=axes, shrink=0.8)
         ticks = list(range(-HEAT, HEAT + 1))
-        bar.set_ticks(ticks, labels=[f"{2 ** t:.2f}" for t in ticks])
+        colour_bar.set_ticks(ticks, labels=[f"{2 ** t:.2f}" for t in ticks])
         self.save(figure, "ratios", "Time with LLFree / time with buddy")
 
     def fill(self):

@@ -11,18 +11,18 @@ import time
 import unittest
 from unittest import mock
 
-from llfree import scriptload
-
-bench = scriptload.load("bench")
+from llfree.bench import arguments, guests, main, plan, progress
+from llfree.bench import stats as stat
+from llfree.bench.results import Results, report
 
 
 def parsed(*argv):
     """What main() makes of a command line"""
     found = []
     with mock.patch.object(sys, "argv", ["bench", *argv]), \
-         mock.patch.object(bench, "measure", found.append), \
-         mock.patch.object(bench.signal, "signal"):
-        bench.main()
+         mock.patch.object(main, "measure", found.append), \
+         mock.patch.object(main.signal, "signal"):
+        main.main()
     return found[0]
 
 
@@ -61,7 +61,7 @@ class Arguments(unittest.TestCase):
 
 class Plan(unittest.TestCase):
     def test_pairs_alternate(self):
-        boots = bench.plan_boots(parsed("--pairs", "3", "--bench", "bulk",
+        boots = plan.plan_boots(parsed("--pairs", "3", "--bench", "bulk",
                                         "--order", "0", "--cpus", "1"))
         kinds = collections.defaultdict(list)
         for boot in boots:
@@ -73,15 +73,15 @@ class Plan(unittest.TestCase):
         self.assertEqual([b.number for b in boots], list(range(12)))
 
     def test_all_benchmarks_are_in_it(self):
-        cells = bench.matrix(parsed("--cpus", "1,2"))
-        found = {bench.bench_name(c) for c in cells}
-        self.assertEqual(found, set(bench.stat.BENCHES))
+        cells = plan.matrix(parsed("--cpus", "1,2"))
+        found = {plan.bench_name(c) for c in cells}
+        self.assertEqual(found, set(stat.BENCHES))
         bulk = {(c["order"], c["cpus"]) for c in cells if c["bench"] == "bulk"}
         self.assertEqual(bulk, {(o, f"0-{n - 1}") for o in range(11)
                                 for n in (1, 2)})
 
     def test_raw_is_no_key_of_the_module(self):
-        (cell,) = bench.matrix(parsed("--bench", "frag-raw"))
+        (cell,) = plan.matrix(parsed("--bench", "frag-raw"))
         self.assertEqual((cell["bench"], cell["raw"], cell["rounds"]),
                          ("frag", True, 100))
 
@@ -89,9 +89,9 @@ class Plan(unittest.TestCase):
 class Guests(unittest.TestCase):
     def argv(self, *argv):
         args = parsed(*argv)
-        boot = bench.plan_boots(args)[0]
+        boot = plan.plan_boots(args)[0]
         with tempfile.TemporaryDirectory() as tmp, \
-             mock.patch.object(bench, "WORK", tmp):
+             mock.patch.object(plan, "WORK", tmp):
             boot.write_plan(tmp)
             return boot.argv(args)
 
@@ -148,7 +148,7 @@ class Turns(unittest.TestCase):
         found = [Fake(events=events, **f) for f in fakes]
         for fake in found:
             fake.reach = self.alone(fake, found)
-        good = bench.run_guests(found)
+        good = guests.run_guests(found)
         return good, events
 
     def alone(self, fake, all_of_them):
@@ -177,7 +177,7 @@ class Turns(unittest.TestCase):
         def sizes(*argv):
             args = parsed("--pairs", "2", *argv)
             return [[b.alloc for b in g]
-                    for g in bench.groups(bench.plan_boots(args), args)]
+                    for g in plan.groups(plan.plan_boots(args), args)]
         self.assertEqual(sizes("--no-real"),
                          [["buddy", "llfree"], ["llfree", "buddy"]])
         for argv in (("--um",), ("--count",), ("--no-real", "--one-by-one")):
@@ -197,15 +197,15 @@ for cell in range(2):
 
     def test_signals(self):
         args = parsed("--no-module", "--real", "build,malloc")
-        boot = bench.plan_boots(args)[0]
-        results = bench.Results({"machine": "TCG"})
+        boot = plan.plan_boots(args)[0]
+        results = Results({"machine": "TCG"})
         with tempfile.TemporaryDirectory() as tmp, \
-             mock.patch.object(bench, "WORK", tmp), \
+             mock.patch.object(plan, "WORK", tmp), \
              mock.patch.object(boot, "argv", lambda _: [
                  sys.executable, "-c", self.GUEST]), \
              contextlib.redirect_stderr(io.StringIO()):
             args.out = tmp
-            guest = bench.Guest(boot, args, results, bench.Progress([boot]))
+            guest = guests.Guest(boot, args, results, progress.Progress([boot]))
             self.assertTrue(guest.start())
             guest.stand()
             guest.stand()
@@ -226,10 +226,10 @@ class Records(unittest.TestCase):
               "measures": {"huge_ns": [20, 5e6], "missed_permille": [20, 250.0]}}
 
     def results(self):
-        found = bench.Results({"machine": "TCG", "date": "", "host": "", "smp": 4,
+        found = Results({"machine": "TCG", "date": "", "host": "", "smp": 4,
                                "host_cpus": 4, "mem": 1})
-        for number, alloc in enumerate(bench.stat.ALLOCS):
-            boot = bench.Boot(number, 0, alloc, [], ["thp"])
+        for number, alloc in enumerate(stat.ALLOCS):
+            boot = plan.Boot(number, 0, alloc, [], ["thp"])
             record = dict(self.RECORD)
             if alloc == "llfree":
                 record["measures"] = {"huge_ns": [20, 5e6],
@@ -238,24 +238,24 @@ class Records(unittest.TestCase):
         return found
 
     def test_missed_huge_pages(self):
-        found = bench.stat.compare(self.results().values)
+        found = stat.compare(self.results().values)
         ratios = {key.measure: c.ratio for key, c in found.items()}
         self.assertEqual(ratios, {"huge_ns": 1.0, "missed_permille": 0.2})
-        self.assertRegex(bench.report(self.results()),
+        self.assertRegex(report(self.results()),
                          r"thp +missed_permille +4 +250 .* 50 .* 0\.20")
 
     def test_failed(self):
         found = self.results()
-        boot = bench.Boot(2, 1, "buddy", [], ["thp"])
+        boot = plan.Boot(2, 1, "buddy", [], ["thp"])
         found.add(boot, {"cell": 0, "error": "no huge page in all that time"})
         self.assertEqual(len(found.values), 4)
         self.assertIn("thp: no huge page in all that time (buddy 2)",
-                      bench.report(found))
+                      report(found))
 
     def test_saved(self):
         with tempfile.TemporaryDirectory() as tmp:
             self.results().save(tmp)
-            again = bench.Results.load(f"{tmp}/results.json")
+            again = Results.load(f"{tmp}/results.json")
             self.assertEqual(again.data, self.results().data)
             with open(f"{tmp}/results.csv", encoding="utf-8") as f:
                 self.assertEqual(len(f.readlines()), 5)
@@ -263,7 +263,7 @@ class Records(unittest.TestCase):
 
 class Lists(unittest.TestCase):
     def test_int_list(self):
-        parse = bench.int_list(0, 10)
+        parse = arguments.int_list(0, 10)
         self.assertEqual(parse("3-5,1"), [1, 3, 4, 5])
         for text in ("", "-1", "5-3", "1,,2", "11"):
             with self.subTest(text=text), \

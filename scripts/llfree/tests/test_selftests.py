@@ -9,7 +9,7 @@ import types
 import unittest
 from unittest import mock
 
-from llfree import scriptload
+from llfree import selftests
 from llfree.program import Error
 
 OUTPUT = """$ scripts/vm --alloc buddy -- ./run_vmtests.sh -t mlock
@@ -60,12 +60,8 @@ ok 1 kfence
 
 
 class Parser(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.s = scriptload.load("selftests")
-
     def test_kunit(self):
-        self.assertEqual(list(self.s.parse(KUNIT).items()), [
+        self.assertEqual(list(selftests.parse(KUNIT).items()), [
             ("damon", "FAIL"),
             ("damon: damon_test_target", "pass"),
             ("damon: damon_test_regions", "FAIL"),
@@ -73,7 +69,7 @@ class Parser(unittest.TestCase):
             ("kfence: kfence", "skip")])
 
     def test_results(self):
-        found = self.s.parse(OUTPUT)
+        found = selftests.parse(OUTPUT)
         self.assertEqual(list(found.items()), [
             ("mlock2-tests -x", "FAIL"),
             ("mlock2-tests -x: lock", "pass"),
@@ -88,47 +84,44 @@ class Parser(unittest.TestCase):
     def test_cut_off(self):
         """A test that runs when the output ends has failed."""
         text = OUTPUT[:OUTPUT.index("# [FAIL]")]
-        self.assertEqual(self.s.parse(text)["mlock2-tests -x"], "FAIL")
+        self.assertEqual(selftests.parse(text)["mlock2-tests -x"], "FAIL")
         begun = OUTPUT[:OUTPUT.index("# no module")]
-        self.assertEqual(self.s.parse(begun)["test_vmalloc.sh smoke"], "FAIL")
+        self.assertEqual(selftests.parse(begun)["test_vmalloc.sh smoke"], "FAIL")
 
     def test_same_name_twice(self):
-        self.assertEqual(self.s.parse("ok 1 cow\nnot ok 2 cow # exit=1\n"),
+        self.assertEqual(selftests.parse("ok 1 cow\nnot ok 2 cow # exit=1\n"),
                          {"cow": "pass", "cow (2)": "FAIL"})
 
     def test_no_results(self):
         for text in "", "TAP version 13\n1..0\n", "okay\n# okay 1 x\n":
-            self.assertEqual(self.s.parse(text), {})
+            self.assertEqual(selftests.parse(text), {})
 
     def test_flaky_list(self):
-        self.assertEqual(self.s.read_flaky("# c\n\na -b 1 # fails # often\n"),
+        self.assertEqual(selftests.read_flaky("# c\n\na -b 1 # fails # often\n"),
                          {"a -b 1": "fails # often"})
         for bad in "a\n", "a # \n", " # why\n", "a # x\na # y\n":
             with self.subTest(bad=bad), self.assertRaises(Error):
-                self.s.read_flaky(bad)
+                selftests.read_flaky(bad)
 
     def test_our_flaky_list(self):
-        with open(self.s.FLAKY, encoding="utf-8") as f:
-            self.s.read_flaky(f.read())
+        with open(selftests.FLAKY, encoding="utf-8") as f:
+            selftests.read_flaky(f.read())
 
     def test_categories(self):
         with tempfile.TemporaryDirectory() as linux:
             with self.assertRaises(Error):
-                self.s.categories(linux)
+                selftests.categories(linux)
             where = f"{linux}/tools/testing/selftests/mm"
             os.makedirs(where)
             with open(f"{where}/run_vmtests.sh", "w", encoding="utf-8") as f:
                 f.write('CATEGORY="b" run_test ./x\n\tCATEGORY="a" run_test y\n'
                         'if test ${CATEGORY}; then\nCATEGORY="b" run_test z\n')
-            self.assertEqual(self.s.categories(linux), ["b", "a", "kunit"])
+            self.assertEqual(selftests.categories(linux), ["b", "a", "kunit"])
 
 
 class Table(unittest.TestCase):
-    def setUp(self):
-        self.s = scriptload.load("selftests")
-
     def marks(self, buddy, llfree, known=()):
-        rows = self.s.compare(buddy, llfree, dict.fromkeys(known, "why"))
+        rows = selftests.compare(buddy, llfree, dict.fromkeys(known, "why"))
         return {row.name: row.mark for row in rows}
 
     def test_marks(self):
@@ -176,11 +169,11 @@ class Table(unittest.TestCase):
         """(exit status, lines)"""
         args = types.SimpleNamespace(allocators=("buddy", "llfree"), alloc=None,
                                      out="out")
-        runs = {("c", "buddy"): self.s.Run(buddy, 0, 1),
-                ("c", "llfree"): self.s.Run(llfree, status, 1)}
+        runs = {("c", "buddy"): selftests.Run(buddy, 0, 1),
+                ("c", "llfree"): selftests.Run(llfree, status, 1)}
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
-            result = self.s.report(args, runs, ["c"], known or {})
+            result = selftests.report(args, runs, ["c"], known or {})
         return result, said.getvalue().splitlines()
 
     def test_report(self):
@@ -210,15 +203,14 @@ class Table(unittest.TestCase):
 
 class Order(unittest.TestCase):
     def test_allocators_alternate(self):
-        s = scriptload.load("selftests")
-        args = types.SimpleNamespace(allocators=s.ALLOCATORS, jobs=1)
+        args = types.SimpleNamespace(allocators=selftests.ALLOCATORS, jobs=1)
         ran = []
 
         def guest(_args, _directory, category, alloc):
             ran.append((category, alloc))
-            return s.Run({}, 0, 0)
-        with mock.patch.object(s, "guest", guest), \
+            return selftests.Run({}, 0, 0)
+        with mock.patch.object(selftests, "guest", guest), \
              contextlib.redirect_stdout(io.StringIO()):
-            s.run(args, "", ["a", "b"])
+            selftests.run(args, "", ["a", "b"])
         self.assertEqual(ran, [("a", "buddy"), ("a", "llfree"),
                                ("b", "buddy"), ("b", "llfree")])

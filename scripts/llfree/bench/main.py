@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What scripts/bench does"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+from llfree import program
+from llfree.bench import stats as stat
+from llfree.bench.arguments import parse_args
+from llfree.bench.guests import Guest, Useless, run_guests
+from llfree.bench.plan import MODULE, WORK, groups, plan_boots
+from llfree.bench.progress import Progress
+from llfree.bench.results import COUNTED, Results, report
+from llfree.kernel import copies
+from llfree.paths import GUEST
+from llfree.program import Error, Stopped
+from llfree.vm import machine
+
+
+def finish(results, args):
+    """Files, tables and figures; how many ratios are above their limits."""
+    above = 0
+    results.save(args.out)
+    text = report(results)
+    with open(f"{args.out}/report.txt", "w", encoding="utf-8") as f:
+        f.write(text)
+    print(text)
+    if args.limits:
+        lines, above = stat.check_limits(stat.compare(results.values),
+                                         stat.read_limits(args.limits))
+        print(*lines, "", sep="\n")
+    names = []
+    if args.figures:
+        try:
+            # pylint: disable=import-outside-toplevel
+            from llfree.bench import plot
+        except ModuleNotFoundError as e:
+            print(f"bench: no figures: {e} (Debian: python3-matplotlib, for "
+                  "/usr/bin/python3)", file=sys.stderr)
+        else:
+            names = plot.draw(results.data, args.out)
+    print(f"{args.out}: results.csv results.json report.txt "
+          f"{' '.join(names)}")
+    return above
+
+
+def take_kernel(args):
+    images = ["linux"] if args.um else [m.image for m in machine.MACHINES.values()]
+    if not any(os.path.exists(f"{args.kernel}/{i}") for i in images):
+        raise Error(f"no kernel in {args.kernel}: build it with scripts/build"
+                    + " um-bench" * args.um)
+    copies.take(args.kernel, f"{WORK}/kernel", [*images, MODULE])
+
+
+def measure(args):
+    os.makedirs(args.out, exist_ok=True)
+    os.makedirs(WORK, exist_ok=True)
+    with program.only_one(f"{WORK}.lock"):
+        take_kernel(args)
+        return measure_kernel(args)
+
+
+def measure_kernel(args):
+    if args.real:
+        subprocess.run([f"{GUEST}/realwork", "--build", WORK], check=True)
+    level = "UML native" if args.um else COUNTED if args.count else "TCG"
+    if not args.um and not args.count and machine.kvm_usable() and \
+       machine.find_kernel(f"{WORK}/kernel")[0] == machine.HOST:
+        level = "KVM"
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        m = re.search(r"^model name\s*: (.*)", f.read(), re.M)
+    results = Results({
+        "date": time.strftime("%F %T"), "machine": level,
+        "host": m[1] if m else os.uname().machine,
+        "host_cpus": os.cpu_count(), "smp": args.smp, "mem": args.mem,
+        "quick": args.quick, "seed": args.seed})
+    boots = plan_boots(args)
+    progress = Progress(boots)
+    good = True
+    status = 0
+    begun = 0
+    try:
+        for group in groups(boots, args):
+            begun = group[0].number + 1
+            good = run_guests([Guest(b, args, results, progress)
+                               for b in group]) and good
+            results.save(args.out)
+    except (Stopped, KeyboardInterrupt, Useless) as e:
+        results.meta["stopped"] = f", stopped in boot {begun} of {len(boots)}"
+        status = 1 if isinstance(e, Useless) else 130
+    progress.clear()
+    above = finish(results, args)
+    return status or (0 if good and results.values and not above else 1)
+
+
+def main():
+    args = parse_args()
+    if args.source:
+        os.makedirs(args.out, exist_ok=True)
+        return int(finish(Results.load(args.source), args) > 0)
+    program.raise_stopped(signal.SIGTERM)
+    return measure(args)
