@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of which steps scripts/test runs and what it prints, with fake steps."""
 
+import collections
 import contextlib
 import io
 import re
@@ -8,19 +9,24 @@ import sys
 import unittest
 from unittest import mock
 
-from llfree import scriptload
+from llfree.paths import TOP
+from llfree.testing import main, run
+from llfree.testing.count import Count
 
 
 class Steps(unittest.TestCase):
     def setUp(self):
-        self.test = scriptload.load("test")
         self.now = 1000.0
         self.ran = []
         self.failing = set()
-        patches = (mock.patch.object(self.test, "command", self.command),
-                   mock.patch.object(self.test.signal, "signal"),
-                   mock.patch.object(self.test.time, "monotonic",
-                                     lambda: self.now))
+        run.builds.clear()
+        run.counts.clear()
+        patches = (mock.patch.object(main, "command", self.command),
+                   mock.patch.object(run, "command", self.command),
+                   mock.patch.object(main, "spent", collections.Counter()),
+                   mock.patch.object(main, "building", collections.Counter()),
+                   mock.patch.object(main.program.signal, "signal"),
+                   mock.patch.object(main.time, "monotonic", lambda: self.now))
         for patch in patches:
             patch.start()
             self.addCleanup(patch.stop)
@@ -29,26 +35,26 @@ class Steps(unittest.TestCase):
         """Stands for a command that takes as many seconds as its name has letters."""
         self.now += len(name)
         good = name not in self.failing
-        return self.test.report(name, self.test.Count(int(good), int(not good), 0),
+        return run.report(name, Count(int(good), int(not good), 0),
                                 len(name))
 
     def fake(self, name, seconds, kernel=None):
         def step():
             self.ran.append(name)
-            if kernel and not self.test.built(kernel):
+            if kernel and not run.built(kernel):
                 return
             self.now += seconds
-            self.test.report(name, self.test.Count(1, 0, 0), seconds)
+            run.report(name, Count(1, 0, 0), seconds)
         step.__doc__ = f"about {name}"
         return step
 
     def run_steps(self, steps, *argv):
         """(exit status, lines)"""
         said = io.StringIO()
-        with mock.patch.object(self.test, "STEPS", steps), \
+        with mock.patch.object(main, "STEPS", steps), \
              mock.patch.object(sys, "argv", ["test", *argv]), \
              contextlib.redirect_stdout(said):
-            status = self.test.main()
+            status = main.main()
         return status, said.getvalue().splitlines()
 
     def slowest(self, lines):
@@ -75,7 +81,7 @@ class Steps(unittest.TestCase):
 
     def test_sets(self):
         steps = {name: self.fake(name, 1) for name in "abc"}
-        with mock.patch.object(self.test, "FULL_ONLY", ("b",)):
+        with mock.patch.object(main, "FULL_ONLY", ("b",)):
             for argv, ran in (((), "ac"), (("--full",), "abc"), (("b",), "b"),
                               (("c", "a"), "ca"), (("--full", "a"), "a")):
                 with self.subTest(argv=argv):
@@ -85,7 +91,7 @@ class Steps(unittest.TestCase):
 
     def test_list(self):
         steps = {name: self.fake(name, 1) for name in "ab"}
-        with mock.patch.object(self.test, "FULL_ONLY", ("b",)):
+        with mock.patch.object(main, "FULL_ONLY", ("b",)):
             for argv in (("list",), ("--full", "list")):
                 with self.subTest(argv=argv):
                     _, lines = self.run_steps(steps, *argv)
@@ -102,19 +108,19 @@ class Steps(unittest.TestCase):
         self.assertIn("no step 'nonsense'; there are: a", said.getvalue())
 
     def test_names_in_the_table_exist(self):
-        self.assertEqual(set(self.test.FULL_ONLY) - set(self.test.STEPS), set())
-        self.assertLess(set(self.test.selected(False)),
-                        set(self.test.selected(True)))
+        self.assertEqual(set(main.FULL_ONLY) - set(main.STEPS), set())
+        self.assertLess(set(main.selected(False)),
+                        set(main.selected(True)))
 
     def test_readme(self):
         """The table in README.md has all steps, each in its set."""
-        with open(f"{self.test.TOP}/README.md", encoding="utf-8") as f:
+        with open(f"{TOP}/README.md", encoding="utf-8") as f:
             rows = re.findall(r"^\| ([a-z0-9, -]+) \| [^|]* \| (yes)? ?\| yes \|$",
                               f.read(), re.M)
         found = {name: bool(usual) for names, usual in rows
                  for name in names.split(", ")}
-        usual = self.test.selected(False)
-        self.assertEqual(found, {name: name in usual for name in self.test.STEPS})
+        usual = main.selected(False)
+        self.assertEqual(found, {name: name in usual for name in main.STEPS})
 
     def test_sums(self):
         """The lines of a step, and its second run, count together."""
@@ -151,7 +157,7 @@ class Steps(unittest.TestCase):
 
 class Excerpt(unittest.TestCase):
     def setUp(self):
-        self.excerpt = scriptload.load("test").excerpt
+        self.excerpt = run.excerpt
 
     def test_failed_test_far_from_the_end(self):
         lines = [f"    ok {i} t" for i in range(1, 200)]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Steps that need no guest of scripts/vm"""
+
+import concurrent.futures
+import glob
+import os
+import re
+import time
+
+from llfree import paths
+from llfree.kernel import patches
+from llfree.paths import BUILD, LINUX, TOP
+from llfree.program import read
+from llfree.testing.count import Count, ktap, kunit_count
+from llfree.testing.run import LOGS, command, report, run
+
+
+def step_scripts():
+    """unit tests of the scripts, and help on a bare clone; no guest"""
+    where = f"{paths.SCRIPTS}/llfree/tests"
+    for name in sorted(glob.glob("test_*.py", root_dir=where)):
+        command(f"scripts {name[5:-3]}",
+                ["python3", "-B", "-m", "unittest", "discover", "-v", "-t", paths.SCRIPTS,
+                 "-s", where, "-p", name], 120)
+
+
+def step_series():
+    """the patches apply, and the mails give the same tree"""
+    command("series", ["scripts/series"])
+
+
+def step_each_patch():
+    """the kernel after each patch builds and boots, as in a bisection"""
+    if command("series for each patch", ["scripts/series"]):
+        command("each patch", ["scripts/each-patch"], 3 * 3600, ktap)
+
+
+def shorter_mail(mail, known):
+    """A mail without the diffs of known files, but with one diff at least."""
+    head, *diffs = re.split(r"^(?=diff --git )", read(mail).decode(), flags=re.M)
+    kept = [d for d in diffs
+            if d.split()[2].removeprefix("a/") not in known]
+    os.makedirs(f"{LOGS}/mails", exist_ok=True)
+    path = f"{LOGS}/mails/{os.path.basename(mail)}"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(head + "".join(kept or [min(diffs, key=len)]))
+    return path
+
+
+# checkpatch takes "mm/Kconfig.llfree", which mm/Kconfig reads, for its own name.
+FALSE_POSITIVES = {"mm-make-LLFree-an-option.patch":
+                   ["--ignore=EMBEDDED_FILENAME"]}
+
+
+def step_checkpatch():
+    """checkpatch --strict on every new file and every mail of the series"""
+    files = [f for f in patches.overlay_files()
+             if not f.endswith((".gitignore", ".kunitconfig"))]
+    mails = sorted(f"{BUILD}/series/{f}" for f in
+                   (os.listdir(f"{BUILD}/series")
+                    if os.path.isdir(f"{BUILD}/series") else ())
+                   if not f.startswith("0000-"))
+    if not files or not mails:
+        report("checkpatch", Count(0, 1, 0), 0,
+               note=" (no overlay files, or no mails: step series)")
+        return
+
+    def check(job):
+        name, extra = job
+        log = f"{LOGS}/checkpatch-{name.replace('/', '_')}.log"
+        start = time.monotonic()
+        status = run(log, [
+            "perl", "scripts/checkpatch.pl", "--root=.", "--strict",
+            "--no-summary", "--show-types",
+            # Who posts it signs it; who merges it says who maintains it;
+            # and programs without a suffix are no source files.
+            "--ignore=MISSING_SIGN_OFF,FILE_PATH_CHANGES,EXECUTE_PERMISSIONS",
+            *extra], 300, LINUX)
+        return name, status, time.monotonic() - start, log
+
+    jobs = [(f, ["-f", f"{TOP}/{f}"]) for f in files]
+    # What is in new files was looked at there.
+    jobs += [(os.path.basename(m),
+              [*FALSE_POSITIVES.get(os.path.basename(m)[5:], ()),
+               shorter_mail(m, set(files))]) for m in mails]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, status, seconds, log in pool.map(check, jobs):
+            report(f"checkpatch {name}",
+                   Count(int(not status), int(bool(status)), 0), seconds, log)
+
+
+def step_user():
+    """the unmodified core in userspace: unit, model, sanitizers, stress"""
+    command("user", ["make", "-C", "tools/testing/llfree", "check",
+                     f"LINUX={LINUX}"], 1800, ktap)
+
+
+def step_cost():
+    """instructions per operation of the core, against limits"""
+    command("cost", ["make", "-C", "tools/testing/llfree", "check-cost",
+                     f"LINUX={LINUX}"], 900, ktap)
+
+
+def step_model():
+    """all meetings of operations, weak memory, litmus tests"""
+    command("model", ["make", "-C", "tools/testing/llfree", "check-interleave",
+                      f"LINUX={LINUX}"], 3600, ktap)
+
+
+def step_mutants():
+    """faults on purpose, which step model has to notice"""
+    command("mutants", ["make", "-C", "tools/testing/llfree", "mutants",
+                        f"LINUX={LINUX}"], 3600, ktap)
+
+
+def step_text():
+    """without CONFIG_LLFREE the code is the unpatched kernel's"""
+    command("text", ["scripts/check-text"], 2400)
+
+
+def step_um():
+    """KUnit in User Mode Linux"""
+    command("um", ["scripts/kunit", "um"], 2400, kunit_count)
+
+
+def step_kunit():
+    """KUnit in QEMU"""
+    command("kunit", ["scripts/kunit", "x86_64"], 2400, kunit_count)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Steps that boot the release kernel"""
+
+from llfree.paths import BUILD, GUEST
+from llfree.testing.count import closing_line, ktap
+from llfree.testing.guests import misuse, punish, vm
+from llfree.testing.run import LOGS, built, command
+
+
+def step_boots():
+    """boots of many kinds, each with a smoke test; CPU hotplug"""
+    if not built("x86_64"):
+        return
+    for alloc in ("llfree", "buddy"):
+        for smp, mem, numa in (("1", "64M", "1"), ("2", "512M", "2"),
+                               ("8", "2G", "1")):
+            vm(f"boot {alloc} {smp} CPUs {mem} {numa} nodes",
+               [f"{GUEST}/smoke"], "--smp", smp, "--mem", mem,
+               "--numa", numa, alloc=alloc, timeout=300)
+    for name, options in (
+            ("4 nodes", ["--smp", "4", "--numa", "4"]),
+            ("movablecore", ["--append", "movablecore=256M"]),
+            ("mem=", ["--append", "mem=300M"]),
+            ("hole", ["--append", "memmap=64M$0x10000000"])):
+        vm(f"boot llfree {name}", [f"{GUEST}/smoke"], *options, timeout=300)
+    vm("CPU hotplug", [f"{GUEST}/hotplug"], "--smp", "4", timeout=300)
+
+
+def step_kselftest():
+    """our kselftests in the guest, with both allocators"""
+    if not built("x86_64"):
+        return
+    for alloc in ("llfree", "buddy"):
+        vm(f"kselftest {alloc}", [f"{GUEST}/kselftest"], "--mem", "1G",
+           alloc=alloc, parse=ktap)
+
+
+def step_selftests():
+    """the kernel's own mm selftests, each on both allocators, side by side"""
+    if command("packages for selftests", ["scripts/deps", "selftests"], 1800) \
+       and built("x86_64-selftests"):
+        command("selftests", ["scripts/selftests"], 4 * 3600, closing_line)
+
+
+def step_workload():
+    """the workload on the release kernel"""
+    if built("x86_64"):
+        vm("workload llfree", [f"{GUEST}/workload"], "--mem", "1G",
+           timeout=1800)
+
+
+def step_punish():
+    """everything at once: all contexts, OOM, hotplug, compaction; misuse"""
+    if not built("x86_64"):
+        return
+    punish("punish llfree", "x86_64", 1200)
+    # Buddy would survive few of them.
+    misuse("misuse llfree")
+
+
+def step_bench():
+    """the benchmark module with both allocators, and instructions, against limits"""
+    if not built("x86_64"):
+        return
+    for alloc in "llfree", "buddy":
+        vm(f"bench {alloc}", [f"{GUEST}/bench-check", "--module",
+                              f"{BUILD}/x86_64/mm/page_alloc_bench.ko"],
+           "--mem", "1G", "--smp", "2", alloc=alloc, timeout=900, parse=ktap)
+    # Counted, not timed: it is the same on every machine, however busy. But order 0 of
+    # buddy takes from 251 to 283, by what the per-CPU lists of that boot have become.
+    command("bench instructions",
+            ["scripts/bench", "--count", "--no-figures", "--pairs", "3", "--bench", "bulk,rand",
+             "--order", "0,1,3,4,8,9,10", "--out", f"{LOGS}/bench-count",
+             "--limits", "scripts/llfree/bench-limits.csv"], 600, ktap)
