@@ -11,7 +11,7 @@ import time
 
 import feature_hwpoison as hwpoison
 from feature_common import KPF_BUDDY, Load, Owner, Skip, check, has_flag, need, refused
-from memstate import CheckError, PAGE, check_all, meminfo, read, settle, write
+from memstate import Failure, PAGE, check_all, meminfo, read, settle, write
 from llfree import paths
 
 MEMORY = "/sys/devices/system/memory"
@@ -77,7 +77,7 @@ def movable():
 
 def state_is_right(when):
     settle()
-    for passed, text in check_all():
+    for passed, _, text in check_all():
         check(passed is not False, f"{when}: {text}")
 
 
@@ -126,7 +126,7 @@ def held_block(owner):
             for block in candidates:
                 if any(pfn in block.frames() for pfn in held):
                     return block, held
-    raise CheckError("a process has no page of a movable block")
+    raise Failure("a process has no page of a movable block")
 
 
 def give_up_offline(block, seconds=3):

@@ -7,7 +7,7 @@ import time
 
 from feature_common import (Child, DEBUG, KPF_BUDDY, Load, Skip, check,
                             frames_with, need, number, read_files)
-from memstate import (CheckError, PAGE, meminfo, refresh, retry, settle,
+from memstate import (Failure, PAGE, meminfo, refresh, retry, settle,
                       vmstat, write)
 
 CMA = f"{DEBUG}/cma"
@@ -65,11 +65,11 @@ def free_exact(area):
     refresh()
     after = vmstat()["nr_free_cma"]
     if not min(vm, after) <= walked <= max(vm, after):
-        raise CheckError(f"{walked} free frames in the area, but nr_free_cma "
+        raise Failure(f"{walked} free frames in the area, but nr_free_cma "
                          f"is {vm}, then {after}")
     shown = meminfo("CmaFree")
     if shown != vmstat()["nr_free_cma"]:
-        raise CheckError(f"CmaFree {shown} is not nr_free_cma")
+        raise Failure(f"CmaFree {shown} is not nr_free_cma")
     return f"{walked} free frames"
 
 

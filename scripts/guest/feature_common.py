@@ -15,7 +15,8 @@ import threading
 import time
 
 import kmodule
-from memstate import CheckError, MADV_POPULATE_WRITE, PAGE, meminfo, read, write
+from memstate import Failure, MADV_POPULATE_WRITE, PAGE, meminfo, read, write
+from llfree.ktap import Skip, check
 
 KPF_LRU, KPF_BUDDY, KPF_HWPOISON = 5, 10, 19
 DEBUG = "/sys/kernel/debug"
@@ -27,15 +28,6 @@ PAGEMAP_PFN = (1 << 55) - 1
 _saved = {}
 
 
-class Skip(Exception):
-    """The environment cannot run a test; the text says why."""
-
-
-def check(condition, text):
-    if not condition:
-        raise CheckError(text)
-
-
 def fails(error, function, *args):
     """The call fails with this error."""
     try:
@@ -44,7 +36,7 @@ def fails(error, function, *args):
         check(e.errno == error, f"{function.__name__}{args}: "
               f"{errno.errorcode.get(e.errno)}, not {errno.errorcode[error]}")
     else:
-        raise CheckError(f"{function.__name__}{args} succeeds")
+        raise Failure(f"{function.__name__}{args} succeeds")
 
 
 def need(path, why):
@@ -83,7 +75,7 @@ def refused(path, text, error=errno.EINVAL):
         check(e.errno == error, f"{path}: '{text}' gives error "
               f"{errno.errorcode.get(e.errno, e.errno)}, not {errno.errorcode.get(error, error)}")
     else:
-        raise CheckError(f"{path} takes '{text}'")
+        raise Failure(f"{path} takes '{text}'")
     check(read(path) == before, f"{path}: '{text}' is refused, but was taken")
 
 
@@ -92,7 +84,7 @@ def eventually(condition, text, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
-            raise CheckError(text() if callable(text) else text)
+            raise Failure(text() if callable(text) else text)
         time.sleep(0.1)
 
 

@@ -7,7 +7,7 @@ import time
 
 from feature_common import (Load, Skip, check, eventually, need, number,
                             set_file)
-from memstate import CheckError, PAGE, meminfo, settle, write
+from memstate import Failure, PAGE, meminfo, settle, write
 
 HUGE = "/sys/kernel/mm/hugepages"
 MEGA, GIGA = f"{HUGE}/hugepages-2048kB", f"{HUGE}/hugepages-1048576kB"
@@ -38,7 +38,7 @@ def touch(pool, shift):
         area[off:off + 8] = off.to_bytes(8, "little")
     for off in range(0, size, 2 << 20):
         if area[off:off + 8] != off.to_bytes(8, "little"):
-            raise CheckError(f"a huge page has changed at offset {off:#x}")
+            raise Failure(f"a huge page has changed at offset {off:#x}")
     area.close()
     return nr
 

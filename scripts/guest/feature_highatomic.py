@@ -8,7 +8,7 @@ import time
 
 from feature_common import (TORTURE, Skip, anonymous, check, eventually, need,
                             torture_module)
-from memstate import (CheckError, MADV_POPULATE_WRITE, PAGE, kernel_log,
+from memstate import (Failure, MADV_POPULATE_WRITE, PAGE, kernel_log,
                       meminfo, read, refresh, retry, settle, write, zones)
 
 SYSRQ = "/proc/sysrq-trigger"
@@ -68,15 +68,15 @@ def agree():
         types, reserved = by_type[name], reserve[name]
         free = types["HighAtomic"]
         if reserved != nr[name] * BLOCK or free > reserved:
-            raise CheckError(f"zone {name}: {nr[name]} pageblocks reserved, "
+            raise Failure(f"zone {name}: {nr[name]} pageblocks reserved, "
                              f"{reserved} pages, {free} of them free")
         total = sum(n for kind, n in types.items() if kind != "Isolate")
         if not total == z.in_blocks == z.free:
-            raise CheckError(f"zone {name}: {total} free pages of all types, "
+            raise Failure(f"zone {name}: {total} free pages of all types, "
                              f"{z.in_blocks} in free blocks, but {z.free} free")
         limit = z.managed // 100 + 2 * BLOCK
         if reserved > limit:
-            raise CheckError(f"zone {name}: {reserved} pages are reserved, "
+            raise Failure(f"zone {name}: {reserved} pages are reserved, "
                              f"more than {limit}")
     return f"{sum(nr.values()) * BLOCK} pages reserved, {free_in_reserve()} free"
 

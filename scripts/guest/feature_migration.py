@@ -11,7 +11,7 @@ import re
 import time
 
 from feature_common import Child, Skip, address_of, anonymous, check
-from memstate import (CheckError, MADV_POPULATE_WRITE, PAGE, read, settle,
+from memstate import (Failure, MADV_POPULATE_WRITE, PAGE, read, settle,
                       vmstat, zones)
 
 # Numbers of system calls
@@ -103,7 +103,7 @@ class Mover:
             os.close(self.out)
             try:
                 said = self.run()
-            except (CheckError, OSError) as e:
+            except (Failure, OSError) as e:
                 said = {"error": str(e)}
             os.write(ready, json.dumps(said).encode())
             os._exit(0)

@@ -258,7 +258,8 @@ def sessions():
                 check(area[at:at + ndpool.size(block)] == b"x" * ndpool.size(block),
                       f"{block:#x} is lost")
         pool.set_root(0, kept[2], 0)
-        check(pool.free(kept + [ndpool.offset(part) + ndpool.FRAME]) == len(kept) + 1, "not all are there")
+        check(pool.free(kept + [ndpool.offset(part) + ndpool.FRAME]) == len(kept) + 1,
+              "not all are there")
         check(pool.info().free == before.free, "some is lost")
     return f"attached in {after.recovery_us} us"
 
@@ -300,7 +301,8 @@ def refused():
         before = pool.info()
     ndpool.unbind(namespace, "nd_pool")
     for error, change in (
-            (errno.ENODEV, overwrite(0, poolformat.COPY)), (errno.EIO, overwrite(17, poolformat.COPY + 17)),
+            (errno.ENODEV, overwrite(0, poolformat.COPY)),
+            (errno.EIO, overwrite(17, poolformat.COPY + 17)),
             (errno.EMEDIUMTYPE, superblock(magic=int.from_bytes(b"freepool", "big"))),
             (errno.EMEDIUMTYPE, superblock(shift=13)),
             (errno.EPROTONOSUPPORT, superblock(version=2)),

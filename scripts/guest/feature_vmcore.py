@@ -15,7 +15,7 @@ import time
 from feature_blocks import MEMORY
 from feature_common import KPF_BUDDY, Skip, anonymous, check, frames_of, need
 from feature_hotplug import Dimm, MIB_PAGES, managed
-from memstate import (CheckError, MADV_POPULATE_WRITE, PAGE, allocator,
+from memstate import (Failure, MADV_POPULATE_WRITE, PAGE, allocator,
                       meminfo, read, refresh, settle, zones)
 
 PORT = "vmcore.go"
@@ -130,7 +130,7 @@ def dump(name):
                 kept = sum(1 for pfn in frames_of(area, len(area)) if pfn)
                 check(kept >= len(area) // PAGE // KEEP, "a mapping lost pages")
                 return f"{sum(state.free)} frames free, after {nth} dumps"
-    raise CheckError("free memory changed during every dump")
+    raise Failure("free memory changed during every dump")
 
 
 def tests(_):

@@ -13,6 +13,7 @@ import time
 
 import checkout         # pylint: disable=unused-import
 from llfree import klog
+from llfree.ktap import Failure
 
 PAGE = mmap.PAGESIZE
 NR_ORDERS = 11
@@ -21,10 +22,6 @@ SETTLE_S = 30                   # how long a resting system may still move pages
 MADV_POPULATE_WRITE = 23        # not in the mmap module yet
 
 KPF_BUDDY, KPF_NOPAGE, KPF_OFFLINE, KPF_RESERVED = 10, 20, 23, 32
-
-
-class CheckError(Exception):
-    """Something is not as it has to be."""
 
 
 def read(path):
@@ -161,7 +158,7 @@ def retry(check, streak, seconds=SETTLE_S):
         refresh()
         try:
             text = check()
-        except CheckError:
+        except Failure:
             if time.monotonic() > deadline:
                 raise
             right = 0
@@ -175,7 +172,7 @@ def check_buddyinfo():
     """The blocks of /proc/buddyinfo add up to NR_FREE_PAGES."""
     for z in zones():
         if z.in_blocks != z.free:
-            raise CheckError(f"zone {z}: {z.in_blocks} pages in free blocks, "
+            raise Failure(f"zone {z}: {z.in_blocks} pages in free blocks, "
                              f"but nr_free_pages is {z.free}")
     return "buddyinfo blocks = nr_free_pages in every zone"
 
@@ -231,7 +228,7 @@ def check_frames():
     """Frame by frame: free + pcp + used = managed."""
     before = zones()
     if spans_overlap(before):
-        raise CheckError("zones overlap: their frames cannot be told apart")
+        raise Failure("zones overlap: their frames cannot be told apart")
     total = 0
     for z in before:
         free, managed, offline = walk_frames(z)
@@ -240,16 +237,16 @@ def check_frames():
         # drivers count all and others none as managed.
         if not managed - offline <= z.managed <= managed and \
            not has_option("CONFIG_KMSAN") and not memmap_on_memory():
-            raise CheckError(f"zone {z}: {managed} frames not reserved, "
+            raise Failure(f"zone {z}: {managed} frames not reserved, "
                              f"but {z.managed} managed")
         refresh()
         after = next(a for a in zones() if str(a) == str(z))
         low, high = sorted((z.free, after.free))
         if not low <= free <= high:
-            raise CheckError(f"zone {z}: {free} free frames, but "
+            raise Failure(f"zone {z}: {free} free frames, but "
                              f"nr_free_pages is {z.free}, then {after.free}")
         if after.used < 0:
-            raise CheckError(f"zone {z}: more free than managed")
+            raise Failure(f"zone {z}: more free than managed")
         total += managed
     return f"free + pcp + used = managed, by {total} frames' flags"
 
@@ -262,12 +259,12 @@ def check_validate():
     lines = read(VALIDATE).splitlines()
     bad = [line for line in lines[:-1] if not line.endswith(": ok")]
     if bad or not lines or lines[-1] != "ok":
-        raise CheckError("validate: " + "; ".join(bad or lines[-1:] or
+        raise Failure("validate: " + "; ".join(bad or lines[-1:] or
                                                   ["empty"]))
     # Memory that is added or removed meanwhile may make a zone come or go.
     if len(lines) - 1 < min(before, len(zones())):
-        raise CheckError(f"validate: {len(lines) - 1} zones of {len(zones())}")
-    return f"validate: {len(lines) - 1} zones walked"
+        raise Failure(f"validate: {len(lines) - 1} zones of {len(zones())}")
+    return f"{len(lines) - 1} zones walked"
 
 
 def kernel_log():
@@ -285,24 +282,38 @@ def check_kernel_log():
     bad = [line for i, line in enumerate(lines) if is_trouble(lines, i)]
     tainted = int(read("/proc/sys/kernel/tainted"))
     if bad or tainted:
-        raise CheckError(f"taint {tainted:#x}, " +
+        raise Failure(f"taint {tainted:#x}, " +
                          (bad[0] if bad else "no message left in the log"))
     return "no kernel warning, not tainted"
 
 
 def check_all(check_log=check_kernel_log, seconds=SETTLE_S):
-    """Yields (passed, text); passed is None for what cannot be checked."""
-    for check in (check_validate, lambda: retry(check_buddyinfo, 5, seconds),
-                  lambda: retry(check_frames, 2, seconds), check_log):
+    """Yields (passed, name, text); passed is None for what cannot be checked."""
+    for name, function in (("validate", check_validate),
+                           ("buddyinfo", lambda: retry(check_buddyinfo, 5, seconds)),
+                           ("frames", lambda: retry(check_frames, 2, seconds)),
+                           ("log", check_log)):
         try:
-            text = check()
-        except CheckError as e:
-            yield False, str(e)
+            text = function()
+        except Failure as e:
+            yield False, name, str(e)
         else:
             if text is None:
-                yield None, f"validate: not with {allocator()}"
+                yield None, name, f"not with {allocator()}"
             else:
-                yield True, text
+                yield True, name, text
+
+
+NR_CHECKS = 4                   # of check_all()
+
+
+def check_returned(before, slack):
+    """A result as those of check_all(): about as much memory is in use as before"""
+    lost = unexplained() - before
+    # What per-CPU counters have not added up
+    slack += 64 * os.cpu_count()
+    return (abs(lost) <= slack, "returned",
+            f"{lost:+d} unexplained pages in use (limit {slack})")
 
 
 class Memory:

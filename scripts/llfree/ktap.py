@@ -61,8 +61,9 @@ class Report:
             self.ksft.print_msg(line)
         sys.stdout.flush()
 
-    def result(self, passed, name):
-        """The result of a test; None says that it was skipped."""
+    def result(self, passed, name, text):
+        """The result of a test, and why it is so; None says that the test was skipped."""
+        self.say(f"{self.name(name)}: {text}")
         if passed is None:
             self.ksft.test_result_skip(self.name(name))
         else:
@@ -84,8 +85,7 @@ class Report:
         else:
             seconds = f"{time.monotonic() - start:.1f} s"
             text = f"{text}, {seconds}" if text else seconds
-        self.say(f"{self.name(name)}: {text}")
-        self.result(passed, name)
+        self.result(passed, name, text)
 
     def end(self):
         """Print the totals. 0 if all tests have run and none has failed, else 1"""
@@ -98,6 +98,5 @@ class Report:
 def failed(name, text):
     """A report that has one test, which failed"""
     report = Report(1)
-    report.say(f"{name}: {text}")
-    report.result(False, name)
+    report.result(False, name, text)
     return report.end()

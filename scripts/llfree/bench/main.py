@@ -16,13 +16,14 @@ from llfree.bench.plan import MODULE, WORK, groups, plan_boots
 from llfree.bench.progress import Progress
 from llfree.bench.results import COUNTED, Results, report
 from llfree.kernel import copies
+from llfree.ktap import Report
 from llfree.paths import GUEST
 from llfree.program import Error, Stopped
 from llfree.vm import machine
 
 
 def finish(results, args):
-    """Files, tables and figures; how many ratios are above their limits."""
+    """Files, tables and figures; 1 if a ratio is above its limit, else 0"""
     above = 0
     results.save(args.out)
     text = report(results)
@@ -30,9 +31,12 @@ def finish(results, args):
         f.write(text)
     print(text)
     if args.limits:
-        lines, above = stat.check_limits(stat.compare(results.values),
-                                         stat.read_limits(args.limits))
-        print(*lines, "", sep="\n")
+        limits = stat.read_limits(args.limits)
+        tests = Report(len(limits))
+        for result in stat.check_limits(stat.compare(results.values), limits):
+            tests.result(*result)
+        above = tests.end()
+        print()
     names = []
     if args.figures:
         try:
@@ -101,6 +105,6 @@ def main():
     args = parse_args()
     if args.source:
         os.makedirs(args.out, exist_ok=True)
-        return int(finish(Results.load(args.source), args) > 0)
+        return finish(Results.load(args.source), args)
     program.raise_stopped(signal.SIGTERM)
     return measure(args)

@@ -19,7 +19,7 @@ from llfree import program
 from llfree.kernel import patches
 from llfree.kernel.git import Git
 from llfree.kernel.tree import Tree
-from llfree.paths import PATCHES, TOP
+from llfree.paths import PATCHES, SCRIPTS
 from llfree.program import Error, read
 
 SHT_SYMTAB, SHT_RELA, SHF_EXECINSTR = 2, 4, 4
@@ -101,7 +101,7 @@ def goals_of(tree, everything):
 
 
 def build(source, out, goals):
-    argv = [f"{TOP}/scripts/build", "--without-llfree", "--source", source,
+    argv = [f"{SCRIPTS}/build", "--without-llfree", "--source", source,
             "--out", out, "x86_64-text", *goals]
     if subprocess.run(argv, check=False).returncode:
         raise Error(f"cannot build {' '.join(goals)} of {source}")

@@ -7,13 +7,13 @@ KTAP."""
 
 import subprocess
 
-from llfree import program
+from llfree import program, vm
 from llfree.kernel.git import Git
 from llfree.kernel.tree import Tree
-from llfree.paths import TOP
+from llfree.ktap import Report, check
+from llfree.paths import CONFIGS, GUEST, SCRIPTS
 from llfree.program import Error, read
 
-SMOKE = f"{TOP}/scripts/guest/smoke"
 OPTION = "config LLFREE\n"
 
 
@@ -26,19 +26,26 @@ def has_option(source):
 
 def build(source, out, llfree):
     # LLFREE is off in x86_64-text.config; the last fragment decides.
-    option = ["--fragment", f"{TOP}/scripts/config/llfree.config"] * llfree
+    option = ["--fragment", f"{CONFIGS}/llfree.config"] * llfree
     return subprocess.run(
-        [f"{TOP}/scripts/build", "--without-llfree", "--source", source,
+        [f"{SCRIPTS}/build", "--without-llfree", "--source", source,
          "--out", out, *option, "x86_64-text", "bzImage"],
         check=False).returncode
 
 
 def boot(out, alloc):
-    option = ["--alloc", alloc] if alloc else []
     return subprocess.run(
-        [f"{TOP}/scripts/vm", "--kernel", out, *option, "--mem", "512M",
-         "--smp", "2", "--timeout", "300", "--", SMOKE],
+        vm.command(out, [f"{GUEST}/smoke"], "--mem", "512M", "--smp", "2",
+                   alloc=alloc, timeout=300),
         check=False, stdin=subprocess.DEVNULL).returncode
+
+
+def build_and_boot(source, out):
+    """The test of a patch"""
+    llfree = has_option(source)
+    check(not build(source, out, llfree), "the kernel cannot be built")
+    for alloc in ("llfree", "buddy") if llfree else (None,):
+        check(not boot(out, alloc), f"the smoke test fails, page_alloc={alloc}")
 
 
 def main():
@@ -57,17 +64,8 @@ def main():
                        "base..series").split()[args.first - 1:]
     if not commits:
         raise Error(f"there is no patch {args.first}")
-    print(f"KTAP version 1\n1..{len(commits)}")
-    failed = 0
-    for nr, commit in enumerate(commits, 1):
+    report = Report(len(commits))
+    for commit in commits:
         git("checkout", "-q", "--force", "--detach", commit)
-        subject = git("log", "-1", "--format=%s")
-        llfree = has_option(source)
-        bad = build(source, out, llfree)
-        for alloc in ("llfree", "buddy") if llfree else (None,):
-            bad = bad or boot(out, alloc)
-        failed += bool(bad)
-        print(f"{'not ' * bool(bad)}ok {nr} {subject}", flush=True)
-    print(f"# Totals: pass:{len(commits) - failed} fail:{failed} xfail:0 "
-          "xpass:0 skip:0 error:0")
-    return int(bool(failed))
+        report.test(git("log", "-1", "--format=%s"), lambda: build_and_boot(source, out))
+    return report.end()

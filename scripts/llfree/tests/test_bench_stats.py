@@ -60,25 +60,20 @@ class Limits(unittest.TestCase):
         with tempfile.NamedTemporaryFile("w", suffix=".csv") as f:
             f.write("bench,order,measure,ratio\n" + "\n".join(rows) + "\n")
             f.flush()
-            return stat.check_limits(found, stat.read_limits(f.name))
+            return list(stat.check_limits(found, stat.read_limits(f.name)))
 
     def test_below(self):
-        lines, above = self.check("bulk,0,alloc_ns,1.25")
-        self.assertEqual(above, 0)
-        self.assertIn("# 1.200, at most 1.25", lines)
-        self.assertIn("ok 1 bulk order 0 alloc_ns", lines)
-        self.assertIn("pass:1 fail:0", lines[-1])
+        self.assertEqual(self.check("bulk,0,alloc_ns,1.25"),
+                         [(True, "bulk order 0 alloc_ns", "1.200, at most 1.25")])
 
     def test_above(self):
-        lines, above = self.check("bulk,0,alloc_ns,1.15")
-        self.assertEqual(above, 1)
-        self.assertIn("not ok 1 bulk order 0 alloc_ns", lines)
+        self.assertEqual(self.check("bulk,0,alloc_ns,1.15"),
+                         [(False, "bulk order 0 alloc_ns", "1.200, at most 1.15")])
 
     def test_not_measured(self):
-        lines, above = self.check("bulk,3,alloc_ns,9", "bulk,0,alloc_ns,9")
-        self.assertEqual(above, 1)
-        self.assertIn("not ok 1 bulk order 3 alloc_ns", lines)
-        self.assertIn("pass:1 fail:1", lines[-1])
+        self.assertEqual(self.check("bulk,3,alloc_ns,9", "bulk,0,alloc_ns,9"),
+                         [(False, "bulk order 3 alloc_ns", "not measured, at most 9.00"),
+                          (True, "bulk order 0 alloc_ns", "1.200, at most 9.00")])
 
 
 class Statistics(unittest.TestCase):
