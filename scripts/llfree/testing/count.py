@@ -2,23 +2,41 @@
 """How many tests a program ran, by its output"""
 
 import collections
+import importlib
+import io
 import re
+import sys
+
+from llfree.paths import linux
+from llfree.program import Error
+
+KUNIT = "tools/testing/kunit"
 
 Count = collections.namedtuple("Count", "passed failed skipped")
 
 
+def find_parser():
+    """The kernel's module kunit_parser, which prints nothing"""
+    where = f"{linux()}/{KUNIT}"
+    if where not in sys.path:
+        sys.path.append(where)
+    try:
+        parser = importlib.import_module("kunit_parser")
+    except ModuleNotFoundError:
+        raise Error(f"no {where}/kunit_parser.py: run scripts/prepare") from None
+    parser.stdout = importlib.import_module("kunit_printer").Printer(io.StringIO())
+    return parser
+
+
 def ktap(text):
-    """The sum of all '# Totals:' lines, as kselftest prints them."""
-    rows = [dict((k, int(v)) for k, v in re.findall(r"(\w+):(\d+)", line))
-            for line in re.findall(r"^# Totals: (.*)$", text, re.M)]
-    if not rows:
-        return None
-    total = collections.Counter()
-    for row in rows:
-        total.update(row)
-    return Count(total["pass"] + total["xfail"],
-                 total["fail"] + total["error"] + total["xpass"],
-                 total["skip"])
+    """The sum over all KTAP reports in an output; None if there is none"""
+    parser = find_parser()
+    total = None
+    for report in re.split(r"^(?=K?TAP version \d+$)", text, flags=re.M)[1:]:
+        n = parser.parse_run_tests(report.splitlines()).counts
+        found = Count(n.passed, n.failed + n.crashed + n.errors, n.skipped)
+        total = Count(*map(sum, zip(total or Count(0, 0, 0), found)))
+    return total
 
 
 def kunit_count(text):

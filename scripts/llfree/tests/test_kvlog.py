@@ -10,11 +10,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
 from llfree.paths import TOP, linux
+from llfree.tests import build_directory
 
 LINUX = linux()
 EMULATOR = f"{TOP}/tools/testing/nd_pool"
@@ -131,13 +131,7 @@ class Kvlog:
 class Crashes(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("gcc"):
-            raise unittest.SkipTest("gcc is not installed")
-        if not os.path.isdir(f"{LINUX}/tools/include"):
-            raise unittest.SkipTest(f"no kernel tree at {LINUX}: prepare it, or set LINUX")
-        tmp = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(tmp.cleanup)
-        cls.tmp = tmp.name
+        cls.tmp = build_directory(cls)
         cls.make()
 
     @classmethod

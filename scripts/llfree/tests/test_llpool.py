@@ -10,15 +10,14 @@ import fcntl
 import os
 import random
 import re
-import shutil
 import struct
 import subprocess
-import tempfile
 import unittest
 
 from llfree import poolformat
 from llfree.paths import TOP, linux
 from llfree.poolformat import COPY, MAGIC, crc32c, sealed
+from llfree.tests import build_directory
 
 LINUX = linux()
 FOUND, DAMAGED, FAILED = 1, 2, 3
@@ -84,13 +83,7 @@ class Llpool(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        if not shutil.which("gcc"):
-            raise unittest.SkipTest("gcc is not installed")
-        if not os.path.isdir(f"{LINUX}/tools/include"):
-            raise unittest.SkipTest(f"no kernel tree at {LINUX}: prepare it, or set LINUX")
-        tmp = tempfile.TemporaryDirectory()
-        cls.addClassCleanup(tmp.cleanup)
-        cls.tmp = tmp.name
+        cls.tmp = build_directory(cls)
         cls.env = dict(os.environ)
         subprocess.run(["make", "-s", *cls.build, f"O={cls.tmp}", f"LINUX={LINUX}",
                         "CC=gcc"], check=True)
