@@ -80,7 +80,7 @@ def read(name, default=None):
     try:
         with open(name, "rb") as f:
             return f.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return default
 
 

@@ -21,14 +21,6 @@ def vm(args, options, command, alloc=None, timeout=600):
                 alloc=alloc or args.alloc, timeout=timeout)
 
 
-def has_option(args, name):
-    try:
-        with open(f"{args.kernel}/.config", encoding="utf-8") as f:
-            return f"{name}=y\n" in f.read()
-    except FileNotFoundError:
-        return True     # only an image: try
-
-
 def connect(path):
     """A UNIX socket that QEMU serves"""
     ours = socket.socket(socket.AF_UNIX)

@@ -6,9 +6,10 @@ import shutil
 import subprocess
 import tempfile
 
-from llfree.features.common import MIB, has_option, vm
+from llfree.features.common import MIB, vm
 from llfree.ktap import Report, Skip, check
 from llfree.paths import GUEST
+from llfree.vm.machine import has_option
 
 DISK_MIB = 768
 
@@ -32,7 +33,7 @@ def compile_init(directory):
 def hibernate_once(tap, args, directory, alloc):
     """Suspend one guest and resume it in another one."""
     for option in "CONFIG_HIBERNATION", "CONFIG_BLK_DEV_INITRD":
-        if not has_option(args, option):
+        if not has_option(args.kernel, option):
             raise Skip(f"{option} is not set")
     if not os.path.exists(f"{directory}/initrd"):
         compile_init(directory)
@@ -70,7 +71,7 @@ def run(args):
         tap.test("same", lambda: hibernate_once(tap, args, directory, args.alloc))
 
         def other():
-            if not args.alloc or not has_option(args, "CONFIG_LLFREE"):
+            if not args.alloc or not has_option(args.kernel, "CONFIG_LLFREE"):
                 raise Skip("the kernel has one allocator only, or no --alloc")
             return hibernate_once(tap, args, directory, {
                 "llfree": "buddy", "buddy": "llfree"}[args.alloc])

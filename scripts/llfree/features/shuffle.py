@@ -3,8 +3,9 @@
 
 import subprocess
 
-from llfree.features.common import has_option, vm
+from llfree.features.common import vm
 from llfree.ktap import Report, Skip, check
+from llfree.vm.machine import has_option
 
 BLOCKS = "/sys/kernel/debug/page_isolation_torture/blocks"
 # LLFree hands out the four blocks of a tree of 16 MiB together, and then those of
@@ -53,7 +54,7 @@ def run(args):
         return f"{like:.0%} alike in two boots"
 
     def shuffled():
-        if not has_option(args, "CONFIG_SHUFFLE_PAGE_ALLOCATOR"):
+        if not has_option(args.kernel, "CONFIG_SHUFFLE_PAGE_ALLOCATOR"):
             raise Skip("CONFIG_SHUFFLE_PAGE_ALLOCATOR is not set")
         like = compare(True)
         check(like < UNLIKE, f"two boots have {like:.0%} of blocks alike")

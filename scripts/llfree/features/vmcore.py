@@ -8,10 +8,11 @@ import struct
 import subprocess
 import tempfile
 
-from llfree.features.common import connect, has_option, vm
+from llfree.features.common import connect, vm
 from llfree.features.hotplug import Memory
 from llfree.ktap import Failure, Report, Skip, check
 from llfree.paths import GUEST, TOP
+from llfree.vm.machine import has_option
 
 READER = f"{TOP}/tools/mm/llfree-dump.c"
 NOTE = b"VMCOREINFO\0"
@@ -253,7 +254,7 @@ def grown_frames(boot, dump):
 
 def run(args):
     def grown(function, *names):
-        if not has_option(args, "CONFIG_MEMORY_HOTPLUG"):
+        if not has_option(args.kernel, "CONFIG_MEMORY_HOTPLUG"):
             raise Skip("CONFIG_MEMORY_HOTPLUG is not set")
         return function(*map(guest.dump, names))
 

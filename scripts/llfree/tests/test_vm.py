@@ -244,6 +244,56 @@ class CommandLine(FakeQemu):
                       self.refused("--mem", "1G", "--maxmem", "1G"))
         self.assertIn("no --maxmem", self.refused("--slots", "3"))
 
+    def test_rwdir(self):
+        """A directory is writable; the root is not."""
+        where = f"{self.tmp}/a,b"
+        os.mkdir(where)
+        ours, root = self.values("-virtfs", "--rwdir", where)
+        self.assertIn("readonly=on", root)
+        self.assertEqual(ours, f"local,path={self.tmp}/a,,b,mount_tag=rwdir0,"
+                         "security_model=none,multidevs=remap")
+        self.assertIn("no directory", self.refused("--rwdir", "/nowhere"))
+
+    def test_rwdir_is_mounted(self):
+        """The guest mounts it where the host has it, before the command starts."""
+        where = f"{self.tmp}/our dir"
+        os.mkdir(where)
+        plan = "klog:x status:start exit:0"     # a failure, which keeps the directory
+        self.run_vm(plan, options=("--rwdir", where))
+        (run,) = os.listdir(f"{self.tmp}/build/vm")
+        with open(f"{self.tmp}/build/vm/{run}/command", encoding="utf-8") as f:
+            lines = f.read().splitlines()
+        (mount,) = [line for line in lines if "mount -t 9p" in line]
+        self.assertIn(f"rwdir0 '{where}' ", mount)
+        self.assertLess(lines.index(mount), lines.index("exec /bin/sh -c true"))
+
+    def test_network(self):
+        self.assertEqual(self.values("-nic", "--network"), ["user,model=virtio-net-pci"])
+        self.assertEqual(self.values("-nic"), [])
+
+    def test_network_without_driver(self):
+        """The kernel's configuration tells why it cannot be."""
+        kernel = f"{self.tmp}/kernel"
+        os.mkdir(kernel)
+        with open(f"{kernel}/.config", "w", encoding="utf-8") as f:
+            f.write("CONFIG_NET=y\n# CONFIG_VIRTIO_NET is not set\n")
+        self.assertIn("no CONFIG_VIRTIO_NET", self.refused("--kernel", kernel, "--network"))
+
+    def test_gdb(self):
+        """The CPUs wait, and the kernel stays at the addresses of its symbols."""
+        for options, port in (("--gdb",), 1234), (("--gdb", "99"), 99):
+            argv = self.qemu(*options)
+            self.assertEqual(argv[argv.index("-gdb") + 1], f"tcp:127.0.0.1:{port}")
+            self.assertIn("-S", argv)
+            self.assertIn("nokaslr", argv[argv.index("-append") + 1].split())
+        argv = self.qemu()
+        self.assertNotIn("-S", argv)
+        self.assertNotIn("nokaslr", argv[argv.index("-append") + 1])
+
+    def test_gdb_says_how(self):
+        _, _, err = self.run_vm(GOOD, options=("--gdb",))
+        self.assertIn("gdb VMLINUX -ex 'target remote :1234'", err)
+
     def test_qmp(self):
         self.assertEqual(self.values("-qmp", "--qmp", "build/qmp"),
                          ["unix:build/qmp,server=on,wait=off"])

@@ -14,8 +14,10 @@ import re
 
 from llfree import program
 from llfree.paths import KERNEL
+from llfree.vm.machine import has_option
 
 MIB = 1 << 20
+GDB_PORT = 1234
 EXIT_TIMEOUT = 124
 EXIT_KERNEL = 125
 EXIT_GUEST = 126
@@ -69,6 +71,12 @@ def parse_args():
     p.add_argument("--nvdimm", metavar="FILE", action="append", default=[],
                    help="a file of some times 2 MiB as NVDIMM: what the guest "
                    "writes stays")
+    p.add_argument("--rwdir", metavar="DIR", action="append", default=[],
+                   help="a directory of the host that the guest can write, at the "
+                   "same path; repeatable")
+    p.add_argument("--network", action="store_true",
+                   help="a virtio network device behind QEMU's user-mode stack: the "
+                   "guest is 10.0.2.15, the host is 10.0.2.2")
     p.add_argument("--numa", metavar="N", type=positive, default=1,
                    help="NUMA nodes that share CPUs and memory evenly")
     p.add_argument("--cpu", metavar="MODEL",
@@ -83,6 +91,9 @@ def parse_args():
                    "guest's time, and all CPUs take turns")
     p.add_argument("--qmp", metavar="SOCKET",
                    help="QEMU serves its machine protocol on this UNIX socket")
+    p.add_argument("--gdb", metavar="PORT", type=positive, nargs="?", const=GDB_PORT,
+                   help="wait for gdb on this TCP port of the host (default: "
+                   f"{GDB_PORT}) before the kernel starts; no time limit by default")
     p.add_argument("--qemu-arg", metavar="ARG", action="append", default=[],
                    help="one more argument for QEMU (--qemu-arg=-device ...)")
     p.add_argument("--env", metavar="K=V", action="append", default=[],
@@ -91,7 +102,7 @@ def parse_args():
                    help="where the command starts (default: here)")
     p.add_argument("--timeout", metavar="S", type=float,
                    help="kill the guest after S seconds "
-                        "(default: 900, none for the shell)")
+                        "(default: 900, none for the shell and with --gdb)")
     p.add_argument("--expect", metavar="REGEX", action="append", default=[],
                    help="kernel report that is no failure, matched against "
                         "its lines up to the one that names the problem")
@@ -123,9 +134,15 @@ def parse_args():
     for file in args.disk + args.nvdimm:
         if not os.path.exists(file):
             p.error(f"no file {file}")
+    for directory in args.rwdir:
+        if not os.path.isdir(directory):
+            p.error(f"no directory {directory}")
+    args.rwdir = [*map(os.path.abspath, args.rwdir)]
     for file in args.nvdimm:
         if not os.path.getsize(file) or os.path.getsize(file) % (2 * MIB):
             p.error(f"--nvdimm: {file} has {os.path.getsize(file)} bytes")
+    if args.network and not has_option(args.kernel, "CONFIG_VIRTIO_NET"):
+        p.error("--network: the kernel has no CONFIG_VIRTIO_NET")
     args.memfd |= args.balloon
     if args.dry_run:
         args.log = None

@@ -47,7 +47,7 @@ class Guest:
         self.selector = selectors.DefaultSelector()
         self.limit = args.timeout
         if self.limit is None:
-            self.limit = float("inf") if self.interactive else 900
+            self.limit = float("inf") if self.interactive or args.gdb else 900
         self.started = False    # the command
         self.status = None
         self.status_data = b""
@@ -87,6 +87,10 @@ class Guest:
             env["ALLOC"] = self.args.alloc
         env.update(e.split("=", 1) for e in self.args.env)
         out = [f"export {k}={shlex.quote(v)}\n" for k, v in env.items()]
+        options = qemu.mount_options(self.args, "mmap")
+        for number, path in enumerate(map(shlex.quote, self.args.rwdir)):
+            out.append(f"mkdir -p {path} && mount -t 9p -o {options} rwdir{number} {path} || "
+                       "exit 127\n")
         out.append(f"cd {shlex.quote(self.args.cwd)} || exit 127\n")
         if self.interactive:
             if sys.stdin.isatty():
@@ -194,6 +198,8 @@ class Guest:
         argv = self.qemu()
         if self.args.verbose:
             print(shlex.join(argv), file=sys.stderr)
+        if self.args.gdb:
+            say(f"vm: waiting for: gdb {self.symbols()} -ex 'target remote :{self.args.gdb}'")
         tty = None
         if self.interactive and sys.stdin.isatty():
             tty = termios.tcgetattr(sys.stdin)
@@ -226,6 +232,11 @@ class Guest:
             if tty:
                 termios.tcsetattr(sys.stdin, termios.TCSADRAIN, tty)
         self.klog.finish()
+
+    def symbols(self):
+        """The kernel's file for gdb"""
+        vmlinux = os.path.join(self.args.kernel, "vmlinux")
+        return shlex.quote(vmlinux) if os.path.exists(vmlinux) else "VMLINUX"
 
     def qemu_log(self):
         with open(f"{self.rundir}/qemu.log", encoding="utf-8",

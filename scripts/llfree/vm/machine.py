@@ -6,7 +6,7 @@ import os
 import platform
 import re
 
-from llfree.program import Error
+from llfree.program import Error, read_text
 
 Machine = collections.namedtuple("Machine", "image qemu machine console")
 MACHINES = {
@@ -37,6 +37,12 @@ def find_kernel(path):
     with open(path, "rb") as f:
         magic = f.read(60)[56:]
     return "arm64" if magic == b"ARM\x64" else "x86_64", path
+
+
+def has_option(kernel, name):
+    """Whether a kernel has an option built in; an image, of which that is not known, has."""
+    config = read_text(f"{kernel}/.config")
+    return config is None or f"{name}=y\n" in config
 
 
 def delay_loops(hz=100):

@@ -68,10 +68,15 @@ def topology(cpus, nodes):
     return f"{cpus},sockets={nodes},cores={cpus // nodes},threads=1"
 
 
-def kernel_parameters(args, arch, kvm, rundir):
+def mount_options(args, cache):
+    """Of a 9p file system in the guest"""
     # Small messages where a large buffer might not find contiguous memory.
     msize = 32768 if args.mem < 256 else 262144
-    flags = f"trans=virtio,version=9p2000.L,msize={msize},cache=loose"
+    return f"trans=virtio,version=9p2000.L,msize={msize},cache={cache}"
+
+
+def kernel_parameters(args, arch, kvm, rundir):
+    flags = mount_options(args, "loose")
     words = [
         machine.MACHINES[arch].console, "panic=-1", "root=root", "rootfstype=9p",
         "ro", f"rootflags={flags}", f"VM_DIR={rundir}",
@@ -87,6 +92,8 @@ def kernel_parameters(args, arch, kvm, rundir):
             words.append(f"tsc_early_khz={khz}")
     if args.patient:
         words += PATIENCE
+    if args.gdb:
+        words.append("nokaslr")
     if args.alloc:
         words.append(f"page_alloc={args.alloc}")
     words += args.append
@@ -100,10 +107,11 @@ def kernel_parameters(args, arch, kvm, rundir):
     return " ".join(words)
 
 
-def share(path, tag):
-    """A directory as a 9p file system that the guest can read"""
-    return ["-virtfs", f"local,path={path},mount_tag={tag},"
-            "security_model=none,readonly=on,multidevs=remap"]
+def share(path, tag, writable=False):
+    """A directory as a 9p file system of the guest"""
+    readonly = "" if writable else "readonly=on,"
+    return ["-virtfs", f"local,path={quoted(path)},mount_tag={tag},"
+            f"security_model=none,{readonly}multidevs=remap"]
 
 
 def roots(arch):
@@ -145,6 +153,12 @@ def machine_options(args, arch, kvm):
                  f"id=disk{number}",
                  "-device", f"virtio-blk-pci,drive=disk{number}"]
     argv += nvdimm_args(args.nvdimm)
+    for number, directory in enumerate(args.rwdir):
+        argv += share(directory, f"rwdir{number}", writable=True)
+    if args.network:
+        argv += ["-nic", "user,model=virtio-net-pci"]
+    if args.gdb:
+        argv += ["-gdb", f"tcp:127.0.0.1:{args.gdb}", "-S"]
     if args.qmp:
         argv += ["-qmp", f"unix:{quoted(args.qmp)},server=on,wait=off"]
     return argv
