@@ -11,12 +11,8 @@ export ALLOC
 HOURS ?= 2
 
 WORKLOAD := scripts/guest/workload
-SMOKE := scripts/guest/smoke
 
-##@ Build and boot
-
-run: kernel ## Build the kernel, boot it, run the workload, report (the default; ALLOC=buddy compares)
-	scripts/vm --alloc $(ALLOC) --mem 1G --smp 2 --timeout 1800 -- $(WORKLOAD)
+##@ Build
 
 deps: ## Install the Debian packages that are missing
 	@scripts/deps
@@ -27,8 +23,23 @@ prepare: deps ## Make or update build/linux (LINUX_SRC=tree or tarball for anoth
 kernel: prepare ## Build the release kernel, build/x86_64
 	@scripts/build x86_64
 
-debug-kernel: prepare
+debug-kernel: prepare ## Build the kernel with lockdep, DEBUG_VM and more, build/x86_64-debug
 	@scripts/build x86_64-debug
+
+clean: ## Remove build outputs (but not build/linux, which may hold your edits)
+	rm -rf $(filter-out build/linux build/linux.state build/linux.lock,\
+		$(wildcard build/* build/.[a-z]*))
+	@if [ -d build/linux/.git ]; then git -C build/linux worktree prune; fi
+
+help: ## This text
+	@sed -n -e 's/^##@ \(.*\)/\n\1:/p' \
+		-e 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' \
+		$(firstword $(MAKEFILE_LIST)) | expand -t 20
+
+##@ Run
+
+run: kernel ## Build the kernel, boot it, run the workload, report (the default; ALLOC=buddy compares)
+	scripts/vm --alloc $(ALLOC) --mem 1G --smp 2 --timeout 1800 -- $(WORKLOAD)
 
 debug: debug-kernel ## Boot the debug kernel and run the workload
 	scripts/vm --kernel build/x86_64-debug --alloc $(ALLOC) --mem 2G --smp 2 \
@@ -95,7 +106,7 @@ bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/benc
 latency: prepare ## Slowest operations of the core, and searches in bad states
 	@$(MAKE) -C tools/testing/llfree latency
 
-##@ Patches
+##@ Post
 
 patches: ## Write patches/ from the commits in build/linux
 	@scripts/save-patches
@@ -103,18 +114,6 @@ patches: ## Write patches/ from the commits in build/linux
 series: prepare ## Write the mails to post to build/series, and check that they apply
 	@scripts/series
 
-##@ Other
-
-clean: ## Remove build outputs (but not build/linux, which may hold your edits)
-	rm -rf $(filter-out build/linux build/linux.state build/linux.lock,\
-		$(wildcard build/* build/.[a-z]*))
-	@if [ -d build/linux/.git ]; then git -C build/linux worktree prune; fi
-
-help: ## This text
-	@sed -n -e 's/^##@ \(.*\)/\n\1:/p' \
-		-e 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' \
-		$(firstword $(MAKEFILE_LIST)) | expand -t 20
-
 .PHONY: run deps prepare kernel debug-kernel test test-full check-model check-fuzz \
 	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
-	shell patches selftests series text clean help
+	shell pool-demo patches selftests series text clean help
