@@ -7,9 +7,10 @@ import errno
 import mmap
 import os
 import select
+import time
 
 import ndpool
-from feature_common import check, fails, need
+from feature_common import check, eventually, fails, need
 from memstate import write
 from llfree import poolformat
 
@@ -39,8 +40,10 @@ def poison(at):
     for name, value in (("flags", "sw\n"), ("status", STATUS), ("misc", MISC),
                         ("addr", hex(base + at)), ("bank", BANK)):
         write(f"{INJECT}/{name}", value)
-    bad = ndpool.badblocks(namespace())
-    check(at // SECTOR in bad, f"byte {at:#x} is not bad: {bad}")
+    eventually(lambda: at // SECTOR in ndpool.badblocks(namespace()),
+               lambda: f"byte {at:#x} is not bad: {ndpool.badblocks(namespace())}")
+    # The region is told first, then the namespace.
+    time.sleep(0.5)
 
 
 def state():
@@ -102,7 +105,7 @@ def bad_rows():
         spare, = pool.alloc([3])
         bad = 2 * SECTOR_FRAMES * ndpool.FRAME
         with pool.map(ndpool.offset(kept), ndpool.FRAME) as area, \
-             open(f"/sys/class/ndpool/ndpool0/device/pool/state", "rb") as f:
+             open("/sys/class/ndpool/ndpool0/device/pool/state", "rb") as f:
             area[:len(MESSAGE)] = MESSAGE
             pool.set_root(3, 0, kept)
             f.read()

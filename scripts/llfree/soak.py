@@ -41,7 +41,8 @@ SHAPES = (("1", "512M", "1"), ("2", "512M", "1"), ("2", "1G", "2"),
           ("8", "4G", "4"))
 # See guest/punish.
 KNOWN = ("Dying CPU not properly vacated!",
-         r"page allocation failure: order:0, mode:\S*__GFP_RETRY_MAYFAIL\|")
+         r"page allocation failure: order:0, mode:\S*__GFP_RETRY_MAYFAIL\|",
+         r"WARNING: .* add_pages\+")
 # MiB of a guest in which memory comes and goes, at least; and what DIMMs can add
 GOING = 1024
 ADDED = 4096
