@@ -30,6 +30,22 @@ def series():
     return names
 
 
+def parts(names):
+    """[(cover letter, first patch)] of patches/letters"""
+    found = [line.split() for line in
+             read(f"{PATCHES}/letters", b"").decode().splitlines()
+             if line.strip() and not line.startswith("#")]
+    places = [names.index(first) if first in names else -1 for _, first in found]
+    if not found or places[0] or places != sorted(set(places)):
+        raise Error("patches/letters must have a cover letter for the first patch of "
+                    "patches/series, and others for later ones, in order")
+    for letter, _ in found:
+        if not read(f"{PATCHES}/{letter}"):
+            raise Error(f"no patches/{letter}: its first line is the subject, the rest says "
+                        "what the patches are for, what they cost and what is not done")
+    return found
+
+
 def overlay_files():
     """All files that stand at kernel paths: tracked, or new and not ignored."""
     out = Git(TOP).bytes("ls-files", "-z", "-co", "--exclude-standard", "--",

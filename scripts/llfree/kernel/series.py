@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Write the posting form to build/series and check that it applies.
 
-Numbered mails with a cover letter (subject and text from patches/cover-letter
-if that exists), each with its overlay files; the same commits are branch
-"series" of build/linux. The check runs "git am" on a clean base tree and
-compares the result file by file."""
+A directory for each part of patches/letters: numbered mails with a cover letter, whose
+subject and text are in patches/, and the overlay files with the patch that they belong
+to. The same commits are branch "series" of build/linux. The check runs "git am" on a
+clean base tree and compares the result file by file."""
 
 import glob
 import os
@@ -19,18 +19,33 @@ from llfree.paths import PATCHES
 from llfree.program import Error, read, say
 
 
-def cover_letter(path):
+def cover_letter(letter, path):
     """git's cover letter with our subject and text in it."""
-    text = read(f"{PATCHES}/cover-letter")
-    if not text:
-        return
-    subject, _, body = text.decode().partition("\n")
+    subject, _, body = read(f"{PATCHES}/{letter}").decode().partition("\n")
     with open(path, encoding="utf-8") as f:
         mail = f.read()
     mail = mail.replace("*** SUBJECT HERE ***", subject.strip())
     mail = mail.replace("*** BLURB HERE ***", body.strip())
     with open(path, "w", encoding="utf-8") as f:
         f.write(mail)
+
+
+def write_mails(tree, names, tip, out):
+    """A directory for each part of the series; returns all mails but cover letters."""
+    shutil.rmtree(out, ignore_errors=True)
+    commits = ["base", *tree.git("rev-list", "--reverse", f"base..{tip}").split()]
+    parts = patches.parts(names)
+    starts = [names.index(first) for _, first in parts] + [len(names)]
+    mails = []
+    for number, (letter, _) in enumerate(parts):
+        part = f"{out}/{number + 1}"
+        tree.git("format-patch", "-q", "--zero-commit", "--no-signature",
+                 "--cover-letter", "--no-base", "-n", "-o", part,
+                 f"{commits[starts[number]]}..{commits[starts[number + 1]]}")
+        first, *others = sorted(glob.glob(f"{part}/*.patch"))
+        cover_letter(letter, first)
+        mails += others
+    return mails
 
 
 def check(tree, mails, tip):
@@ -77,13 +92,8 @@ def main():
         tip = tree.chain(names, patches.assign_overlay(names, patches.overlay_files()))
         tree.git("branch", "-f", "--no-track", "series", tip)
         out = f"{tree.build}/series"
-        shutil.rmtree(out, ignore_errors=True)
-        tree.git("format-patch", "-q", "--zero-commit", "--no-signature",
-                 "--cover-letter", "--no-base", "-n", "-o", out,
-                 f"base..{tip}")
-        mails = sorted(glob.glob(f"{out}/*.patch"))
-        cover_letter(mails[0])
-        check(tree, mails[1:], tip)
-        say(f"{len(mails) - 1} mails and a cover letter in {out}, "
-               f"they apply to {tree.version_name()}")
+        mails = write_mails(tree, names, tip, out)
+        check(tree, mails, tip)
+        say(f"{len(mails)} mails in {out}, a cover letter for each part; "
+            f"they apply to {tree.version_name()}")
     return 0

@@ -56,10 +56,8 @@ def step_checkpatch():
     """checkpatch --strict on every new file and every mail of the series"""
     files = [f for f in patches.overlay_files()
              if not f.endswith((".gitignore", ".kunitconfig"))]
-    mails = sorted(f"{BUILD}/series/{f}" for f in
-                   (os.listdir(f"{BUILD}/series")
-                    if os.path.isdir(f"{BUILD}/series") else ())
-                   if not f.startswith("0000-"))
+    mails = [m for m in sorted(glob.glob(f"{BUILD}/series/*/*.patch"))
+             if not os.path.basename(m).startswith("0000-")]
     if not files or not mails:
         report("checkpatch", Count(0, 1, 0), 0,
                note=" (no overlay files, or no mails: step series)")

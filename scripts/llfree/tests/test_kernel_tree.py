@@ -50,7 +50,9 @@ class Tree(unittest.TestCase):
         write(self.source, SOURCE)
         write(self.top, {"lib/new.c": "int lib;\n", f"patches/{NAME}": PATCH,
                          "patches/series": f"{NAME}\n",
-                         "patches/overlay": f"{NAME} lib/new.c\n"})
+                         "patches/overlay": f"{NAME} lib/new.c\n",
+                         "patches/letters": f"# Parts\nletter {NAME}\n",
+                         "patches/letter": "a subject\n\nWhat it is for.\n"})
         subprocess.run(["git", "init", "-q", self.top], check=True)
         for module in patches, tree, save_patches, series:
             for name, value in ("TOP", self.top), ("PATCHES", f"{self.top}/patches"):
@@ -137,11 +139,23 @@ class Tree(unittest.TestCase):
     def test_series(self):
         """The mail has the edit and the new file."""
         self.run_main(prepare)
-        self.assertIn("1 mails and a cover letter", self.run_main(series))
-        (mail,) = [n for n in os.listdir(f"{self.build}/series") if n.startswith("0001-")]
-        text = read_text(f"{self.build}/series/{mail}")
+        self.assertIn("1 mails in ", self.run_main(series))
+        letter, mail = sorted(os.listdir(f"{self.build}/series/1"))
+        text = read_text(f"{self.build}/series/1/{mail}")
         self.assertIn("+int new;\n", text)
         self.assertIn("+++ b/lib/new.c\n", text)
+        text = read_text(f"{self.build}/series/1/{letter}")
+        self.assertIn("Subject: [PATCH 0/1] a subject\n", text)
+        self.assertIn("What it is for.\n", text)
+
+    def test_no_cover_letter(self):
+        self.run_main(prepare)
+        os.unlink(f"{self.top}/patches/letter")
+        with self.assertRaisesRegex(Error, "no patches/letter: "):
+            self.run_main(series)
+        write(self.top, {"patches/letters": "letter mm-another.patch\n"})
+        with self.assertRaisesRegex(Error, "cover letter for the first patch"):
+            self.run_main(series)
 
     def test_file_in_no_patch(self):
         write(self.top, {"lib/other.c": "int other;\n"})
