@@ -10,9 +10,10 @@ import subprocess
 import time
 
 import feature_hwpoison as hwpoison
-from feature_common import KPF_BUDDY, Load, Owner, Skip, check, has_flag, need, refused
+from feature_common import Load, Owner, Skip, check, has_flag, need, refused
 from memstate import Failure, PAGE, check_all, meminfo, read, settle, write
 from llfree import paths
+from llfree.kpageflags import KPF_BUDDY
 
 MEMORY = "/sys/devices/system/memory"
 KSELFTEST = "tools/testing/selftests/memory-hotplug/mem-on-off-test.sh"

@@ -5,10 +5,11 @@ import os
 import random
 import time
 
-from feature_common import (Child, DEBUG, KPF_BUDDY, Load, Skip, check,
-                            frames_with, need, number, read_files)
+from feature_common import (Child, DEBUG, Load, Skip, check, frames_with, need,
+                            number, read_files)
 from memstate import (Failure, PAGE, meminfo, refresh, retry, settle,
                       vmstat, write)
+from llfree.kpageflags import KPF_BUDDY
 
 CMA = f"{DEBUG}/cma"
 # Seconds that a load may take longer than it was asked to run

@@ -16,9 +16,9 @@ import time
 
 import kmodule
 from memstate import Failure, MADV_POPULATE_WRITE, PAGE, meminfo, read, write
+from llfree.kpageflags import ENTRY, FLAGS
 from llfree.ktap import Skip, check
 
-KPF_LRU, KPF_BUDDY, KPF_HWPOISON = 5, 10, 19
 DEBUG = "/sys/kernel/debug"
 TORTURE = f"{DEBUG}/page_alloc_torture"
 COMPACT = "/proc/sys/vm/compact_memory"
@@ -213,8 +213,8 @@ def read_files(top="/usr"):
 
 def frame_flags(start, nr):
     """The flags of frames, from /proc/kpageflags"""
-    with open("/proc/kpageflags", "rb", buffering=0) as f:
-        data = os.pread(f.fileno(), nr * 8, start * 8)
+    with open(FLAGS, "rb", buffering=0) as f:
+        data = os.pread(f.fileno(), nr * ENTRY, start * ENTRY)
     return memoryview(data).cast("Q")
 
 

@@ -10,10 +10,10 @@ import signal
 import struct
 import time
 
-from feature_common import (DEBUG, KPF_BUDDY, KPF_HWPOISON, KPF_LRU, Load,
-                            anonymous, check, eventually, frame_flags,
+from feature_common import (DEBUG, Load, anonymous, check, eventually, frame_flags,
                             frames_of, frames_with, has_flag, need, set_file)
 from memstate import (MADV_POPULATE_WRITE, PAGE, meminfo, settle, write, zones)
+from llfree.kpageflags import KPF_BUDDY, KPF_HWPOISON, KPF_LRU
 
 POISON = f"{DEBUG}/hwpoison"
 SOFT_FILE = "/sys/devices/system/memory/soft_offline_page"

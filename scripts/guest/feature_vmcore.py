@@ -13,10 +13,11 @@ import re
 import time
 
 from feature_blocks import MEMORY
-from feature_common import KPF_BUDDY, Skip, anonymous, check, frames_of, need
+from feature_common import Skip, anonymous, check, frames_of, need
 from feature_hotplug import Dimm, MIB_PAGES, managed
 from memstate import (Failure, MADV_POPULATE_WRITE, PAGE, allocator,
                       meminfo, read, refresh, settle, zones)
+from llfree.kpageflags import FLAGS, KPF_BUDDY
 
 PORT = "vmcore.go"
 DIMM_MIB = 512
@@ -49,7 +50,7 @@ class State:
     STEP = 1 << 12
 
     def __init__(self):
-        self.fd = os.open("/proc/kpageflags", os.O_RDONLY)
+        self.fd = os.open(FLAGS, os.O_RDONLY)
         self.free = bytearray(max(z.start + z.spanned for z in zones()))
         self.last = bytearray(len(self.free))
         self.counts = None

@@ -13,15 +13,16 @@ import time
 
 import checkout         # pylint: disable=unused-import
 from llfree import klog
+from llfree.kpageflags import (ENTRY, FLAGS, KPF_BUDDY, KPF_NOPAGE, KPF_OFFLINE,
+                               KPF_RESERVED)
 from llfree.ktap import Failure
+from llfree.memmap.source import allocator
 
 PAGE = mmap.PAGESIZE
 NR_ORDERS = 11
 VALIDATE = "/sys/kernel/debug/page_alloc/validate"
 SETTLE_S = 30                   # how long a resting system may still move pages
 MADV_POPULATE_WRITE = 23        # not in the mmap module yet
-
-KPF_BUDDY, KPF_NOPAGE, KPF_OFFLINE, KPF_RESERVED = 10, 20, 23, 32
 
 
 def read(path):
@@ -32,13 +33,6 @@ def read(path):
 def write(path, text):
     with open(path, "w", encoding="utf-8") as f:
         f.write(text)
-
-
-def allocator():
-    try:
-        return read("/sys/kernel/mm/page_alloc/allocator").strip()
-    except FileNotFoundError:
-        return "buddy"          # a kernel that has no other
 
 
 class StatFile:
@@ -182,14 +176,14 @@ def walk_frames(zone):
     # Small enough that malloc() keeps the memory: what the walk itself takes
     # and gives back would show up in the counts.
     step = 1 << 11
-    ones = int.from_bytes((b"\1" + bytes(7)) * step, "little")
+    ones = int.from_bytes((b"\1" + bytes(ENTRY - 1)) * step, "little")
     free = managed = offline = 0
-    fd = os.open("/proc/kpageflags", os.O_RDONLY)
+    fd = os.open(FLAGS, os.O_RDONLY)
     try:
         pfn, end = zone.start, zone.start + zone.spanned
         while pfn < end:
-            data = os.pread(fd, min(step, end - pfn) * 8, pfn * 8)
-            nr = len(data) // 8
+            data = os.pread(fd, min(step, end - pfn) * ENTRY, pfn * ENTRY)
+            nr = len(data) // ENTRY
             if not nr:
                 break
             # One bit per frame of a flag at a time, in one long number.

@@ -6,6 +6,7 @@ vm/         boot a kernel in QEMU
 testing/    the steps of make test
 features/   users of free pages, tested in guests
 bench/      measure and compare allocators
+memmap/     the map of free memory
 tests/      unit tests of all of these; they need no guest
 
-klog.py, poolformat.py and ktap.py run in guests, too."""
+klog.py, kpageflags.py, ktap.py, memmap/ and poolformat.py run in guests, too."""
