@@ -13,7 +13,6 @@ from llfree.paths import BUILD, GUEST
 WORK = f"{BUILD}/bench.work"
 MODULE = "mm/page_alloc_bench.ko"
 MAX_ORDER = 10
-MAP_BENCH = "frag"
 RAW = "-raw"
 # Seconds that a guest may take before it counts as stuck
 BOOT_LIMIT = 3600
@@ -52,7 +51,7 @@ def cell_of(bench, order, cpus, args):
     if bench in stat.ROUNDS:
         # Rounds of age turn over much more memory than those of frag.
         cell["rounds"] = 20 if args.quick else 30 if bench == "age" else 100
-        cell["map"] = bench.startswith(MAP_BENCH)
+        cell["map"] = True
         if bench.endswith(RAW):
             cell.update(bench=bench.removesuffix(RAW), raw=True)
         return cell

@@ -7,6 +7,7 @@ import os
 
 from llfree.bench import stats as stat
 from llfree.bench.plan import REAL, bench_name, cell_name
+from llfree.memmap import maps
 
 COUNTED = "TCG, instructions counted"
 NOTES = {"TCG": "; an emulated CPU: 20 to 50 times slower, compare only",
@@ -20,7 +21,8 @@ EVENTS = ("pgfault", "thp_fault_alloc", "thp_fault_fallback",
 class Results:
     """Everything that was measured, as results.json has it."""
 
-    LISTS = ("boots", "values", "histograms", "maps", "vmstat", "failed")
+    LISTS = ("boots", "values", "histograms", "maps", "samples", "vmstat",
+             "failed")
 
     def __init__(self, meta):
         self.data = {"meta": meta, **{name: [] for name in self.LISTS}}
@@ -70,6 +72,8 @@ class Results:
                 self.maps.append({**origin, "bench": bench_name(cell),
                                   "when": when,
                                   "map": record[f"map_{when}"]})
+        self.samples.extend({**origin, "bench": bench_name(cell), **row}
+                            for row in record.get("samples", ()))
 
     def save(self, out):
         def write(name, writer):
@@ -85,6 +89,9 @@ class Results:
 
         write("results.json", lambda f: json.dump(self.data, f, indent=1))
         write("results.csv", rows)
+        if self.samples:
+            write("samples.csv",
+                  lambda f: maps.write_samples(f, self.samples))
 
 
 def event_table(results):
