@@ -9,12 +9,13 @@ import sys
 import time
 
 from llfree import program
+from llfree.bench import data
 from llfree.bench import stats as stat
 from llfree.bench.arguments import parse_args
 from llfree.bench.guests import Guest, Useless, run_guests
 from llfree.bench.plan import MODULE, WORK, groups, plan_boots
 from llfree.bench.progress import Progress
-from llfree.bench.results import COUNTED, Results, report
+from llfree.bench.results import Results, report
 from llfree.kernel import copies
 from llfree.ktap import Report
 from llfree.paths import GUEST
@@ -47,8 +48,9 @@ def finish(results, args):
                   "/usr/bin/python3)", file=sys.stderr)
         else:
             names = plot.draw(results.data, args.out)
-    print(f"{args.out}: results.csv results.json report.txt "
-          f"{' '.join(names)}")
+    names = ["results.csv", "results.json", "report.txt",
+             *["samples.csv"] * bool(results.samples), *names]
+    print(f"{args.out}: {' '.join(names)}")
     return above
 
 
@@ -71,7 +73,7 @@ def measure(args):
 def measure_kernel(args):
     if args.real:
         subprocess.run([f"{GUEST}/realwork", "--build", WORK], check=True)
-    level = "UML native" if args.um else COUNTED if args.count else "TCG"
+    level = "UML native" if args.um else data.COUNTED if args.count else "TCG"
     if not args.um and not args.count and machine.kvm_usable() and \
        machine.find_kernel(f"{WORK}/kernel")[0] == machine.HOST:
         level = "KVM"

@@ -5,13 +5,13 @@ import csv
 import json
 import os
 
+from llfree.bench import data
 from llfree.bench import stats as stat
 from llfree.bench.plan import REAL, bench_name, cell_name
 from llfree.memmap import maps
 
-COUNTED = "TCG, instructions counted"
 NOTES = {"TCG": "; an emulated CPU: 20 to 50 times slower, compare only",
-         COUNTED: "; a nanosecond is an instruction of the guest"}
+         data.COUNTED: "; a nanosecond is an instruction of the guest"}
 EVENTS = ("pgfault", "thp_fault_alloc", "thp_fault_fallback",
           "compact_stall", "compact_fail", "compact_success",
           "pgmigrate_success", "allocstall_movable", "allocstall_normal",
@@ -21,22 +21,18 @@ EVENTS = ("pgfault", "thp_fault_alloc", "thp_fault_fallback",
 class Results:
     """Everything that was measured, as results.json has it."""
 
-    LISTS = ("boots", "values", "histograms", "maps", "samples", "vmstat",
-             "failed")
-
     def __init__(self, meta):
-        self.data = {"meta": meta, **{name: [] for name in self.LISTS}}
+        self.data = {"meta": meta, **{name: [] for name in data.LISTS}}
 
     @classmethod
     def load(cls, path):
-        with open(path, encoding="utf-8") as f:
-            data = json.load(f)
-        found = cls(data["meta"])
-        found.data.update(data)
+        loaded = data.load(path)
+        found = cls(loaded["meta"])
+        found.data.update(loaded)
         return found
 
     def __getattr__(self, name):
-        if name in ("meta",) + self.LISTS:
+        if name in ("meta",) + data.LISTS:
             return self.data[name]
         raise AttributeError(name)
 
@@ -150,7 +146,7 @@ def report(results):
                   "What /proc/vmstat counted meanwhile", "",
                   *event_table(results), ""]
     if module:
-        unit = "Instructions" if meta["machine"] == COUNTED else "Nanoseconds"
+        unit = data.unit_name(meta).capitalize()
         lines += [f"{unit} per operation, medians of boots", "",
                   *stat.absolute_table(module), ""]
     if results.failed:

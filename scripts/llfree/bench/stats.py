@@ -17,6 +17,7 @@ ALLOCS = ("buddy", "llfree")
 MODULE_FIELDS = ("bench", "order", "cpus", "api", "level", "round", "measure",
                  "ops", "value")
 FIELDS = ("allocator", "pair", "boot", "machine") + MODULE_FIELDS
+TEXTS = ("allocator", "machine", "bench", "api", "measure", "operation")
 HISTOGRAM_FIELDS = ("bench", "order", "cpus", "level", "operation", "low_ns",
                     "count")
 # Whose rounds are a course, not repetitions. frag-raw is frag with per-CPU lists
@@ -31,7 +32,7 @@ Key = collections.namedtuple("Key", "bench order level measure api cpus")
 
 
 class BadResults(Exception):
-    """What the guest sent is not what it should be."""
+    """A table, from the guest or from a file, is damaged."""
 
 
 def number(text):
@@ -44,16 +45,16 @@ def parse_csv(text, fields):
     they have to be."""
     rows = csv.DictReader(io.StringIO(text))
     if tuple(rows.fieldnames or ()) != fields:
-        raise BadResults(f"columns {rows.fieldnames}, not {list(fields)}")
+        raise BadResults(f"the columns are {rows.fieldnames}, not {list(fields)}")
     found = []
     for row in rows:
         if None in row or None in row.values():
-            raise BadResults(f"a row with another number of columns: {row}")
+            raise BadResults(f"line {rows.line_num}: {len(fields)} columns are wanted")
         try:
-            found.append({k: v if k in ("bench", "api", "measure", "operation")
-                          or v == "" else number(v) for k, v in row.items()})
+            found.append({k: v if k in TEXTS or v == "" else number(v)
+                          for k, v in row.items()})
         except ValueError as e:
-            raise BadResults(f"{e} in {row}") from e
+            raise BadResults(f"line {rows.line_num}: {e}") from e
     return found
 
 

@@ -227,7 +227,7 @@ class Records(unittest.TestCase):
 
     def results(self):
         found = Results({"machine": "TCG", "date": "", "host": "", "smp": 4,
-                               "host_cpus": 4, "mem": 1})
+                               "host_cpus": 4, "mem": 1, "quick": False})
         for number, alloc in enumerate(stat.ALLOCS):
             boot = plan.Boot(number, 0, alloc, [], ["thp"])
             record = dict(self.RECORD)
