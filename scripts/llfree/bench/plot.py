@@ -11,15 +11,16 @@ import numpy
 from matplotlib.colors import TwoSlopeNorm, to_rgb
 from matplotlib.patches import Patch
 
+from llfree.bench import scale, strip
 from llfree.bench import stats as stat
+from llfree.bench.data import unit
+from llfree.memmap import maps
+from llfree.memmap.maps import BLOCK
 
 COLOURS = {"buddy": "#d95f02", "llfree": "#1f6fb4"}
 STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
-CLASSES = {"unmovable": "#b2182b", "movable": "#2166ac",
-           "reclaimable": "#1b7837", "huge": "#762a83", "free": "#ffffff",
-           "highatomic": "#e08214", "cma": "#01665e", "isolate": "#4d4d4d"}
-BLOCK = 512                     # pages
+CLASSES = {"free": "#ffffff", **strip.COLOURS}
 MAP_WIDTH = 32                  # cells in a row
 # The heat map's colours end at a quarter and at the fourfold, 2 to this power.
 HEAT = 2
@@ -31,6 +32,7 @@ class Plotter:
         self.out = out
         self.names = []
         self.level = data["meta"]["machine"]
+        self.unit = unit(data["meta"])
         self.found = stat.compare(data["values"])
 
     def save(self, figure, name, title):
@@ -42,64 +44,30 @@ class Plotter:
             self.names.append(f"{name}.{suffix}")
         plt.close(figure)
 
-    def grid(self, count, width=4, height=3):
-        """Axes for as many panels as wanted; none is left empty."""
-        columns = min(4, count)
+    def grid(self, count, width=4, height=3, most=4):
+        """Axes for as many panels as wanted, @most in a row; none is left empty."""
+        columns = min(most, count)
         rows = math.ceil(count / columns)
         figure, axes = plt.subplots(
             rows, columns, squeeze=False, layout="constrained",
-            figsize=(max(width * columns, 6), height * rows + 0.6))
+            figsize=(max(width * columns, 5.4), height * rows + 0.6))
         flat = list(axes.flat)
         for spare in flat[count:]:
             spare.remove()
         return figure, flat[:count]
 
-    def curve(self, axis, alloc, points, style, label, marker="o"):
-        """points: (x, Comparison); median with minimum and maximum"""
-        points = [(x, c) for x, c in points if c.median(alloc) is not None]
-        if not points:
-            return
-        middle = [c.median(alloc) for _, c in points]
-        low, high = zip(*(c.spread(alloc) for _, c in points))
-        axis.errorbar([x for x, _ in points], middle,
-                      [[m - a for m, a in zip(middle, low)],
-                       [b - m for m, b in zip(middle, high)]],
-                      color=COLOURS[alloc], linestyle=style, marker=marker,
-                      markersize=3, capsize=2, linewidth=1.2, label=label)
+    def scaling(self):
+        """Time against CPUs or orders, buddy and LLFree side by side"""
+        for figure in scale.plan(self.found, self.data["meta"]):
+            self.save(scale.draw(figure, self.data["meta"]),
+                      f"time-{figure.bench}",
+                      f"{figure.bench}: {self.unit} against {figure.against}; "
+                      "medians of boots, minimum, maximum")
 
-    def times(self):
-        """Time against CPUs: a figure per benchmark, a panel per order"""
-        for bench in stat.BENCHES:
-            if bench in (*stat.ROUNDS, "fill", "latency"):
-                continue
-            cells = {k: c for k, c in self.found.items() if k.bench == bench}
-            orders = sorted({k.order for k in cells})
-            if not orders:
-                continue
-            figure, axes = self.grid(len(orders))
-            for order, axis in zip(orders, axes):
-                kinds = sorted({(k.measure, k.api) for k in cells
-                                if k.order == order})
-                for kind, style, marker in zip(kinds, STYLES, MARKERS):
-                    for alloc in stat.ALLOCS:
-                        some = [(k.cpus, c) for k, c in cells.items()
-                                if k.order == order and
-                                (k.measure, k.api) == kind]
-                        name = kind[0].removesuffix("_ns")
-                        name += " bulk API" * (kind[1] == "bulk")
-                        self.curve(axis, alloc, some, style,
-                                   f"{alloc} {name}", marker)
-                counts = sorted({k.cpus for k in cells})
-                axis.set_xscale("log", base=2)
-                axis.set_xticks(counts, [str(n) for n in counts])
-                axis.minorticks_off()
-                axis.set(title=f"order {order}", xlabel="CPUs",
-                         ylabel="ns per operation")
-                axis.set_ylim(bottom=0)
-            axes[0].legend(fontsize=7)
-            self.save(figure, f"time-{bench}",
-                      f"{bench}: time against CPUs; medians of boots, "
-                      "minimum, maximum")
+    def strips(self):
+        for strips in strip.choose(self.data["samples"]):
+            self.save(strip.draw(strips), f"strip-{strips.bench}",
+                      f"{strips.bench}: memory over time, pair {strips.pair}")
 
     def ratios(self):
         """Heat map, a panel per number of CPUs"""
@@ -110,7 +78,7 @@ class Plotter:
             return
         counts = sorted({k.cpus for k in cells})
         orders = sorted({k.order for k in cells})
-        rows = list(dict.fromkeys((k.bench, k.measure, k.api) for k in cells))
+        rows = list(dict.fromkeys(f"{k.bench} {stat.what(k)}" for k in cells))
         figure, axes = plt.subplots(
             1, len(counts), squeeze=False, layout="constrained", sharey=True,
             figsize=(max(2.5 + len(counts) * (0.55 * len(orders) + 0.6), 6),
@@ -120,8 +88,7 @@ class Plotter:
             for k, c in cells.items():
                 if k.cpus != n:
                     continue
-                at = rows.index((k.bench, k.measure, k.api)), \
-                    orders.index(k.order)
+                at = rows.index(f"{k.bench} {stat.what(k)}"), orders.index(k.order)
                 grid[at] = math.log2(c.ratio)
                 axis.text(at[1], at[0], stat.ratio_text(c.ratio), ha="center",
                           va="center", fontsize=7,
@@ -133,13 +100,12 @@ class Plotter:
                 norm=TwoSlopeNorm(0, vmin=-HEAT, vmax=HEAT))
             axis.set(title=stat.cpus_text(n), xlabel="order")
             axis.set_xticks(range(len(orders)), [str(o) for o in orders])
-            axis.set_yticks(range(len(rows)), [
-                f"{b} {m.removesuffix('_ns')}{' bulk API' * (a == 'bulk')}"
-                for b, m, a in rows])
+            axis.set_yticks(range(len(rows)), rows)
         colour_bar = figure.colorbar(image, ax=axes, shrink=0.8)
         ticks = list(range(-HEAT, HEAT + 1))
         colour_bar.set_ticks(ticks, labels=[f"{2 ** t:.2f}" for t in ticks])
-        self.save(figure, "ratios", "Time with LLFree / time with buddy")
+        self.save(figure, "ratios", f"{self.unit} with LLFree / {self.unit} with "
+                  "buddy")
 
     def fill(self):
         cells = {k: c for k, c in self.found.items() if k.bench == "fill"}
@@ -151,12 +117,14 @@ class Plotter:
             for measure, style, marker in zip(
                     sorted({k.measure for k in cells}), STYLES, MARKERS):
                 for alloc in stat.ALLOCS:
-                    self.curve(axis, alloc, [
+                    scale.line(axis, alloc, [
                         (k.level, c) for k, c in cells.items() if
                         (k.order, k.cpus, k.measure) == (order, cpus, measure)
-                    ], style, f"{alloc} {measure.removesuffix('_ns')}", marker)
+                    ], color=COLOURS[alloc], linestyle=style, marker=marker,
+                        label=f"{stat.NAMES[alloc]} "
+                        f"{measure.removesuffix('_ns')}")
             axis.set(title=f"order {order}, {stat.cpus_text(cpus)}",
-                     xlabel="% of memory in use", ylabel="ns per operation")
+                     xlabel="% of memory in use", ylabel=f"{self.unit} per operation")
             axis.set_ylim(bottom=0)
         axes[0].legend(fontsize=7)
         self.save(figure, "fill", "Time against fill level")
@@ -195,7 +163,7 @@ class Plotter:
             return
         x = list(course)
         axis.plot(x, [numpy.median(v) for v in course.values()],
-                  color=COLOURS[alloc], label=alloc)
+                  color=COLOURS[alloc], label=stat.NAMES[alloc])
         axis.fill_between(x, [min(v) for v in course.values()],
                           [max(v) for v in course.values()],
                           color=COLOURS[alloc], alpha=0.25, linewidth=0)
@@ -215,8 +183,8 @@ class Plotter:
                 # A bucket ends where the next one that is used begins at most.
                 axis.step([max(low, 1) for low, _ in counts],
                           [100 * n / total for _, n in counts],
-                          where="post", color=COLOURS[alloc], label=alloc,
-                          linewidth=1)
+                          where="post", color=COLOURS[alloc],
+                          label=stat.NAMES[alloc], linewidth=1)
             axis.set_xscale("log")
             axis.set_yscale("log")
             axis.set(title=f"{operation}, order {order}, "
@@ -233,7 +201,7 @@ class Plotter:
             for m in self.data["maps"]:
                 if m["bench"] == bench:
                     some.setdefault((m["allocator"], m["when"]), m["map"])
-            some = {k: picture(stat.parse_map(text))
+            some = {k: picture(maps.parse(text))
                     for k, text in some.items()}
             if not some:
                 continue
@@ -243,7 +211,7 @@ class Plotter:
                 figsize=(9, min(2 + 2 * rows * 3.4 / MAP_WIDTH, 14)))
             for alloc, line in zip(stat.ALLOCS, axes):
                 for when, axis in zip(("before", "after"), line):
-                    axis.set_title(f"{alloc}, {when}")
+                    axis.set_title(f"{stat.NAMES[alloc]}, {when}")
                     axis.set_xticks([])
                     axis.set_yticks([])
                     if (alloc, when) in some:
@@ -303,8 +271,8 @@ def picture(zones):
 def draw(data, out):
     """Names of the files."""
     plotter = Plotter(data, out)
-    for figure in (plotter.times, plotter.ratios, plotter.fill,
+    for figure in (plotter.scaling, plotter.ratios, plotter.fill,
                    plotter.courses, plotter.latency, plotter.maps,
-                   plotter.real):
+                   plotter.strips, plotter.real):
         figure()
     return plotter.names

@@ -13,7 +13,10 @@ import csv
 import io
 import statistics
 
+from llfree.memmap.maps import BLOCK
+
 ALLOCS = ("buddy", "llfree")
+NAMES = {"buddy": "buddy", "llfree": "LLFree"}
 MODULE_FIELDS = ("bench", "order", "cpus", "api", "level", "round", "measure",
                  "ops", "value")
 FIELDS = ("allocator", "pair", "boot", "machine") + MODULE_FIELDS
@@ -55,18 +58,6 @@ def parse_csv(text, fields):
                           for k, v in row.items()})
         except ValueError as e:
             raise BadResults(f"line {rows.line_num}: {e}") from e
-    return found
-
-
-def parse_map(text):
-    """[(zone's name, start pfn, [(free pages, class) of each 2 MiB])]"""
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        if words[0] == "zone":
-            found.append((f"{words[1]}/{words[2]}", int(words[3]), []))
-        else:
-            found[-1][2].append((int(words[1]), words[2]))
     return found
 
 
@@ -304,7 +295,7 @@ def huge_share(found, bench, r, alloc):
     if not blocks or not total:
         return None
     share = divide(blocks.median(alloc), total.median(alloc))
-    return None if share is None else 100 * 512 * share
+    return None if share is None else 100 * BLOCK * share
 
 
 def summary(found):

@@ -42,14 +42,6 @@ class Parsing(unittest.TestCase):
             with self.subTest(text=text), self.assertRaises(stat.BadResults):
                 stat.parse_csv(text, stat.MODULE_FIELDS)
 
-    def test_map(self):
-        zones = stat.parse_map("zone 0 DMA 1 1\n1 12 unmovable\n"
-                               "zone 1 Normal 4096 2\n"
-                               "4096 512 free\n4608 0 huge\n")
-        self.assertEqual(zones, [("0/DMA", 1, [(12, "unmovable")]),
-                                 ("1/Normal", 4096, [(512, "free"),
-                                                     (0, "huge")])])
-
 
 class Limits(unittest.TestCase):
     def check(self, *rows):
