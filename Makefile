@@ -93,14 +93,17 @@ soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report 
 
 ##@ Measure
 
-bench: kernel ## Measure both allocators, table and figures in build/bench (QUICK=1, BENCH_ARGS=)
+bench: kernel ## Measure both allocators; look at build/bench/index.html (QUICK=1, BENCH_ARGS=)
+	@scripts/deps figures
 	scripts/bench $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
 
 bench-count: kernel ## Count instructions instead of time, on one CPU: build/bench-count
+	@scripts/deps figures
 	scripts/bench --count $(BENCH_ARGS)
 
 bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/bench-um
 	@scripts/build um-bench
+	@scripts/deps figures
 	scripts/bench --um $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
 
 latency: prepare ## Slowest operations of the core, and searches in bad states

@@ -7,8 +7,8 @@ guest/realwork what programs do. Both guests of a pair are there at the same tim
 but take turns: one stands still while the other measures, and then that does the
 same. So the host has little time to change between what is compared. Prints
 ratios LLFree/buddy, then medians and spreads. results.csv and results.json have
-every single value, report.txt the tables, samples.csv the maps of memory over time, and
-there are figures as SVG and PNG.
+every single value, report.txt the tables, index.html all results to look at,
+samples.csv the maps of memory over time; figures are also files, as SVG and PNG.
 On Ctrl-C the same, of what has been measured by then."""
 
 import argparse
@@ -101,8 +101,8 @@ def parse_args():
                         "build/bench-um or build/bench-count)")
     p.add_argument("--no-figures", dest="figures", action="store_false")
     p.add_argument("--from", metavar="FILE", dest="source",
-                   help="a results.json or results.csv: tables and figures of "
-                        "that again, into its directory")
+                   help="a results.json or results.csv: tables, figures and page "
+                        "of that again, into its directory")
     args = p.parse_args()
     if args.limits and not os.path.isfile(args.limits):
         p.error(f"no file {args.limits}")

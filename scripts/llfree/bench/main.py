@@ -43,11 +43,13 @@ def finish(results, args):
         try:
             # pylint: disable=import-outside-toplevel
             from llfree.bench import plot
+            from llfree.bench.page import document
         except ModuleNotFoundError as e:
-            print(f"bench: no figures: {e} (Debian: python3-matplotlib, for "
-                  "/usr/bin/python3)", file=sys.stderr)
+            print(f"bench: no figures and no page: {e} (scripts/deps figures "
+                  "installs it for /usr/bin/python3)", file=sys.stderr)
         else:
-            names = plot.draw(results.data, args.out)
+            names = [document.write(results.data, args.out),
+                     *plot.draw(results.data, args.out)]
     names = ["results.csv", "results.json", "report.txt",
              *["samples.csv"] * bool(results.samples), *names]
     print(f"{args.out}: {' '.join(names)}")
