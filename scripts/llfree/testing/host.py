@@ -15,13 +15,35 @@ from llfree.testing.count import Count, ktap, kunit_count
 from llfree.testing.run import LOGS, command, report, run
 
 
+UNIT_TESTS = f"{paths.SCRIPTS}/llfree/tests"
+
+
+def unit_tests(name, where, pattern, timeout, python="python3"):
+    """The files of a directory whose names match the pattern"""
+    command(name, [python, "-B", "-m", "unittest", "discover", "-v", "-t", paths.SCRIPTS,
+                   "-s", where, "-p", pattern], timeout)
+
+
 def step_scripts():
     """unit tests of the scripts, and help on a bare clone; no guest"""
-    where = f"{paths.SCRIPTS}/llfree/tests"
-    for name in sorted(glob.glob("test_*.py", root_dir=where)):
-        command(f"scripts {name[5:-3]}",
-                ["python3", "-B", "-m", "unittest", "discover", "-v", "-t", paths.SCRIPTS,
-                 "-s", where, "-p", name], 120)
+    for name in sorted(glob.glob("test_*.py", root_dir=UNIT_TESTS)):
+        unit_tests(f"scripts {name[5:-3]}", UNIT_TESTS, name, 120)
+
+
+def draw_tests(name, pattern, timeout):
+    """Unit tests that need more packages, which Debian has for its own Python"""
+    if command(f"packages for {name}", ["scripts/deps", name], 1800):
+        unit_tests(name, f"{UNIT_TESTS}/figures", pattern, timeout, "/usr/bin/python3")
+
+
+def step_figures():
+    """figures and the page of results, drawn from a small stored result"""
+    draw_tests("figures", "test_page.py", 300)
+
+
+def step_browser():
+    """the page of results in headless Chromium"""
+    draw_tests("browser", "test_browser.py", 600)
 
 
 def step_series():

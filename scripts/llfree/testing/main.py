@@ -23,7 +23,7 @@ STEPS = {name[5:].replace("_", "-"): function
 # make test leaves these out: they run long, or their kernels take long to build.
 # The kernel of step kunit has lockdep as well.
 FULL_ONLY = ("each-patch", "large", "hotplug", "debug", "rt", "kasan", "kcsan", "kmsan",
-             "arm64", "features-all", "pool", "mutants", "selftests")
+             "arm64", "features-all", "pool", "mutants", "selftests", "browser")
 
 
 spent = collections.Counter()           # seconds by step
