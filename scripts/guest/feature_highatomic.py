@@ -18,7 +18,7 @@ BLOCK = 512
 def blocks():
     """Pageblocks of type HighAtomic, by zone, from /proc/pagetypeinfo"""
     found = {}
-    names = None
+    names = []
     for line in read("/proc/pagetypeinfo").splitlines():
         if line.startswith("Number of blocks type"):
             names = line.split()[4:]

@@ -90,7 +90,7 @@ def intact(area):
 
 
 class Mover:
-    """A program whose pages move to and fro and must be the same afterwards.
+    """A program whose pages move between nodes and must be the same afterwards.
 
     Without CAP_SYS_NICE it moves only pages that no other program maps. With it
     two of these would find the other's pages, those of libc, on their way."""

@@ -143,7 +143,6 @@ def no_stranger():
                 writer.free([block])
                 check(signal_of(area.__getitem__, 4711) == signal.SIGBUS,
                       "a mapping for reading keeps what is free")
-    return None
 
 
 def bad_input():
@@ -170,7 +169,6 @@ def bad_input():
         check(pool.alloc([]) == [] and pool.free([]) == 0, "no blocks are some")
         check(pool.info() == info._replace(free=pool.info().free), "something changed")
         check(pool.info().free == info.free, "something is lost")
-    return None
 
 
 def out_of_memory():
@@ -219,7 +217,6 @@ def roots():
         check(not any(pool.root(i) for i in range(ndpool.NR_ROOTS) if i != 7),
               "other roots changed")
         pool.set_root(7, 800, 0)
-    return None
 
 
 def sessions():
@@ -381,7 +378,6 @@ def sweep():
         check(not freed and missing == sum(map(ndpool.size, kept)) // ndpool.FRAME,
               f"{missing} frames are missing")
         check(pool.info().free == info.free, "some is lost")
-    return None
 
 
 def threads(seconds):
@@ -432,7 +428,6 @@ def threads(seconds):
         check(not job.exitcode, f"a process ends with {job.exitcode}")
     check(not failed.is_set(), "a block was handed out twice, or is lost")
     check(free_bytes() == before, f"{before - free_bytes()} bytes are lost")
-    return None
 
 
 def killed_user():
@@ -456,7 +451,6 @@ def killed_user():
     with ndpool.Pool(DEVICE) as pool:
         check(pool.free(list(have[:2])) == 2, "what was committed is not allocated")
         fails(errno.EINVAL, pool.free, list(have[2:]))
-    return None
 
 
 def tests(args):

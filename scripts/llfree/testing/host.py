@@ -46,6 +46,51 @@ def step_browser():
     draw_tests("browser", "test_browser.py", 600)
 
 
+# Roles of Sphinx, and directives that the kernel's documents use
+SPHINX = re.compile(r"Unknown interpreted text role|No role entry for|Unknown directive type|"
+                    r'No directive entry for "(kernel-doc|toctree)"')
+
+
+def documents(paths_):
+    """A document that is no reStructuredText is one failure."""
+    for path in paths_:
+        log = f"{LOGS}/style-{os.path.basename(path)}.log"
+        start = time.monotonic()
+        run(log, ["/usr/bin/python3", "-m", "docutils", "--report=2", path, "/dev/null"], 60)
+        bad = [line for line in read(log).decode().splitlines()
+               if re.search(r":\d+: \((WARNING|ERROR|SEVERE)/", line) and not SPHINX.search(line)]
+        report(f"docutils {path}", Count(int(not bad), int(bool(bad)), 0),
+               time.monotonic() - start, log)
+
+
+def programs():
+    """(shell programs, Python files) of the repository"""
+    shell, python = [], []
+    for path in sorted(glob.glob("scripts/**", root_dir=TOP, recursive=True) +
+                       glob.glob("tools/testing/llfree/*", root_dir=TOP) + [".ci/run"]):
+        if os.path.isdir(f"{TOP}/{path}"):
+            continue
+        first = read(f"{TOP}/{path}").split(b"\n", 1)[0]
+        if re.match(rb"#!.*\b(ba)?sh\b", first):
+            shell.append(path)
+        elif path.endswith(".py") or re.match(rb"#!.*python3", first):
+            python.append(path)
+    return shell, python
+
+
+def step_style():
+    """spelling, shell and Python programs, documents"""
+    if not command("packages for style", ["scripts/deps", "style"], 1800):
+        return
+    shell, python = programs()
+    command("codespell", ["codespell", "--skip=./build,./.git,*.csv,*.svg,./*/corpus",
+                          "--ignore-words-list=nd,damon,extraversion", "-q", "3"])
+    command("shellcheck", ["shellcheck", "--severity=warning", *shell])
+    command("pylint", ["/usr/bin/pylint", "--rcfile=scripts/pylintrc", "--jobs=0",
+                       "--score=no", *python], 900)
+    documents(sorted(glob.glob("Documentation/**/*.rst", root_dir=TOP, recursive=True)))
+
+
 def step_series():
     """the patches apply, and the mails give the same tree"""
     command("series", ["scripts/series"])

@@ -80,8 +80,8 @@ if [ $merge ]; then
 	cd "$tmp/new" && ls -tr | head -n $MAX_SEEDS >"$tmp/list" &&
 	{
 		echo "# Inputs of fuzz.c. Written by run-fuzz.sh -m."
-		perl -0777 -ne 'print unpack("H*", $_), "\n"' \
-			$(cat "$tmp/list") | LC_ALL=C sort
+		xargs perl -0777 -ne 'print unpack("H*", $_), "\n"' \
+			<"$tmp/list" | LC_ALL=C sort
 	} >"$tmp/seeds.txt" || exit 1
 	cd - >/dev/null && cp "$tmp/seeds.txt" "$corpus" &&
 		wc -l "$corpus/seeds.txt"
