@@ -103,10 +103,13 @@ static bool pool_is_bad(struct nd_pool *np, u64 offset, u64 size)
 }
 
 /**
- * nd_pool_can_read() - is metadata good that was so when the pool was attached?
+ * nd_pool_can_read() - is there no poison in metadata?
  * @np: the pool
- * @offset: first byte
+ * @offset: first byte, not of rows that llfree_pool_rows_bad() names
  * @size: in bytes
+ *
+ * Poison that is found while the pool is attached makes it read-only. Only then is there
+ * something to look for.
  *
  * Context: any.
  *
@@ -567,12 +570,38 @@ static void nd_pool_shutdown(struct device *dev)
 	pool_stop(dev_pool(dev));
 }
 
+/* Could all rows of a sector not be read when the pool was attached, either? */
+static bool rows_were_bad(struct nd_pool *np, u64 at)
+{
+	const unsigned long end = (at + SECTOR - LLFREE_POOL_ROWS) * BITS_PER_BYTE;
+	unsigned long frame = (at - LLFREE_POOL_ROWS) * BITS_PER_BYTE;
+
+	for (; frame < end; frame = llfree_next_child(frame))
+		if (frame >= np->core.first && frame < np->core.frames &&
+		    !llfree_pool_rows_bad(&np->core, frame))
+			return false;
+	return true;
+}
+
+/* Is there poison in rows that are in use? */
+static bool rows_are_bad(struct nd_pool *np)
+{
+	const u64 size = ALIGN(llfree_pool_rows_size(np->core.frames), SECTOR);
+	u64 at;
+
+	if (!pool_is_bad(np, LLFREE_POOL_ROWS, size))
+		return false;
+	for (at = LLFREE_POOL_ROWS; at < LLFREE_POOL_ROWS + size; at += SECTOR)
+		if (pool_is_bad(np, at, SECTOR) && !rows_were_bad(np, at))
+			return true;
+	return false;
+}
+
 /* Poison was found. In metadata that could be read before, it ends all changes. */
 static void nd_pool_notify(struct device *dev, enum nvdimm_event event)
 {
 	struct nd_pool *np = dev_pool(dev);
 	struct nd_namespace_io *nsio = to_nd_namespace_io(&np->ndns->dev);
-	const u64 rows = LLFREE_POOL_ROWS, data = np->core.first << LLFREE_POOL_FRAME_SHIFT;
 	struct range range = {
 		.start = nsio->res.start,
 		.end = nsio->res.end,
@@ -581,8 +610,7 @@ static void nd_pool_notify(struct device *dev, enum nvdimm_event event)
 	if (event != NVDIMM_REVALIDATE_POISON)
 		return;
 	nvdimm_badblocks_populate(np->region, &nsio->bb, &range);
-	if (pool_is_bad(np, 0, rows) ||
-	    (!READ_ONCE(np->core.bad_rows) && pool_is_bad(np, rows, data - rows))) {
+	if (pool_is_bad(np, 0, LLFREE_POOL_ROWS) || rows_are_bad(np)) {
 		llfree_pool_set_read_only(&np->core);
 		dev_err(dev, "pool: metadata is bad, the pool is read-only\n");
 	}

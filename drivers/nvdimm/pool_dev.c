@@ -140,7 +140,9 @@ static void pool_unmap(struct nd_pool *np, u64 offset, u64 size)
 /* A frame that a sweep freed can be found a second time. */
 static void note_bad(struct nd_pool *np, unsigned long frame)
 {
-	if (!xa_store(&np->bad_frames, frame, xa_mk_value(0), GFP_KERNEL))
+	void *old = xa_store(&np->bad_frames, frame, xa_mk_value(0), GFP_KERNEL);
+
+	if (!old || xa_is_err(old))
 		atomic_long_inc(&np->nr_bad_frames);
 }
 
@@ -150,7 +152,7 @@ static void split_bad(struct nd_pool *np, unsigned long frame, unsigned int orde
 	unsigned long at;
 
 	for (at = frame; at < frame + (1UL << order); at++)
-		if (nd_pool_zero(np, (u64)at << LLFREE_POOL_FRAME_SHIFT, POOL_FRAME_SIZE))
+		if (nd_pool_zero(np, (u64)at << LLFREE_POOL_FRAME_SHIFT, POOL_FRAME_SIZE) == -EIO)
 			note_bad(np, at);
 		else
 			llfree_pool_free(&np->core, at, 0);
@@ -161,14 +163,21 @@ static long alloc_zeroed(struct nd_pool *np, unsigned int order)
 {
 	unsigned int bad;
 	long frame;
+	int ret;
 
 	if (order > LLFREE_MAX_ORDER)
 		return -EINVAL;
 	for (bad = 0; bad < MAX_BAD; bad++) {
 		frame = llfree_pool_alloc(&np->core, order);
-		if (frame < 0 ||
-		    !nd_pool_zero(np, (u64)frame << LLFREE_POOL_FRAME_SHIFT, order_size(order)))
+		if (frame < 0)
 			return frame;
+		ret = nd_pool_zero(np, (u64)frame << LLFREE_POOL_FRAME_SHIFT, order_size(order));
+		if (!ret)
+			return frame;
+		if (ret != -EIO) {
+			llfree_pool_free(&np->core, frame, order);
+			return ret;
+		}
 		split_bad(np, frame, order);
 	}
 	return -EIO;
@@ -296,12 +305,16 @@ static long pool_root(struct nd_pool *np, unsigned int cmd, void __user *argp)
 
 static int get_rows(struct nd_pool *np, unsigned long first, u64 *rows, unsigned int nr)
 {
+	unsigned long frame = first;
 	unsigned int i;
 
-	if (!nd_pool_can_read(np, LLFREE_POOL_ROWS + first / BITS_PER_BYTE, nr * sizeof(*rows)))
-		return -EIO;
-	for (i = 0; i < nr; i++)
-		rows[i] = llfree_pool_committed(&np->core, first + i * LLFREE_ROW_FRAMES);
+	for (i = 0; i < nr; i++, frame += LLFREE_ROW_FRAMES) {
+		if (!llfree_pool_rows_bad(&np->core, frame) &&
+		    !nd_pool_can_read(np, LLFREE_POOL_ROWS + frame / BITS_PER_BYTE,
+				      sizeof(*rows)))
+			return -EIO;
+		rows[i] = llfree_pool_committed(&np->core, frame);
+	}
 	return 0;
 }
 
@@ -484,9 +497,11 @@ static int pool_close(struct inode *inode, struct file *file)
 
 	mutex_lock(&np->users_lock);
 	if (!--np->users && dax_alive(np->dax)) {
-		llfree_pool_reclaim(&np->core);
-		xa_destroy(&np->bad_frames);
-		atomic_long_set(&np->nr_bad_frames, 0);
+		/* Frames of a read-only pool stay as they are. */
+		if (llfree_pool_reclaim(&np->core) >= 0) {
+			xa_destroy(&np->bad_frames);
+			atomic_long_set(&np->nr_bad_frames, 0);
+		}
 	}
 	mutex_unlock(&np->users_lock);
 	dax_read_unlock(id);

@@ -9,8 +9,8 @@
  * are now, as caches do. The rest is lost in a crash.
  *
  * A line that is noted is never written over a later state of the line. Words stay whole.
- * A task may be moved to another CPU between a write-back and the fence: what moves it
- * orders both, so lines belong to tasks.
+ * Lines belong to tasks: the lock and the functions here are for tasks only, as the driver
+ * is. That a fence is on the CPU of the write-back is not tested.
  *
  * Data of programs is not copied: what they store is in the namespace.
  */
@@ -27,7 +27,7 @@
 
 #define LINE		64UL
 #define LINE_WORDS	(LINE / sizeof(u64))
-/* Lines that are noted at once; where there are more, the medium has the oldest. */
+/* Lines that are noted at once; when there are more, the medium gets all of them. */
 #define MAX_NOTED	512U
 /* Places whose lines caches may write out, and how many a fence has of them */
 #define MAX_RECENT	64U
@@ -100,11 +100,12 @@ static void line_write(struct nd_pool_lossy *lossy, const struct lossy_line *lin
 
 static void line_note(struct nd_pool_lossy *lossy, unsigned long offset)
 {
+	unsigned int i;
+
 	if (lossy->nr_noted == MAX_NOTED) {
-		line_write(lossy, &lossy->noted[0]);
-		memmove(&lossy->noted[0], &lossy->noted[1],
-			(MAX_NOTED - 1) * sizeof(lossy->noted[0]));
-		lossy->nr_noted--;
+		for (i = 0; i < MAX_NOTED; i++)
+			line_write(lossy, &lossy->noted[i]);
+		lossy->nr_noted = 0;
 	}
 	line_read(lossy, &lossy->noted[lossy->nr_noted++], offset);
 	lossy->recent[lossy->nr_recent++ % MAX_RECENT] = offset;
@@ -117,10 +118,11 @@ static void lossy_write_back(const struct llfree_pool_medium *m, const void *sta
 	const unsigned long first = start - lossy->copy, end = first + size;
 	unsigned long at;
 
-	spin_lock(&lossy->lock);
-	for (at = ALIGN_DOWN(first, LINE); at < end; at += LINE)
+	for (at = ALIGN_DOWN(first, LINE); at < end; at += LINE) {
+		spin_lock(&lossy->lock);
 		line_note(lossy, at);
-	spin_unlock(&lossy->lock);
+		spin_unlock(&lossy->lock);
+	}
 }
 
 /* Caches write out some lines without being asked. */

@@ -199,6 +199,7 @@ void llfree_pool_stats(const struct llfree_pool *pool, struct llfree_pool_stats 
 u64 llfree_pool_root(struct llfree_pool *pool, unsigned int i);
 int llfree_pool_root_cas(struct llfree_pool *pool, unsigned int i, u64 *old, u64 new);
 
+bool llfree_pool_rows_bad(const struct llfree_pool *pool, unsigned long frame);
 u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame);
 long llfree_pool_reclaim(struct llfree_pool *pool);
 int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned long nr,

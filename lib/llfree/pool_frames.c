@@ -77,11 +77,20 @@ static noinline bool child_isolated(const struct llfree_pool *pool, unsigned lon
 	return !llfree_child(&pool->core, frame, &child) && child.view == LLFREE_VIEW_ISOLATED;
 }
 
-/* Could the rows of a child not be read? */
-static bool child_bad(const struct llfree_pool *pool, unsigned long frame)
+/**
+ * llfree_pool_rows_bad() - could the rows of a child not be read?
+ * @pool: the pool
+ * @frame: any frame of the child, behind the metadata
+ *
+ * Context: any.
+ *
+ * Return: true if so, until llfree_pool_sweep() has written them
+ */
+bool llfree_pool_rows_bad(const struct llfree_pool *pool, unsigned long frame)
 {
 	return unlikely(READ_ONCE(pool->bad_rows)) && child_isolated(pool, frame);
 }
+EXPORT_SYMBOL_GPL(llfree_pool_rows_bad);
 
 /* May a caller commit or free this? Return: 0, or why not */
 static __always_inline int block_check(const struct llfree_pool *pool, unsigned long frame,
@@ -98,7 +107,7 @@ static __always_inline int block_check(const struct llfree_pool *pool, unsigned 
 	    frame < pool->first || frame >= pool->frames || nr > pool->frames - frame)
 		return -EINVAL;
 	for (at = frame; at < frame + nr; at += LLFREE_ROW_FRAMES) {
-		if (child_bad(pool, at))
+		if (llfree_pool_rows_bad(pool, at))
 			return -EIO;
 		if (llfree_row_mask(&pool->core, at) & block_mask(frame, order))
 			return -EINVAL;
@@ -418,7 +427,7 @@ u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame)
 {
 	if (frame < pool->first || frame >= pool->frames)
 		return 0;
-	if (child_bad(pool, frame))
+	if (llfree_pool_rows_bad(pool, frame))
 		return ~0ULL;
 	return READ_ONCE(*row_on_medium(pool, frame));
 }
@@ -533,7 +542,7 @@ int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned lo
 	pool->medium->fence(pool->medium);
 	for (at = first; at < end; at = next) {
 		next = min(llfree_next_child(at), end);
-		if (child_bad(pool, at)) {
+		if (llfree_pool_rows_bad(pool, at)) {
 			if (!IS_ALIGNED(at, LLFREE_CHILD_FRAMES) ||
 			    (!IS_ALIGNED(next, LLFREE_CHILD_FRAMES) && next != pool->frames)) {
 				live += DIV_ROUND_UP(next - at, LLFREE_ROW_FRAMES);

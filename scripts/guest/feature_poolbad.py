@@ -151,6 +151,12 @@ def degraded():
         check(not has_block_with(have, bad), "a frame of bad rows is handed out")
         pool.commit(have[:10])
         check(pool.free(have) == len(have), "not all are freed")
+        # New poison is new.
+        poison(ROWS + 3 * SECTOR)
+        check(state() == "read-only", state())
+        fails(errno.EROFS, pool.alloc, [0])
+        fails(errno.EIO, pool.rows, 3 * SECTOR_FRAMES * ndpool.FRAME, 1)
+        check(pool.rows(bad, 1) == [(1 << 64) - 1], "bad rows are read")
     return f"{(int(before) - info.free // ndpool.FRAME)} frames cannot be used"
 
 

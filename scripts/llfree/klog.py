@@ -27,7 +27,7 @@ TASK_WITHIN = 2
 
 
 def is_trouble(lines, i):
-    """Who is being killed may be refused its last page."""
+    """A task that is being killed may be refused its last page."""
     if not TROUBLE.search(lines[i]):
         return False
     if FAILURE not in lines[i]:

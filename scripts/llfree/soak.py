@@ -42,7 +42,7 @@ SHAPES = (("1", "512M", "1"), ("2", "512M", "1"), ("2", "1G", "2"),
 # See guest/punish.
 KNOWN = ("Dying CPU not properly vacated!",
          r"page allocation failure: order:0, mode:\S*__GFP_RETRY_MAYFAIL\|",
-         r"WARNING: .* add_pages\+")
+         r"WARNING: .* at arch/x86/mm/init_64\.c:\d+ add_pages\+")
 # MiB of a guest in which memory comes and goes, at least; and what DIMMs can add
 GOING = 1024
 ADDED = 4096

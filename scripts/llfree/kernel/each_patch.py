@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build and boot the kernel after each patch of the series, as a bisection would.
 
-The kernel of a patch is built from branch "series" of build/linux, with LLFree as
-soon as the configuration has it. A smoke test runs with each allocator. Output is
-KTAP."""
+The kernel of a patch is built from branch "series" of build/linux, with each option that
+the patches up to then have added. A smoke test runs with each allocator, as soon as there
+are two. Output is KTAP."""
 
 import subprocess
 
@@ -15,6 +15,16 @@ from llfree.paths import CONFIGS, GUEST, SCRIPTS
 from llfree.program import Error, read
 
 OPTION = "config LLFREE\n"
+# What patches add besides LLFree: file and symbol
+OPTIONS = {
+    "LLFREE_KUNIT_TEST": "lib/llfree/Kconfig.kunit",
+    "LLFREE_ZONE_KUNIT_TEST": "mm/Kconfig.llfree",
+    "PAGE_ALLOC_TORTURE_TEST": "mm/Kconfig.debug",
+    "PAGE_ISOLATION_TORTURE_TEST": "mm/Kconfig.debug",
+    "PAGE_ALLOC_BENCH": "mm/Kconfig.debug",
+    "ND_POOL": "drivers/nvdimm/Kconfig",
+    "ND_POOL_LOSSY": "drivers/nvdimm/Kconfig",
+}
 
 
 def has_option(source):
@@ -24,12 +34,21 @@ def has_option(source):
     return b"Kconfig.llfree" in read(f"{source}/mm/Kconfig")
 
 
+def write_options(source, path):
+    """A fragment with the options of the patches"""
+    found = [symbol for symbol, file in OPTIONS.items()
+             if f"config {symbol}\n".encode() in read(f"{source}/{file}", b"")]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("CONFIG_KUNIT=y\n" + "".join(f"CONFIG_{symbol}=y\n" for symbol in found))
+
+
 def build(source, out, llfree):
     # LLFREE is off in x86_64-text.config; the last fragment decides.
-    option = ["--fragment", f"{CONFIGS}/llfree.config"] * llfree
+    fragments = [f"{CONFIGS}/llfree.config"] * llfree + [f"{out}.options"]
+    write_options(source, fragments[-1])
     return subprocess.run(
-        [f"{SCRIPTS}/build", "--without-llfree", "--source", source,
-         "--out", out, *option, "x86_64-text", "bzImage"],
+        [f"{SCRIPTS}/build", "--without-llfree", "--source", source, "--out", out,
+         *[a for f in fragments for a in ("--fragment", f)], "x86_64-text", "bzImage"],
         check=False).returncode
 
 

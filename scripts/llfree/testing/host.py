@@ -18,15 +18,28 @@ from llfree.testing.run import LOGS, command, report, run
 UNIT_TESTS = f"{paths.SCRIPTS}/llfree/tests"
 
 
+def unittest_count(text):
+    """The counts of Python's unittest; None if it ran none"""
+    ran = re.search(r"^Ran (\d+) tests? in ", text, re.M)
+    if not ran:
+        return None
+    failed, skipped = (sum(map(int, re.findall(rf"\b(?:{words})=(\d+)", text.splitlines()[-1])))
+                       for words in ("failures|errors", "skipped"))
+    return Count(int(ran[1]) - failed - skipped, failed, skipped)
+
+
 def unit_tests(name, where, pattern, timeout, python="python3"):
     """The files of a directory whose names match the pattern"""
     command(name, [python, "-B", "-m", "unittest", "discover", "-v", "-t", paths.SCRIPTS,
-                   "-s", where, "-p", pattern], timeout)
+                   "-s", where, "-p", pattern], timeout, unittest_count)
 
 
 def step_scripts():
     """unit tests of the scripts, and help on a bare clone; no guest"""
-    for name in sorted(glob.glob("test_*.py", root_dir=UNIT_TESTS)):
+    names = sorted(glob.glob("test_*.py", root_dir=UNIT_TESTS))
+    if not names:
+        report("scripts", Count(0, 1, 0), 0, note=" (no unit tests)")
+    for name in names:
         unit_tests(f"scripts {name[5:-3]}", UNIT_TESTS, name, 120)
 
 
@@ -46,19 +59,22 @@ def step_browser():
     draw_tests("browser", "test_browser.py", 600)
 
 
-# Roles of Sphinx, and directives that the kernel's documents use
-SPHINX = re.compile(r"Unknown interpreted text role|No role entry for|Unknown directive type|"
-                    r'No directive entry for "(kernel-doc|toctree)"')
+# Of Sphinx and of the kernel's documents
+SPHINX = re.compile(r'Unknown interpreted text role "(doc|ref|c:\w+)"|'
+                    r'No role entry for "(doc|ref|c:\w+)"|'
+                    r'(Unknown directive type|No directive entry for) "(kernel-doc|toctree)"')
 
 
 def documents(paths_):
     """A document that is no reStructuredText is one failure."""
     for path in paths_:
-        log = f"{LOGS}/style-{os.path.basename(path)}.log"
+        log = f"{LOGS}/style-{path.replace('/', '_')}.log"
         start = time.monotonic()
-        run(log, ["/usr/bin/python3", "-m", "docutils", "--report=2", path, "/dev/null"], 60)
-        bad = [line for line in read(log).decode().splitlines()
-               if re.search(r":\d+: \((WARNING|ERROR|SEVERE)/", line) and not SPHINX.search(line)]
+        status = run(log, ["/usr/bin/python3", "-m", "docutils", "--report=2",
+                           "--exit-status=5", path, "/dev/null"], 60)
+        bad = status or any(re.search(r":\d+: \((WARNING|ERROR|SEVERE)/", line) and
+                            not SPHINX.search(line)
+                            for line in read(log).decode().splitlines())
         report(f"docutils {path}", Count(int(not bad), int(bool(bad)), 0),
                time.monotonic() - start, log)
 
@@ -137,8 +153,8 @@ def step_checkpatch():
         status = run(log, [
             "perl", "scripts/checkpatch.pl", "--root=.", "--strict",
             "--no-summary", "--show-types",
-            # Who posts it signs it; who merges it says who maintains it;
-            # and programs without a suffix are no source files.
+            # The developer that posts a mail signs it. MAINTAINERS names whole
+            # directories. Programs without a suffix are no source files.
             "--ignore=MISSING_SIGN_OFF,FILE_PATH_CHANGES,EXECUTE_PERMISSIONS",
             *extra], 300, LINUX)
         return name, status, time.monotonic() - start, log

@@ -15,7 +15,7 @@ CUT_HERE = "[ cut here ]"
 
 # KCSAN reports races all over the kernel. The guest fails for those only in
 # which code of these objects has a part; the others are counted.
-OWN_OBJECTS = ("lib/llfree/*.o", "mm/llfree.o")
+OWN_OBJECTS = ("lib/llfree/*.o", "mm/llfree*.o")
 RACE = re.compile(r"\bBUG: KCSAN: (.*)")
 RULER = "=" * 40
 STACK_FRAME = re.compile(r"(?:^|\s)([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x")
@@ -93,7 +93,7 @@ class KernelLog:
             task = klog.OF_TASK.search(text)
             if task or here - self.failure > klog.TASK_WITHIN:
                 first, self.failure = self.failure, None
-                # Who is being killed may be refused its last page.
+                # A task that is being killed may be refused its last page.
                 if not task or task[1] not in self.victims:
                     self.judge(first, first, here)
         if not klog.TROUBLE.search(text):
