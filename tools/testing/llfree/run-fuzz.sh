@@ -27,6 +27,7 @@ shift $((OPTIND - 1))
 fuzz=${1:+$(realpath "$1")}
 
 if [ -z "$fuzz" ]; then
+	echo "TAP version 13"
 	echo "1..2"
 	for test in corpus search; do
 		echo "ok $((nr += 1)) $test # SKIP no clang with libFuzzer"
@@ -89,6 +90,7 @@ if [ $merge ]; then
 fi
 
 fail=0
+echo "TAP version 13"
 echo "1..2"
 run_fuzz -runs=0 "$tmp/seeds"
 if [ $? -eq 0 ] && [ "$inputs" -gt 0 ] &&
