@@ -15,15 +15,15 @@ from llfree.paths import CONFIGS, GUEST, SCRIPTS
 from llfree.program import Error, read
 
 OPTION = "config LLFREE\n"
-# What patches add besides LLFree: file and symbol
+# What patches add besides LLFree: the symbol, as it can be set, and its file
 OPTIONS = {
-    "LLFREE_KUNIT_TEST": "lib/llfree/Kconfig.kunit",
-    "LLFREE_ZONE_KUNIT_TEST": "mm/Kconfig.llfree",
-    "PAGE_ALLOC_TORTURE_TEST": "mm/Kconfig.debug",
-    "PAGE_ISOLATION_TORTURE_TEST": "mm/Kconfig.debug",
-    "PAGE_ALLOC_BENCH": "mm/Kconfig.debug",
-    "ND_POOL": "drivers/nvdimm/Kconfig",
-    "ND_POOL_LOSSY": "drivers/nvdimm/Kconfig",
+    "LLFREE_KUNIT_TEST=y": "lib/llfree/Kconfig.kunit",
+    "LLFREE_ZONE_KUNIT_TEST=y": "mm/Kconfig.llfree",
+    "PAGE_ALLOC_TORTURE_TEST=m": "mm/Kconfig.debug",
+    "PAGE_ISOLATION_TORTURE_TEST=y": "mm/Kconfig.debug",
+    "PAGE_ALLOC_BENCH=m": "mm/Kconfig.debug",
+    "ND_POOL=y": "drivers/nvdimm/Kconfig",
+    "ND_POOL_LOSSY=y": "drivers/nvdimm/Kconfig",
 }
 
 
@@ -36,10 +36,10 @@ def has_option(source):
 
 def write_options(source, path):
     """A fragment with the options of the patches"""
-    found = [symbol for symbol, file in OPTIONS.items()
-             if f"config {symbol}\n".encode() in read(f"{source}/{file}", b"")]
+    found = [option for option, file in OPTIONS.items()
+             if f"config {option[:-2]}\n".encode() in read(f"{source}/{file}", b"")]
     with open(path, "w", encoding="utf-8") as f:
-        f.write("CONFIG_KUNIT=y\n" + "".join(f"CONFIG_{symbol}=y\n" for symbol in found))
+        f.write("CONFIG_KUNIT=y\n" + "".join(f"CONFIG_{option}\n" for option in found))
 
 
 def build(source, out, llfree):
@@ -48,7 +48,8 @@ def build(source, out, llfree):
     write_options(source, fragments[-1])
     return subprocess.run(
         [f"{SCRIPTS}/build", "--without-llfree", "--source", source, "--out", out,
-         *[a for f in fragments for a in ("--fragment", f)], "x86_64-text", "bzImage"],
+         *[a for f in fragments for a in ("--fragment", f)], "x86_64-text", "bzImage",
+         "modules"],
         check=False).returncode
 
 
