@@ -98,7 +98,7 @@ def bad_frame():
 
 
 def bad_rows():
-    """Poison in rows ends all changes; who waits for the state is told. Data stays."""
+    """Poison in rows ends all changes, and wakes readers of the state. Data stays."""
     with ndpool.Pool(DEVICE) as pool:
         info = pool.info()
         kept, = pool.alloc([0], ndpool.COMMITTED)

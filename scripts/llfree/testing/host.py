@@ -170,28 +170,30 @@ def step_checkpatch():
                    Count(int(not status), int(bool(status)), 0), seconds, log)
 
 
+def core(name, target, timeout):
+    """A target of the core in userspace"""
+    command(name, ["make", "-C", "tools/testing/llfree", target, f"LINUX={LINUX}"], timeout,
+            ktap)
+
+
 def step_user():
     """the unmodified core in userspace: unit, model, sanitizers, stress"""
-    command("user", ["make", "-C", "tools/testing/llfree", "check",
-                     f"LINUX={LINUX}"], 1800, ktap)
+    core("user", "check", 1800)
 
 
 def step_cost():
     """instructions per operation of the core, against limits"""
-    command("cost", ["make", "-C", "tools/testing/llfree", "check-cost",
-                     f"LINUX={LINUX}"], 900, ktap)
+    core("cost", "check-cost", 900)
 
 
 def step_model():
     """all meetings of operations, weak memory, litmus tests"""
-    command("model", ["make", "-C", "tools/testing/llfree", "check-interleave",
-                      f"LINUX={LINUX}"], 3600, ktap)
+    core("model", "check-interleave", 3600)
 
 
 def step_mutants():
     """faults on purpose, which step model has to notice"""
-    command("mutants", ["make", "-C", "tools/testing/llfree", "mutants",
-                        f"LINUX={LINUX}"], 3600, ktap)
+    core("mutants", "mutants", 3600)
 
 
 def step_text():

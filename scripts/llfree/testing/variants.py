@@ -17,7 +17,7 @@ def step_kasan():
 def step_kcsan():
     """the same with KCSAN, strict, and misuse; races of other code do not count"""
     if sanitized("x86_64-kcsan"):
-        # Only there is it seen who uses pages that are not allocated.
+        # Only this kernel notices code that uses pages which are not allocated.
         misuse("misuse x86_64-kcsan", "x86_64-kcsan", 1200)
 
 

@@ -143,7 +143,7 @@ class Fake:
 
 class Turns(unittest.TestCase):
     def run_fakes(self, *fakes):
-        """What happened; with each step, that nobody else was going on"""
+        """What happened; with each step, that no other guest was going on"""
         events = []
         found = [Fake(events=events, **f) for f in fakes]
         for fake in found:

@@ -47,8 +47,8 @@ class Trouble(unittest.TestCase):
     def test_failure_of_another(self):
         self.assertEqual(trouble(KILLED.replace("77", "777"), *FAILED), [1])
 
-    def test_failure_of_nobody(self):
+    def test_failure_of_an_unknown_task(self):
         self.assertEqual(trouble(KILLED, FAILED[0]), [1])
-        # Who is named much later is somebody else.
+        # A task that is named much later is another one.
         self.assertEqual(trouble(KILLED, *FAILED[:2], "[ 12.1] x",
                                  FAILED[2]), [1])
