@@ -83,6 +83,7 @@ enum count {
 	COUNT_TESTED_FREE,
 	COUNT_TESTED_USED,
 	COUNT_REFUSED,
+	COUNT_SLIPPED,
 	COUNT_CONTIG,
 	COUNT_CONTIG_COMP,
 	COUNT_CONTIG_FAILED,
@@ -101,6 +102,7 @@ static const char * const count_names[NR_COUNTS] = {
 	[COUNT_TESTED_FREE] = "tested_free",
 	[COUNT_TESTED_USED] = "tested_used",
 	[COUNT_REFUSED] = "refused",
+	[COUNT_SLIPPED] = "slipped",
 	[COUNT_CONTIG] = "contig",
 	[COUNT_CONTIG_COMP] = "contig_comp",
 	[COUNT_CONTIG_FAILED] = "contig_failed",
@@ -111,10 +113,11 @@ static const char * const count_names[NR_COUNTS] = {
  * @published: number of the publication, times two, plus one if the publication
  *	is for all orders; 0 if the pageblock is not published
  * @held: pages in it that workers hold
+ * @fixed: those of them that let its isolation fail
  */
 struct block {
 	atomic_long_t published;
-	atomic_t held;
+	atomic_t held, fixed;
 };
 
 /**
@@ -251,13 +254,16 @@ static bool has_pcp_list(unsigned int order)
 	return order <= PAGE_ALLOC_COSTLY_ORDER || order == pageblock_order;
 }
 
-static void held_add(unsigned long pfn, unsigned int order, int sign)
+static void held_add(unsigned long pfn, const struct held *h, int sign)
 {
-	unsigned long end = pfn + (1UL << order);
-	unsigned int nr = min(1UL << order, pageblock_nr_pages);
+	unsigned long end = pfn + (1UL << h->order);
+	unsigned int nr = min(1UL << h->order, pageblock_nr_pages);
 
-	for (; pfn < end; pfn += nr)
+	for (; pfn < end; pfn += nr) {
 		atomic_add(sign * (int)nr, &block_of(pfn)->held);
+		if (!h->offline)
+			atomic_add(sign * (int)nr, &block_of(pfn)->fixed);
+	}
 }
 
 /* @last is the last publication from before the allocation. */
@@ -315,13 +321,13 @@ static void pages_alloc(struct actor *a, struct held *h)
 		return;
 	}
 	published_check(page_to_pfn(page), order, last);
-	held_add(page_to_pfn(page), order, 1);
+	h->order = order;
+	held_add(page_to_pfn(page), h, 1);
 	atomic_long_add(1L << order, &pages_held);
 	if (h->offline)
 		for (i = 0; i < 1U << order; i++)
 			__folio_set_offline(page_folio(page + i));
 	h->page = page;
-	h->order = order;
 	h->cpu = a->cpu;
 	h->word = mark_new(a);
 	mark_write(page_to_pfn(page), 1UL << order, h->word);
@@ -346,7 +352,7 @@ static void pages_free(struct actor *a, struct held *h)
 	h->page = NULL;
 	atomic_long_sub(nr, &pages_held);
 	/* Before the free: until then, test_pages_isolated() must say -EBUSY. */
-	held_add(pfn, h->order, -1);
+	held_add(pfn, h, -1);
 	if (h->order && !rnd(a, 4)) {
 		split_page(page, h->order);
 		for (i = 0; i < nr; i++)
@@ -502,6 +508,21 @@ static long range_held(struct area *r)
 	return held;
 }
 
+/*
+ * Has an allocation that was under way when the range was isolated for
+ * MEMORY_OFFLINE put a page there that cannot move? Then memory offlining waits
+ * for the page's owner.
+ */
+static bool range_slipped(struct area *r)
+{
+	unsigned long pfn;
+
+	for (pfn = r->start; pfn < r->end; pfn += pageblock_nr_pages)
+		if (atomic_read(&block_of(pfn)->fixed))
+			return zone_idx(r->zone) != ZONE_MOVABLE;
+	return false;
+}
+
 static bool range_free(struct area *r)
 {
 	unsigned long pfn;
@@ -593,6 +614,8 @@ static void isolate_step(struct actor *a)
 	if (!rnd(a, 4))
 		refusals(a, &r, flags);
 	range_test(a, &r, flags, is_free);
+	a->counts[COUNT_SLIPPED] += strict && !inside &&
+				    (flags & MEMORY_OFFLINE) && range_slipped(&r);
 
 	unpublish(&r);
 	undo_isolate_page_range(r.start + inside, r.end - inside,

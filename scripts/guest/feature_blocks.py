@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Memory blocks that go offline and come online again, by sysfs"""
 
+import contextlib
 import errno
 import functools
 import glob
+import os
 import random
 import re
+import signal
 import subprocess
 import time
 
@@ -20,6 +23,25 @@ KSELFTEST = "tools/testing/selftests/memory-hotplug/mem-on-off-test.sh"
 KSFT_SKIP = 4
 # Memory of a process: more than a block, since one block may be unable to go offline
 OWNED = 192 << 20
+# How long the kernel may try to take a block offline. A page of the kernel's that was being
+# allocated when the block was isolated lets it try for ever, whatever keeps the free pages.
+OFFLINE_SECONDS = 20
+
+
+def raise_interrupted(*_):
+    raise InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+
+
+@contextlib.contextmanager
+def interrupted_after(seconds):
+    """A system call ends with EINTR if it takes longer."""
+    before = signal.signal(signal.SIGALRM, raise_interrupted)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class Block:
@@ -41,13 +63,18 @@ class Block:
         return range(self.number * size, (self.number + 1) * size)
 
     def set(self, state):
-        """False if the kernel cannot do that now"""
+        """False if the kernel cannot do that now. It tries to take a block offline until a
+        signal comes."""
+        fd = os.open(f"{self.path}/state", os.O_WRONLY)
         try:
-            write(f"{self.path}/state", state)
+            with interrupted_after(OFFLINE_SECONDS):
+                os.write(fd, state.encode())
         except OSError as e:
             if e.errno in (errno.EBUSY, errno.EINTR, errno.EAGAIN):
                 return False
             raise
+        finally:
+            os.close(fd)
         return True
 
 

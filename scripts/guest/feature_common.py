@@ -89,13 +89,13 @@ def eventually(condition, text, seconds=20):
 
 
 class Load:
-    """Programs that allocate and free memory, and compaction, until the end"""
+    """Programs that allocate and free memory, and compaction if wanted, until the end"""
 
     STRESS = (["--vm", "1", "--vm-bytes", "{vm}M", "--vm-madvise", "hugepage"],
               ["--fork", "1"], ["--mmap", "1", "--mmap-bytes", "16M"],
               ["--pipe", "1"])
 
-    def __init__(self, share=0.25):
+    def __init__(self, share=0.25, compaction=True):
         if not shutil.which("stress-ng"):
             raise Skip("stress-ng is not installed")
         size = int(meminfo("MemAvailable") * share) * PAGE >> 20
@@ -103,11 +103,12 @@ class Load:
                      "/tmp", "--timeout", "3600"]
         for kind in self.STRESS:
             self.argv += [a.format(vm=max(size, 8)) for a in kind]
+        self.compaction = compaction
         self.ending = threading.Event()
 
     def compact(self):
         while not self.ending.wait(0.5):
-            if os.path.exists(COMPACT):
+            if self.compaction and os.path.exists(COMPACT):
                 write(COMPACT, "1")
 
     def __enter__(self):

@@ -61,6 +61,11 @@ def tests(args):
         for name in ("isolated", "strict", "busy", "contig", "refused",
                      "hidden_frees", "moved", "tested_free", "tested_used"):
             check(counts[name], f"{name} is 0: the run tested less than it has to")
+        # An allocation that has left the allocator but not yet set the reference count
+        # cannot be seen, by buddy neither.
+        check(counts["slipped"] * 100 <= counts["strict"],
+              f"{counts['slipped']} times of {counts['strict']} a page that cannot move was "
+              "allocated from pageblocks while these were isolated")
         for zone, (first, last) in isolated.items():
             check(first == last, f"zone {zone}: {last} pageblocks isolated, "
                   f"{first} before the run")
