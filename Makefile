@@ -5,14 +5,39 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := run
 
-ALLOC ?= llfree
-KERNEL := build/x86_64
-export ALLOC
-HOURS ?= 2
+# Variables count more than what "make menuconfig" wrote, which counts more than these
+# defaults: those of Kconfig.
+-include .config
+setting = $(or $(subst ",,$(CONFIG_$1)),$2)
 
+LINUX_SRC ?= $(call setting,LINUX_SRC)
+FLAVOUR ?= $(call setting,FLAVOUR,amd64)
+ALLOC ?= $(call setting,ALLOC,llfree)
+DEBUG_KERNEL ?= $(call setting,DEBUG_KERNEL)
+SMP ?= $(call setting,SMP,2)
+MEM ?= $(call setting,MEM,1G)
+NUMA ?= $(call setting,NUMA,1)
+HOURS ?= $(call setting,HOURS,2)
+FUZZ_SECONDS ?= $(call setting,FUZZ_SECONDS,1800)
+QUICK ?= $(call setting,QUICK)
+BENCH_ARGS ?= $(call setting,BENCH_ARGS)
+export LINUX_SRC ALLOC FUZZ_SECONDS
+
+# Whether a variable that is a switch is on
+on = $(filter-out 0 n,$($1))
+GUEST := --kernel build/x86_64$(if $(call on,DEBUG_KERNEL),-debug) --alloc $(ALLOC) --mem $(MEM) \
+	--smp $(SMP) --numa $(NUMA)
+GUEST_KERNEL := $(if $(call on,DEBUG_KERNEL),debug-kernel,kernel)
 WORKLOAD := scripts/guest/workload
 
 ##@ Build
+
+menuconfig nconfig olddefconfig: prepare
+menuconfig: ## Choose what make builds, boots and measures (the list is in Kconfig)
+menuconfig nconfig olddefconfig:
+	@scripts/deps menuconfig
+	@$(MAKE) -C build/linux O=$(CURDIR)/build/kconfig KBUILD_KCONFIG=$(CURDIR)/Kconfig \
+		KCONFIG_CONFIG=$(abspath $(or $(KCONFIG_CONFIG),.config)) $@
 
 deps: ## Install the Debian packages that are missing
 	@scripts/deps
@@ -26,6 +51,10 @@ kernel: prepare ## Build the release kernel, build/x86_64
 debug-kernel: prepare ## Build the kernel with lockdep, DEBUG_VM and more, build/x86_64-debug
 	@scripts/build x86_64-debug
 
+deb: prepare ## Debian packages of the kernel in build/deb (FLAVOUR=amd64, cloud-amd64 or rt-amd64)
+	@scripts/deps debian
+	@scripts/deb --flavour $(FLAVOUR)
+
 clean: ## Remove build outputs (but not build/linux, which may hold your edits)
 	rm -rf $(filter-out build/linux build/linux.state build/linux.lock,\
 		$(wildcard build/* build/.[a-z]*))
@@ -38,15 +67,15 @@ help: ## This text
 
 ##@ Run
 
-run: kernel ## Build the kernel, boot it, run the workload, report (the default; ALLOC=buddy compares)
-	scripts/vm --alloc $(ALLOC) --mem 1G --smp 2 --timeout 1800 -- $(WORKLOAD)
+run: $(GUEST_KERNEL) ## Build the kernel, boot it, run the workload, report (the default; ALLOC=buddy compares)
+	scripts/vm $(GUEST) --timeout $(if $(call on,DEBUG_KERNEL),3600,1800) -- $(WORKLOAD)
 
 debug: debug-kernel ## Boot the debug kernel and run the workload
 	scripts/vm --kernel build/x86_64-debug --alloc $(ALLOC) --mem 2G --smp 2 \
 		--timeout 3600 -- $(WORKLOAD)
 
-shell: kernel ## A shell in the guest
-	@scripts/vm --alloc $(ALLOC)
+shell: $(GUEST_KERNEL) ## A shell in the guest
+	@scripts/vm $(GUEST)
 
 pool-demo: kernel ## Make a pool on an NVDIMM, kill the guest, and show that its data is there
 	@scripts/pool-demo --alloc $(ALLOC)
@@ -95,7 +124,7 @@ soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report 
 
 bench: kernel ## Measure both allocators; look at build/bench/index.html (QUICK=1, BENCH_ARGS=)
 	@scripts/deps figures
-	scripts/bench $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
+	scripts/bench $(if $(call on,QUICK),--quick) $(BENCH_ARGS)
 
 bench-count: kernel ## Count instructions instead of time, on one CPU: build/bench-count
 	@scripts/deps figures
@@ -104,7 +133,7 @@ bench-count: kernel ## Count instructions instead of time, on one CPU: build/ben
 bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/bench-um
 	@scripts/build um-bench
 	@scripts/deps figures
-	scripts/bench --um $(if $(filter-out 0,$(QUICK)),--quick) $(BENCH_ARGS)
+	scripts/bench --um $(if $(call on,QUICK),--quick) $(BENCH_ARGS)
 
 latency: prepare ## Slowest operations of the core, and searches in bad states
 	@$(MAKE) -C tools/testing/llfree latency
@@ -119,4 +148,5 @@ series: prepare ## Write the mails to post to build/series, and check that they 
 
 .PHONY: run deps prepare kernel debug-kernel test test-full check-model check-fuzz \
 	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
-	shell pool-demo patches selftests series text clean help
+	shell pool-demo patches selftests series text deb clean help \
+	menuconfig nconfig olddefconfig

@@ -8,6 +8,7 @@ build/TARGET, the full output in build/TARGET.log. TARGET um builds User Mode
 Linux with the KUnit suites, as "scripts/kunit um" runs it; um-WHAT takes
 um-WHAT.config and llfree.config."""
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -53,14 +54,29 @@ def make_vars(target):
 
 
 class Kernel:
-    def __init__(self, target, source, out, fragments, jobs):
+    """A kernel and its output directory"""
+
+    def __init__(self, target, source, out, fragments, jobs, variables=None):
         self.target = target
         self.source = source
         self.out = out
         self.fragments = fragments
         self.log = f"{out}.log"
         self.make = ["make", "-C", source, f"O={out}", f"-j{jobs}"]
-        self.make += make_vars(target)
+        self.make += variables or make_vars(target)
+
+    @contextlib.contextmanager
+    def alone(self):
+        """Two makes in one output directory break each other."""
+        os.makedirs(self.out, exist_ok=True)
+        with open(f"{self.out}/.lock", "w", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"{self.target}: waiting for another build of it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            open(self.log, "w", encoding="utf-8").close()
+            yield
 
     def run(self, what, argv, cwd=None, **env):
         with open(self.log, "a", encoding="utf-8") as log:
@@ -139,14 +155,14 @@ class Kernel:
             raise Error(f"{self.target}: the kernel's Kconfig did not take the "
                 "options above (renamed, or a dependency is missing)")
 
-    def build(self, goals):
+    def build(self, goals, **env):
         start = time.monotonic()
         with open(self.log, "a", encoding="utf-8") as log:
             offset = log.tell()
             proc = subprocess.Popen([*self.make, *goals],
                                     stdin=subprocess.DEVNULL, stdout=log,
                                     stderr=subprocess.STDOUT,
-                                    env=make_env())
+                                    env={**make_env(), **env})
         objects = 0
         shown = start
         try:
@@ -230,18 +246,10 @@ def main():
     fragments += [os.path.abspath(f) for f in args.fragment]
     kernel = Kernel(args.target, os.path.abspath(args.source), out, fragments,
                     args.jobs)
-    os.makedirs(out, exist_ok=True)
-    # Two makes in one output directory break each other.
-    lock = open(f"{out}/.lock", "w", encoding="utf-8")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        say(f"{args.target}: waiting for another build of it")
-        fcntl.flock(lock, fcntl.LOCK_EX)
-    open(kernel.log, "w", encoding="utf-8").close()
-    kernel.configure()
-    if args.config_only:
-        return
-    kernel.build(args.goal or ["all"])
+    with kernel.alone():
+        kernel.configure()
+        if args.config_only:
+            return
+        kernel.build(args.goal or ["all"])
     for text in kernel.warnings()[:20]:
         say(text)

@@ -75,6 +75,19 @@ def mount_options(args, cache):
     return f"trans=virtio,version=9p2000.L,msize={msize},cache={cache}"
 
 
+def clock_parameters(icount=False, hz=100):
+    """For an emulated x86 CPU"""
+    # Emulated CPUs wait for each other for long: no clock watchdog.
+    # Nor can they measure a delay loop when the host is busy.
+    words = ["tsc=reliable", "no_timer_check"]
+    if machine.delay_loops(hz):
+        words.append(f"lpj={machine.delay_loops(hz)}")
+    khz = 1000000 if icount else machine.tsc_khz()
+    if khz:
+        words.append(f"tsc_early_khz={khz}")
+    return words
+
+
 def kernel_parameters(args, arch, kvm, rundir):
     flags = mount_options(args, "loose")
     words = [
@@ -82,14 +95,7 @@ def kernel_parameters(args, arch, kvm, rundir):
         "ro", f"rootflags={flags}", f"VM_DIR={rundir}",
     ]
     if not kvm and arch == "x86_64":
-        # Emulated CPUs wait for each other for long: no clock watchdog.
-        # Nor can they measure a delay loop when the host is busy.
-        words += ["tsc=reliable", "no_timer_check"]
-        if machine.delay_loops():
-            words.append(f"lpj={machine.delay_loops()}")
-        khz = 1000000 if args.icount else machine.tsc_khz()
-        if khz:
-            words.append(f"tsc_early_khz={khz}")
+        words += clock_parameters(args.icount)
     if args.patient:
         words += PATIENCE
     if args.gdb:

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A disk image with Debian, a kernel's package, and the programs for guests"""
+
+import glob
+import os
+import shutil
+import subprocess
+
+from llfree.ktap import LIBRARY
+from llfree.paths import LINUX, SCRIPTS, TOP
+from llfree.program import Error, say
+
+SUITE = "bookworm"
+# systemd with what makes a serial console, an initramfs, and what smoke and stress need
+INCLUDE = ("systemd-sysv,udev,dbus,initramfs-tools,kmod,procps,util-linux,login,zstd,"
+           "python3,stress-ng")
+SIZE = "3G"
+PROGRAMS = "/opt/llfree"
+
+
+def hooks(packages, image):
+    """What mmdebstrap does with the root once Debian's packages are there"""
+    names = " ".join(f"/tmp/{os.path.basename(p)}" for p in packages)
+    copies = " ".join(f"'{p}'" for p in packages)
+    programs_linux = os.path.dirname(f"{PROGRAMS}/{os.path.relpath(LINUX, TOP)}/{LIBRARY}")
+    return [
+        f"copy-in {copies} /tmp",
+        f'chroot "$1" dpkg -i {names}',
+        f'rm -f {" ".join(f"$1{n}" for n in names.split())}',
+        # Programs for guests find what they need at the same places as in a checkout.
+        f'mkdir -p "$1{PROGRAMS}/scripts" "$1{programs_linux}"',
+        f"copy-in '{SCRIPTS}/guest' '{SCRIPTS}/llfree' {PROGRAMS}/scripts",
+        f"copy-in '{LINUX}/{LIBRARY}' {programs_linux}",
+        'chroot "$1" passwd -d root',
+        'echo "/dev/vda / ext4 defaults 0 1" >"$1/etc/fstab"',
+        'echo llfree >"$1/etc/hostname"',
+        "copy-out /boot " + f"'{image}.boot'",
+        f"mke2fs -q -t ext4 -d \"$1\" '{image}.new' {SIZE}",
+    ]
+
+
+def update(image, packages):
+    """Make a disk image, and beside it image.boot/boot with kernel and initramfs, unless it
+    is newer than what is in it."""
+    sources = [*packages, *glob.glob(f"{SCRIPTS}/guest/*"),
+               *glob.glob(f"{SCRIPTS}/llfree/**/*.py", recursive=True)]
+    if os.path.exists(image) and \
+       os.path.getmtime(image) > max(map(os.path.getmtime, sources)):
+        return
+    if not shutil.which("mmdebstrap"):
+        raise Error("no mmdebstrap: run scripts/deps debian")
+    for old in f"{image}.boot", f"{image}.new":
+        subprocess.run(["rm", "-rf", old], check=True)
+    os.makedirs(f"{image}.boot")
+    argv = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDE}"]
+    argv += [f"--customize-hook={hook}" for hook in hooks(packages, image)]
+    say(f"making {image}: Debian {SUITE} (some minutes)")
+    with open(f"{image}.log", "w", encoding="utf-8") as log:
+        status = subprocess.run([*argv, SUITE, "/dev/null"], stdin=subprocess.DEVNULL,
+                                stdout=log, stderr=subprocess.STDOUT,
+                                check=False).returncode
+    if status:
+        with open(f"{image}.log", encoding="utf-8", errors="replace") as log:
+            print("".join(log.readlines()[-20:]), end="")
+        raise Error(f"mmdebstrap fails, see {image}.log")
+    os.replace(f"{image}.new", image)
