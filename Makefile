@@ -120,6 +120,9 @@ text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kerne
 soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report in build/soak
 	scripts/soak --hours $(HOURS)
 
+bisect-check: prepare ## Build and boot the kernel after each patch, with both allocators (hours)
+	@scripts/test each-patch
+
 ##@ Measure
 
 bench: kernel ## Measure both allocators; look at build/bench/index.html (QUICK=1, BENCH_ARGS=)
@@ -148,5 +151,5 @@ series: prepare ## Write the mails to post to build/series, and check that they 
 
 .PHONY: run deps prepare kernel debug-kernel test test-full check-model check-fuzz \
 	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
-	shell pool-demo patches selftests series text deb clean help \
+	shell pool-demo patches selftests series text bisect-check deb clean help \
 	menuconfig nconfig olddefconfig

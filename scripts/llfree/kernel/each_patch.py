@@ -3,7 +3,8 @@
 
 The kernel of a patch is built from branch "series" of build/linux, with each option that
 the patches up to then have added. A smoke test runs with each allocator, as soon as there
-are two. Output is KTAP."""
+are two. What the patches touch is also compiled without any of the options. Output is
+KTAP."""
 
 import subprocess
 
@@ -25,6 +26,10 @@ OPTIONS = {
     "ND_POOL=y": "drivers/nvdimm/Kconfig",
     "ND_POOL_LOSSY=y": "drivers/nvdimm/Kconfig",
 }
+
+
+# What is compiled without the options: a whole kernel is that of the step text.
+WITHOUT = "mm/ lib/ kernel/power/ drivers/nvdimm/".split()
 
 
 def has_option(source):
@@ -53,6 +58,12 @@ def build(source, out, llfree):
         check=False).returncode
 
 
+def compile_without(source, out):
+    return subprocess.run(
+        [f"{SCRIPTS}/build", "--without-llfree", "--source", source, "--out", out,
+         "x86_64-text", *WITHOUT], check=False).returncode
+
+
 def boot(out, alloc):
     return subprocess.run(
         vm.command(out, [f"{GUEST}/smoke"], "--mem", "512M", "--smp", "2",
@@ -64,6 +75,8 @@ def build_and_boot(source, out):
     """The test of a patch"""
     llfree = has_option(source)
     check(not build(source, out, llfree), "the kernel cannot be built")
+    check(not compile_without(source, f"{out}-without"),
+          "without the options, the kernel cannot be built")
     for alloc in ("llfree", "buddy") if llfree else (None,):
         check(not boot(out, alloc), f"the smoke test fails, page_alloc={alloc}")
 

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 
@@ -29,6 +30,21 @@ NAME = "LLFree for Linux"
 EMAIL = "llfree@localhost"
 BRANCH = "llfree"
 EPOCH = "2024-11-17T22:15:08 +0000"
+
+
+def with_functions(said, diff):
+    """What git apply said, with the function of each hunk that does not apply"""
+    functions, file = {}, None
+    for line in diff.splitlines():
+        if line.startswith("--- a/"):
+            file = line[6:]
+        elif m := re.match(r"@@ -(\d+)\S* \+\S+ @@ (.*)", line):
+            functions[file, m[1]] = m[2]
+
+    def add(m):
+        function = functions.get((m[1], m[2]))
+        return m[0] + (f", in: {function}" if function else "")
+    return re.sub(r"^error: patch failed: (.*):(\d+)$", add, said, flags=re.M)
 
 
 class Tree:
@@ -191,7 +207,8 @@ class Tree:
                 raise Error(
                     f"patches/{name} does not apply to {self.version_name()}"
                     " (first of the series that fails):\n"
-                    + proc.stderr.decode(errors="replace").rstrip())
+                    + with_functions(proc.stderr.decode(errors="replace").rstrip(),
+                                     read(f"{tmp}/diff").decode(errors="replace")))
         elif not files:
             # An empty commit keeps the place of a patch of overlay files.
             if name not in {patch for patch, _ in overlay_map()}:

@@ -104,6 +104,9 @@ def step_style():
     command("shellcheck", ["shellcheck", "--severity=warning", *shell])
     command("pylint", ["/usr/bin/pylint", "--rcfile=scripts/pylintrc", "--jobs=0",
                        "--score=no", *python], 900)
+    sources = [f for f in patches.overlay_files() if f.endswith((".c", ".h"))]
+    command("kernel-doc", ["perl", f"{LINUX}/scripts/kernel-doc", "-none", "-Wall", "-Werror",
+                           *sources])
     documents(sorted(glob.glob("Documentation/**/*.rst", root_dir=TOP, recursive=True)))
 
 
@@ -115,7 +118,7 @@ def step_series():
 def step_each_patch():
     """the kernel after each patch builds and boots, as in a bisection"""
     if command("series for each patch", ["scripts/series"]):
-        command("each patch", ["scripts/each-patch"], 3 * 3600, ktap)
+        command("each patch", ["scripts/each-patch"], 5 * 3600, ktap)
 
 
 def shorter_mail(mail, known):

@@ -11,19 +11,20 @@ import collections
 import time
 
 from llfree import program
-from llfree.testing import features, host, release, variants
+from llfree.testing import debian, features, host, release, variants
 from llfree.testing.run import LOGS, builds, command, counts
 from llfree.testing.count import Count
 
 SLOWEST = 5
 STEPS = {name[5:].replace("_", "-"): function
-         for module in (host, release, variants, features)
+         for module in (host, release, variants, features, debian)
          for name, function in vars(module).items() if name.startswith("step_")}
 
 # make test leaves these out: they run long, or their kernels take long to build.
 # The kernel of step kunit has lockdep as well.
 FULL_ONLY = ("each-patch", "large", "hotplug", "debug", "rt", "kasan", "kcsan", "kmsan",
-             "arm64", "features-all", "pool", "mutants", "selftests", "browser")
+             "arm64", "features-all", "pool", "mutants", "selftests", "browser",
+             "debian")
 
 
 spent = collections.Counter()           # seconds by step

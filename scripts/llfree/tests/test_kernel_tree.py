@@ -133,7 +133,9 @@ class Tree(unittest.TestCase):
 
     def test_patch_does_not_apply(self):
         write(self.source, {"mm/a.c": "int other;\n"})
-        with self.assertRaisesRegex(Error, f"{NAME} does not apply"):
+        write(self.top, {f"patches/{NAME}": PATCH.replace(" @@\n", " @@ int work(void)\n")})
+        with self.assertRaisesRegex(Error, rf"(?s){NAME} does not apply.*"
+                                    r"mm/a\.c:1, in: int work\(void\)\n"):
             self.run_main(prepare)
 
     def test_series(self):
