@@ -35,7 +35,10 @@ def hooks(packages, image):
         'echo "/dev/vda / ext4 defaults 0 1" >"$1/etc/fstab"',
         'echo llfree >"$1/etc/hostname"',
         "copy-out /boot " + f"'{image}.boot'",
-        f"mke2fs -q -t ext4 -d \"$1\" '{image}.new' {SIZE}",
+        # Without what is mounted in the root: /proc and others
+        f"mkdir '{image}.root' && mount --bind \"$1\" '{image}.root'",
+        f"mke2fs -q -t ext4 -d '{image}.root' '{image}.new' {SIZE}",
+        f"umount '{image}.root' && rmdir '{image}.root'",
     ]
 
 
