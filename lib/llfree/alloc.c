@@ -49,7 +49,7 @@ static void search_init(const struct llfree *llf, struct search *s,
 				 local ? READ_ONCE(*local) : 0);
 }
 
-/* A block from anywhere */
+/* Search for a block everywhere that the request allows. */
 static noinline long search_one(struct llfree *llf,
 				const struct llfree_request *req,
 				struct llfree_delta *delta)
@@ -68,7 +68,7 @@ static noinline long search_one(struct llfree *llf,
 
 /* ---- The fast path: where the slot found the last block ---- */
 
-/* llfree_alloc_fast() fails, with permits of the tree of @row */
+/* Let llfree_alloc_fast() fail: give permits of the tree of @row back. */
 static noinline long fast_fail(struct llfree *llf, u64 *local,
 			       unsigned long row, unsigned int frames,
 			       struct llfree_delta *delta)
@@ -78,7 +78,7 @@ static noinline long fast_fail(struct llfree *llf, u64 *local,
 	return -EAGAIN;
 }
 
-/* fast_fail() where child_alloc() set no bits for @p */
+/* Let llfree_alloc_fast() fail after child_alloc() set no bits for @p. */
 static __always_inline long fast_undo(struct llfree *llf, u64 *local,
 				      unsigned long row, const struct piece *p,
 				      struct llfree_delta *delta)
@@ -93,7 +93,7 @@ static __always_inline long fast_undo(struct llfree *llf, u64 *local,
 	return -EAGAIN;
 }
 
-/* llfree_alloc_fast() for blocks of up to a row */
+/* The fast path for blocks of up to a row */
 static noinline long fast_row(struct llfree *llf, unsigned int slot,
 			      unsigned int order, unsigned int class,
 			      unsigned int *whole, struct llfree_delta *delta)
@@ -130,14 +130,14 @@ static noinline long fast_row(struct llfree *llf, unsigned int slot,
 
 	if (p.row != row)
 		local_set_row(llf, local, row_after(llf, p.row, frames));
-	/* 1 if all of it was free */
+	/* 1 if all of the child was free */
 	*whole = child_free(p.before) / LLFREE_CHILD_FRAMES;
 	return row_frame(p.row) + __ffs64(p.mask);
 fail:
 	return fast_fail(llf, local, row, frames, delta);
 }
 
-/* llfree_alloc_fast() for blocks of several rows of a child */
+/* The fast path for blocks of several rows of a child */
 static noinline long fast_rows(struct llfree *llf, unsigned int slot,
 			       unsigned int order, unsigned int class,
 			       unsigned int *whole, struct llfree_delta *delta)
@@ -169,7 +169,7 @@ static noinline long fast_rows(struct llfree *llf, unsigned int slot,
 	return row_frame(row);
 }
 
-/* llfree_alloc_fast() for one or two whole children */
+/* The fast path for one or two whole children */
 static noinline long fast_whole(struct llfree *llf, unsigned int slot,
 				unsigned int order, unsigned int class,
 				unsigned int *whole, struct llfree_delta *delta)
@@ -183,7 +183,7 @@ static noinline long fast_whole(struct llfree *llf, unsigned int slot,
 	unsigned int view[2], lost[2] = { };
 
 	*delta = (struct llfree_delta){ };
-	/* Often there is none; that is seen before anything is taken. */
+	/* Often there is no block: look before any permits are taken. */
 	if (word < local_make(frames, 0) ||
 	    row & (nr * LLFREE_CHILD_ROWS - 1) ||
 	    !child_whole(READ_ONCE(child[0])) ||
@@ -207,15 +207,15 @@ static noinline long fast_whole(struct llfree *llf, unsigned int slot,
  * @slot: below the number of slots of the instance
  * @order: 0..LLFREE_MAX_ORDER
  * @class: below the number of classes of the policy
- * @whole: set to how many entirely free children are so no longer, if a block is
- *	returned
- * @delta: set to what changed, if none is; need not be initialised, and says nothing
- *	otherwise
+ * @whole: set to the number of entirely free children that the block uses, if a
+ *	block is returned
+ * @delta: set to the changes if no block is returned, else undefined; need not
+ *	be initialised
  *
- * The fast path of llfree_alloc() in the normal view. It takes the frames of the
- * block, and @whole children that were entirely free; there is nothing else to
- * report, so that it fills no delta. Every other case is left to
- * llfree_alloc_slow(). Arguments are not checked.
+ * The fast path of llfree_alloc() in the normal view. On success it takes the
+ * frames of the block, and @whole children are no longer entirely free. Nothing
+ * else changes, so no delta is filled. llfree_alloc_slow() handles every other
+ * case. Arguments are not checked.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -239,10 +239,11 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_alloc_fast);
 /**
  * llfree_alloc_slow() - allocate a block where llfree_alloc_fast() did not find one
  * @llf: the instance
- * @req: what is wanted
- * @delta: what changed is added here; may be NULL
+ * @req: the request
+ * @delta: the changes are added here; may be NULL
  *
- * The rest of llfree_alloc(), and all of it without a slot or for other views.
+ * The slow path of llfree_alloc(). Without a slot, and for views other than the
+ * normal one, the slow path is all of llfree_alloc().
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -262,23 +263,27 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_alloc_slow);
 /**
  * llfree_alloc() - allocate a block
  * @llf: the instance
- * @req: what is wanted
- * @delta: what changed is added here; may be NULL
+ * @req: the request
+ * @delta: the changes are added here; may be NULL
  *
- * Looks first at what the slot has reserved, then, for less than a child, at what
- * is left over in other trees of the class before it begins an entirely free
- * child of its own, then at other trees in the order that the policy gives them,
- * then at what other slots have reserved, and last at every child of trees that are
- * not exhausted.
- * LLFREE_ALLOC_NOFRAGMENT, LLFREE_ALLOC_RESERVED and LLFREE_ALLOC_BOUNDED make it stop
- * before.
+ * Looks for a block in this order:
+ *
+ * 1. in the tree that the slot has reserved;
+ * 2. for less than a child, in partly free children of other trees of the
+ *    class, before an entirely free child is broken up;
+ * 3. in other trees, in the order that the policy gives;
+ * 4. in trees that other slots have reserved;
+ * 5. in every child of trees that are not exhausted.
+ *
+ * LLFREE_ALLOC_NOFRAGMENT, LLFREE_ALLOC_RESERVED and LLFREE_ALLOC_BOUNDED end
+ * the search earlier.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: first frame of the block, aligned to its size; -ENOMEM if at some
- *	moment there was no such block, or other CPUs were faster in each of
- *	several passes over all children, or the bound of LLFREE_ALLOC_BOUNDED was
- *	reached; -EINVAL if @req asks for what cannot be
+ *	moment there was no such block that @req allows, if other CPUs were
+ *	faster in each of several passes over all children, or if the bound of
+ *	LLFREE_ALLOC_BOUNDED was reached; -EINVAL if @req is not valid
  */
 long llfree_alloc(struct llfree *llf, const struct llfree_request *req,
 		  struct llfree_delta *delta)
@@ -306,7 +311,8 @@ long llfree_alloc(struct llfree *llf, const struct llfree_request *req,
 EXPORT_SYMBOL_GPL(llfree_alloc);
 
 /*
- * How many blocks there are to be had in the rest of the child, at most @max
+ * Count the blocks in the rest of a child, up to @max.
+ * @row: first row to look at; set to the first row that has a block
  * @row: first row to look at; it is set to the first one that has any
  */
 static __always_inline unsigned int rows_count(const struct llfree *llf,
@@ -330,12 +336,14 @@ static __always_inline unsigned int rows_count(const struct llfree *llf,
 }
 
 /*
- * Where a slot goes on in its tree for blocks of several rows: in this child if
- * it has any left, else in the next one that has and is not entirely free.
+ * Find the child where a slot goes on in its tree to allocate blocks from
+ * several rows: this child if it has any left, else the next child that has,
+ * and is not entirely free.
  * @local: the reservation before the permits for @max were taken
  *
- * Return: how many there seem to be, at most @max; 0 if there are none up to the
- *	end of the tree, or if it would begin a child while there is hope of others
+ * Return: number of blocks that the child seems to have, at most @max; 0 if
+ *	there are none up to the end of the tree, or if an entirely free child
+ *	would be broken up while partly free ones may be found
  */
 static __always_inline unsigned int
 rows_find(const struct llfree *llf, const struct llfree_request *req,
@@ -368,10 +376,12 @@ next:
 }
 
 /*
- * Allocate up to @nr blocks where the slot goes on in the tree that it has reserved.
- * @masks: LLFREE_CHILD_ROWS words for the frames; written only if there are any
+ * Allocate up to @nr blocks in the tree that the slot has reserved, from where
+ * the slot looks next.
+ * @masks: LLFREE_CHILD_ROWS words for the bits of the frames; written only if
+ *	any are allocated
  *
- * Return: last row in which blocks were allocated; negative if there are none
+ * Return: last row in which blocks were allocated; negative if none were
  */
 static long batch_reserved(struct llfree *llf, const struct llfree_request *req,
 			   unsigned int nr, u64 *masks, struct llfree_delta *delta)
@@ -407,7 +417,10 @@ static long batch_reserved(struct llfree *llf, const struct llfree_request *req,
 	return p.row;
 }
 
-/* Allocate up to @nr blocks of one row from anywhere; otherwise batch_reserved() */
+/*
+ * Allocate up to @nr blocks of one row from anywhere. Parameters and return
+ * value are those of batch_reserved().
+ */
 static long batch_search(struct llfree *llf, const struct llfree_request *req,
 			 unsigned int nr, u64 *masks, struct llfree_delta *delta)
 {
@@ -427,21 +440,23 @@ static long batch_search(struct llfree *llf, const struct llfree_request *req,
 /**
  * llfree_alloc_batch() - allocate several blocks of one child at once
  * @llf: the instance
- * @req: what is wanted; the order is at most LLFREE_ROW_ORDER
+ * @req: the request; the order is at most LLFREE_ROW_ORDER
  * @nr: most blocks wanted
- * @masks: LLFREE_CHILD_ROWS words; bits of the frames that were allocated, counted
- *	from the frame that is returned. Written only if there are any.
- * @delta: what changed is added here; may be NULL
+ * @masks: LLFREE_CHILD_ROWS words; bits of the frames that were allocated,
+ *	counted from the frame that is returned. Written only if any are
+ *	allocated.
+ * @delta: the changes are added here; may be NULL
  *
- * Takes blocks of several rows where the slot goes on in the tree that it has
- * reserved; if there are none, blocks of one row, found as by llfree_alloc(). Each of
- * these costs about as much as the allocation of one block. May return fewer blocks
- * than wanted though there are more.
+ * Takes blocks from several rows in the tree that the slot has reserved. If
+ * there are none, takes blocks of one row, found as by llfree_alloc(). A batch
+ * from either costs about as much as the allocation of one block. May return
+ * fewer blocks than wanted though there are more.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES, also if that is
- *	not in the range; -ENOMEM as llfree_alloc(); -EINVAL for bad arguments
+ * Return: first frame of the child, aligned to LLFREE_CHILD_FRAMES, also if
+ *	that frame is not in the range; -ENOMEM as llfree_alloc(); -EINVAL for
+ *	bad arguments
  */
 long llfree_alloc_batch(struct llfree *llf, const struct llfree_request *req,
 			unsigned int nr, u64 *masks, struct llfree_delta *delta)

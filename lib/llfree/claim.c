@@ -17,7 +17,7 @@ static unsigned int claim_views(unsigned int flags)
 	return flags & LLFREE_CLAIM_HIDDEN ? VIEWS_ALL : VIEWS_VISIBLE;
 }
 
-/* The tree of a child owes permits for frames that were claimed in @view. */
+/* Leave the tree of a child a deficit for frames that were claimed in @view. */
 static void claim_debt(struct llfree *llf, unsigned long child,
 		       unsigned int view, unsigned int frames)
 {
@@ -39,7 +39,9 @@ claim_piece(struct llfree *llf, struct piece *p,
 	unsigned int used, lost;
 
 	p->child = child_at(llf, child);
-	/* In an isolated child it may meet llfree_child_stable(). */
+	/*
+	 * In an isolated child, llfree_child_stable() may run at the same time.
+	 */
 	used = child_alloc(llf, p, p->views & BIT(LLFREE_VIEW_ISOLATED) ?
 			   CHILD_TAKE_FULL : CHILD_TAKE, set);
 	if (!p->taken)
@@ -70,12 +72,12 @@ static bool claim_children(struct llfree *llf, unsigned long child,
  * @frame: first frame, aligned to the size of the block
  * @order: 0..LLFREE_MAX_ORDER
  * @flags: LLFREE_CLAIM_*
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EBUSY if some of it is allocated or hidden; -EINVAL if it is not
- *	in the range or not aligned
+ * Return: 0; -EBUSY if a frame of the block is allocated or hidden; -EINVAL if
+ *	the block is not in the range or not aligned, or for a bad order or flag
  */
 int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 		 unsigned int flags, struct llfree_delta *delta)
@@ -115,16 +117,17 @@ int llfree_claim(struct llfree *llf, unsigned long frame, unsigned int order,
 EXPORT_SYMBOL_GPL(llfree_claim);
 
 /**
- * llfree_claim_row() - allocate whatever is free of some frames of a row
+ * llfree_claim_row() - allocate all frames of a mask that are free in a row
  * @llf: the instance
  * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
  * @mask: bits of the frames that are wanted
  * @flags: LLFREE_CLAIM_*
  * @claimed: bits of the frames that were allocated
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
- * A frame that is being freed may be seen as free and yet not be had, until the
- * free is done. llfree_child_stable() tells when there is none such.
+ * A frame that another CPU is freeing may look free, and yet cannot be claimed
+ * until the free is done. llfree_child_stable() tells whether there is such a
+ * frame.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -168,17 +171,17 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_claim_row);
  * @llf: the instance
  * @frame: any frame of the child
  * @view: the new view
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
- * An allocation that starts after a child became isolated does not return frames of it.
- * One that had taken its permits before may still do so; llfree_child_stable()
- * tells when there is none left.
+ * An allocation that starts after a child became isolated does not return
+ * frames of that child. An allocation that had taken its permits before may
+ * still do so; llfree_child_stable() tells when no such allocation is left.
  *
- * Context: any; takes no lock, does not sleep. If the old view matters,
- * the caller serialises changes of the view of a child.
+ * Context: any; takes no lock, does not sleep. If the old view matters, the
+ * caller serialises changes of the view of a child.
  *
- * Return: the old view; -EALREADY if it has that view; -EINVAL if it is a hole or not
- *	in the range
+ * Return: the old view; -EALREADY if the child has the new view already;
+ *	-EINVAL if the child is a hole or not in the range, or for a bad view
  */
 int llfree_set_view(struct llfree *llf, unsigned long frame,
 		    enum llfree_view view, struct llfree_delta *delta)

@@ -2,9 +2,9 @@
 /*
  * LLFree core: the search that looks at every child before an allocation fails.
  *
- * Permits are promises about numbers, and views and other CPUs come in between. So the
- * last search does not ask for them but takes from children what it sees, and owes the
- * permits to their trees.
+ * Permits are promises about numbers, which changes of views and other CPUs may
+ * break. So the exhaustive search does not ask for permits. It takes blocks
+ * that it sees in children, and leaves a deficit in their trees.
  */
 #include <kunit/visibility.h>
 #include <linux/export.h>
@@ -12,14 +12,18 @@
 #include "hint.h"
 #include "search.h"
 
-/* Passes of the exhaustive search while others get in the way. */
+/* Passes while other CPUs take each block that the search has seen */
 #define MAX_PASSES		64U
-/* Passes while an operation is in the way that may be the one interrupted */
+/*
+ * Passes while an operation holds permits; this search may have interrupted it
+ */
 #define MAX_STUCK_PASSES	4U
-/* Passes that find nothing, while blocks become free behind them. */
+/* Passes that see no block, while blocks become free behind the search */
 #define MAX_EMPTY_PASSES	4U
 
-/* Take a block that was seen in @row of a child; its tree is left a deficit. */
+/*
+ * Take a block that was seen in @row of a child, and leave its tree a deficit.
+ */
 static long search_child(struct llfree *llf, struct search *s, unsigned long child,
 			 unsigned long row)
 {
@@ -45,9 +49,9 @@ static long search_child(struct llfree *llf, struct search *s, unsigned long chi
 }
 
 /*
- * search_from_children() - look at every child of a tree, whatever the permits say
+ * search_from_children() - look at every child of a tree, whatever its permits
  * @seen: set if there was a block
- * @stuck: set if an operation had permits for it
+ * @stuck: set if an operation had permits for the block
  */
 static long search_from_children(struct llfree *llf, struct search *s, unsigned long tree,
 				 bool *seen, bool *stuck)
@@ -81,17 +85,19 @@ static long search_from_children(struct llfree *llf, struct search *s, unsigned 
 /*
  * llf_search_anywhere() - look at every child of trees that are not exhausted
  *
- * Starts another pass if a block was seen but could not be taken: another CPU has
- * taken it, or an operation holds permits of it for a moment. The latter may be the
- * operation that this one interrupted, so the number of such passes is limited.
+ * Starts another pass if a block was seen but could not be taken. Then either
+ * another CPU has taken the block, or an operation holds permits of its child
+ * for a moment. This search may have interrupted that operation, so the number
+ * of such passes is limited.
  *
- * A pass that saw no block proves nothing if one became free meanwhile. That block
- * may be behind the pass, and a block that was ahead of it may be allocated. The
- * hint tells of blocks that become free, and then there is another pass. Their
- * number is limited: frees of other CPUs must not keep the search here.
+ * A pass that saw no block proves nothing if a block became free meanwhile.
+ * That block may be behind the pass, and a block ahead of the pass may have
+ * been allocated. The hint reports blocks that become free, and then there is
+ * another pass. The number of these passes is limited too: frees of other CPUs
+ * must not keep the search here.
  *
- * Starts at tree @start. A bounded search that does not get round proves nothing, and
- * does not conclude the hint.
+ * Starts at tree @start. A bounded search that ends before it has seen all
+ * trees proves nothing, and does not conclude the hint.
  */
 long llf_search_anywhere(struct llfree *llf, struct search *s, unsigned long start)
 {
@@ -103,7 +109,10 @@ long llf_search_anywhere(struct llfree *llf, struct search *s, unsigned long sta
 
 	for (passes = 0; passes < MAX_PASSES && s->looks; passes++) {
 		gen = llf_hint_arm(llf, s->order, s->view);
-		/* What was added before that is not in the hint. */
+		/*
+		 * The hint does not report memory that was added before it was
+		 * armed.
+		 */
 		search_range_init(llf, s);
 		seen = false;
 		stuck = false;
@@ -125,7 +134,7 @@ long llf_search_anywhere(struct llfree *llf, struct search *s, unsigned long sta
 	return -1;
 }
 
-/* Has a tree a block, free or about to be? */
+/* Has a tree a block that is free, or will be when an operation ends? */
 static bool tree_find(struct llfree *llf, const struct search *s, unsigned long tree)
 {
 	/* LLF(tree_look:A) */
@@ -149,13 +158,14 @@ static bool tree_find(struct llfree *llf, const struct search *s, unsigned long 
  * @order: 0..LLFREE_MAX_ORDER
  * @view: a view below LLFREE_VIEW_ISOLATED
  *
- * Looks at all children up to the first that has one, except in trees of which the
- * words say that there is none, and unless the hint says so of all. If there is
- * none, llfree_may_have_order() says so as well until one becomes free.
+ * Looks at all children up to the first that has a block, except in exhausted
+ * trees. Looks at none if the hint says that there is no block. If the search
+ * is unsuccessful, llfree_may_have_order() is false until a block becomes free;
+ * but order 0 is not noted in the hint.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: whether one was free during the search
+ * Return: whether a block was free during the search
  */
 bool llfree_find_order(struct llfree *llf, unsigned int order,
 		       enum llfree_view view)

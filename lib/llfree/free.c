@@ -7,14 +7,14 @@
 #include "lower.h"
 #include "upper.h"
 
-/* Whole children whose permits are given in one step; preemption is off meanwhile. */
+/* Whole children whose permits are given in one step, with preemption off */
 #define FREE_CHILDREN		8UL
 
 /*
  * Give the permits of frames that were freed to a slot or a tree, and report the block.
  * @mask: the frames in each of the rows from @row on
  * @had: free frames of the child before; 0 for whole children
- * @view: what the child step found
+ * @view: the view that the child step found
  */
 static __always_inline void give_permits(struct llfree *llf, int slot,
 					 unsigned long row, u64 mask,
@@ -30,10 +30,10 @@ static __always_inline void give_permits(struct llfree *llf, int slot,
 
 /*
  * Give frames, whose bits are clear, back to child and tree. The caller turned
- * preemption off before it cleared the bits; here it is turned on again.
+ * preemption off before it cleared the bits; this function turns it on again.
  * @mask: bits that were cleared in each of the rows from @row on
- * @child: where the child word is
- * @before: what it was before that
+ * @child: address of the child word
+ * @before: the child word before the bits were cleared
  *
  * Return: as child_give()
  */
@@ -51,9 +51,9 @@ static __always_inline int free_frames(struct llfree *llf, int slot,
 }
 
 /*
- * Free up to FREE_CHILDREN whole children, with bits @mark in their words, or none if
- * one of them is not allocated. The permits of those in the normal view are given
- * together.
+ * Free up to FREE_CHILDREN whole children and set the bits @mark in their
+ * words. Free none if one of the children is not allocated. The permits of
+ * children in the normal view are given in one step.
  */
 static int free_children(struct llfree *llf, int slot, unsigned long child,
 			 unsigned int nr, u16 mark, struct llfree_delta *delta)
@@ -97,7 +97,7 @@ static __always_inline bool free_valid(const struct llfree *llf, int slot,
 	       block_in_range(llf, frame, 1UL << order);
 }
 
-/* Frames of a row */
+/* Free frames of a row. */
 static __always_inline int free_mask(struct llfree *llf, int slot,
 				     unsigned long row, u64 mask,
 				     unsigned int frames)
@@ -113,7 +113,7 @@ static __always_inline int free_mask(struct llfree *llf, int slot,
 	return free_frames(llf, slot, row, mask, frames, child, word);
 }
 
-/* A block of several rows of a child */
+/* Free a block of several rows of a child. */
 static noinline int free_rows(struct llfree *llf, int slot, unsigned long row,
 			      unsigned int order)
 {
@@ -130,8 +130,8 @@ static noinline int free_rows(struct llfree *llf, int slot, unsigned long row,
 }
 
 /*
- * A whole child, by one step. It reads the rows before: the child step fails if one of
- * them has changed since.
+ * Free a whole child by one step. The rows are read before: the child step
+ * fails if one of them has changed since.
  */
 static noinline int free_whole(struct llfree *llf, int slot, unsigned long row)
 {
@@ -150,7 +150,7 @@ static noinline int free_whole(struct llfree *llf, int slot, unsigned long row)
 	return likely(given != LLFREE_NR_VIEWS) ? given : -EINVAL;
 }
 
-/* A block of up to a child */
+/* Free a block of up to a child. */
 static __always_inline int free_block(struct llfree *llf, int slot,
 				      unsigned long frame, unsigned int order)
 {
@@ -168,19 +168,21 @@ static __always_inline int free_block(struct llfree *llf, int slot,
 /**
  * llfree_free_fast() - free a block of up to a child
  * @llf: the instance
- * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @slot: slot whose reservation is preferred, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
- * @order: 0..LLFREE_CHILD_ORDER; the block need not have been allocated in one piece
+ * @order: 0..LLFREE_CHILD_ORDER; the block need not have been allocated in one
+ *	piece
  *
- * llfree_free() for callers that count one block without a struct.
+ * The fast path of llfree_free(), for callers that account for one block
+ * without a delta.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: the view that the frames are free in, as bits LLFREE_FREED_VIEW, and
- *	LLFREE_FREED_WHOLE if that makes their child entirely free; LLFREE_NR_VIEWS if
- *	they are leaked, as something was wrong before; -EINVAL and nothing has
- *	changed if the block is not in the range, not aligned, too large or not
- *	allocated in whole
+ * Return: the view in which the frames are free, in the bits LLFREE_FREED_VIEW,
+ *	and LLFREE_FREED_WHOLE if the free makes their child entirely free;
+ *	LLFREE_NR_VIEWS if the frames are leaked after an earlier invalid free;
+ *	-EINVAL, and nothing has changed, if the block is not in the range, not
+ *	aligned, too large or not all allocated
  */
 int llfree_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		     unsigned int order)
@@ -192,7 +194,7 @@ int llfree_free_fast(struct llfree *llf, int slot, unsigned long frame,
 }
 EXPORT_SYMBOL_IF_KUNIT(llfree_free_fast);
 
-/* A block of whole children, all of which must be allocated */
+/* Free a block of whole children, all of which must be allocated. */
 static int free_large(struct llfree *llf, int slot, unsigned long frame,
 		      unsigned int order, u16 mark, struct llfree_delta *delta)
 {
@@ -201,7 +203,10 @@ static int free_large(struct llfree *llf, int slot, unsigned long frame,
 	unsigned long child = frame_child(frame), end = child + nr, i;
 	int ret = 0;
 
-	/* Each batch looks itself, so that one need not be looked at before. */
+	/*
+	 * free_children() checks a batch by itself, so a single batch needs no
+	 * check here.
+	 */
 	for (i = child; nr > batch && i < end; i++)
 		if (!child_allocated(llf, i, READ_ONCE(*child_at(llf, i))))
 			return -EINVAL;
@@ -213,19 +218,19 @@ static int free_large(struct llfree *llf, int slot, unsigned long frame,
 /**
  * llfree_free() - free a block
  * @llf: the instance
- * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @slot: slot whose reservation is preferred, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
  * @order: 0..LLFREE_MAX_FREE_ORDER; the block need not have been allocated in one
  *	piece
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
  * Blocks of more than a child are freed child by child.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EINVAL if the block is not in the range, not aligned, too large or
- *	not allocated in whole. Then nothing has changed, unless another caller frees
- *	pieces of a block of several children at the same time.
+ * Return: 0; -EINVAL if the block is not in the range, not aligned, too large
+ *	or not all allocated. Then nothing has changed, unless another caller
+ *	frees pieces of a block of several children at the same time.
  */
 int llfree_free(struct llfree *llf, int slot, unsigned long frame,
 		unsigned int order, struct llfree_delta *delta)
@@ -249,7 +254,7 @@ int llfree_free(struct llfree *llf, int slot, unsigned long frame,
 }
 EXPORT_SYMBOL_GPL(llfree_free);
 
-/* Free what is allocated of the frames of @mask in each of @nr rows. */
+/* Free all frames of @mask that are allocated, in each of @nr rows. */
 static unsigned int free_rest(struct llfree *llf, int slot, unsigned long row,
 			      unsigned int nr, u64 mask, struct llfree_delta *delta)
 {
@@ -272,19 +277,20 @@ static unsigned int free_rest(struct llfree *llf, int slot, unsigned long row,
 }
 
 /**
- * llfree_free_rest() - free what is allocated of a block
+ * llfree_free_rest() - free all frames of a block that are allocated
  * @llf: the instance
- * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @slot: slot whose reservation is preferred, or LLFREE_NO_SLOT
  * @frame: first frame, aligned to the size of the block
  * @order: 0..LLFREE_MAX_ORDER
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
- * Finishes what a crash has cut short, after LLFREE_INIT_RECOVER: the rows of a block
- * of more than a row are written one after the other, and two whole children are taken
- * and given one after the other. If the allocation or the free of a block was cut,
- * some of its frames may be allocated, and no free of the whole succeeds. The caller
- * knows from its own records which blocks those are. Frames of the block that are free
- * stay so. A block of another owner in it would be freed as well.
+ * Finishes operations that a crash has cut short, after LLFREE_INIT_RECOVER.
+ * The rows of a block of more than a row are written one after the other, and
+ * two whole children are taken one after the other. After a crash in between,
+ * only some of the frames are allocated, and no free of the whole block
+ * succeeds. The caller knows from its own records which blocks these are. Free
+ * frames of the block stay free. Frames of other owners in the block would be
+ * freed as well.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -312,10 +318,10 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_free_rest);
  * @llf: the instance
  * @frame: first frame, aligned to the size of the block
  * @order: LLFREE_CHILD_ORDER or more
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
- * Each child is marked as reported by the step that makes it free. Any allocation
- * from it comes after that step and removes the mark.
+ * The step that makes a child free also marks it as reported. Any allocation
+ * from the child comes after that step and removes the mark.
  *
  * Context: any; takes no lock, does not sleep.
  *
@@ -338,12 +344,12 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_free_reported);
 /**
  * llfree_free_batch() - free several frames of one row at once
  * @llf: the instance
- * @slot: whose reservation to prefer, or LLFREE_NO_SLOT
+ * @slot: slot whose reservation is preferred, or LLFREE_NO_SLOT
  * @frame: first frame of the row, aligned to LLFREE_ROW_FRAMES
  * @mask: bits of the frames to free, not 0
- * @delta: what changed is added here; may be NULL
+ * @delta: the changes are added here; may be NULL
  *
- * Costs as much as llfree_free() of a single frame.
+ * A batch costs as much as llfree_free() of a single frame.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* LLFree core: where the arrays of an instance are, and what they start with. */
+/*
+ * LLFree core: the addresses of the arrays of an instance, and initial words.
+ */
 #ifndef _LIB_LLFREE_LAYOUT_H
 #define _LIB_LLFREE_LAYOUT_H
 
@@ -8,7 +10,9 @@
 int llf_layout_check(unsigned long first, unsigned long nr,
 		     const struct llfree_memory *mem);
 
-/* @words is where the word of number @first is; where would that of number 0 be? */
+/*
+ * The word of number @first is at @words: where would the word of number 0 be?
+ */
 static inline void *words_bias(void *words, unsigned long first, size_t size)
 {
 	return llfree_word(words, -first, size);

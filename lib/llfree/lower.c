@@ -30,7 +30,10 @@ long llf_child_find(const struct llfree *llf, unsigned long child,
 	return -1;
 }
 
-/* An order that no block of the child exceeds, nor one that it is part of */
+/*
+ * Return an order that is at least that of any block in the child, or with a
+ * part in the child.
+ */
 static unsigned int child_largest(const struct llfree *llf, unsigned long child)
 {
 	const u16 word = READ_ONCE(*child_at(llf, child));
@@ -42,8 +45,10 @@ static unsigned int child_largest(const struct llfree *llf, unsigned long child)
 }
 
 /*
- * Permits of a child have gone back. For want of them, searches may have missed blocks
- * up to @order: let them look again.
+ * Let searches look again after permits of a child were given back. While the
+ * permits were out, searches may have missed blocks of up to @order.
+ *
+ * @given: return value of the child step
  * @given: what the child step returned
  */
 static void child_shown(struct llfree *llf, unsigned long child, unsigned int order,
@@ -63,8 +68,8 @@ unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 				 unsigned int frames)
 {
 	/*
-	 * Read before the permits go back: afterwards another CPU may allocate the block
-	 * that a search has missed.
+	 * Read the rows before the permits go back: afterwards another CPU may
+	 * allocate the block that a search has missed.
 	 */
 	unsigned int order = child_largest(llf, child);
 	unsigned int had, given = child_give(child_at(llf, child), frames,
@@ -76,14 +81,17 @@ unsigned int llf_child_give_back(struct llfree *llf, unsigned long child,
 	return given;
 }
 
-/* Give back a child that was taken as a whole, and had the word @before then. */
+/*
+ * Give back a child that was taken as a whole, whose word was @before that
+ * step.
+ */
 unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
 				       u16 before)
 {
 	u16 now = READ_ONCE(*child_at(llf, child));
 	unsigned int given = LLFREE_NR_VIEWS;
 
-	/* The caller began another turn; no other one since. */
+	/* Turn has changed by the caller's own step only. */
 	if (!(((before + CHILD_TURN) ^ now) & CHILD_TURN_MASK))
 		given = child_give_whole(child_at(llf, child), now, 0);
 	WARN_ONCE(given == LLFREE_NR_VIEWS, "llfree: child %lu is lost\n", child);
@@ -94,7 +102,7 @@ unsigned int llf_child_give_back_whole(struct llfree *llf, unsigned long child,
 /*
  * llf_child_undone() - account for frames that went back to a child
  * @view: the view in which they were taken
- * @given: what llf_child_give_back() returned
+ * @given: return value of llf_child_give_back()
  *
  * Return: permits of @view that the caller no longer has, since the frames went
  *	to another view; the other view was given permits for them
@@ -113,9 +121,9 @@ unsigned int llf_child_undone(struct llfree *llf, unsigned long child,
 }
 
 /*
- * Clear all of @nr rows of a child with this word, or none. A bad free is found out
- * before anything is clear, so that permits for other frames of the child are not used
- * for these.
+ * Clear all of @nr rows of a child with this word, or none. All rows are
+ * checked before the first is cleared. So a bad free does not use clear bits
+ * for which other frames of the child have the permits.
  */
 bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 		    u16 child)
@@ -134,8 +142,9 @@ bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 	return true;
 undo:
 	/*
-	 * Another CPU frees the block at the same time. What this one cleared is
-	 * still clear, unless more than one CPU frees what it does not own.
+	 * Another CPU frees the block at the same time. The rows that this CPU
+	 * cleared are still clear, unless more than one CPU frees frames that
+	 * it does not own.
 	 */
 	while (i--) {
 		old = free;
@@ -150,10 +159,12 @@ undo:
  * llf_bad_free() - undo the row step of a free whose child step is refused
  * @mask: bits that were cleared in each of @nr rows from @row on
  *
- * Another caller freed or allocated the child as a whole between the two steps, so
- * that the frames were not this caller's to free. The bits are as they would be
- * without it, in the new turn as well, unless they have changed since. Rows of a hole
- * have been made anew.
+ * Another caller freed or allocated the child as a whole between the two steps,
+ * or the child word counts too many free frames. So the frames were not this
+ * caller's to free, or an earlier free was wrong. This function changes the
+ * bits again, as if the row step had not been, also in the new turn, unless the
+ * bits have changed since. The rows of a hole have been written anew and are
+ * left alone.
  */
 void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr, u64 mask)
 {

@@ -2,10 +2,10 @@
 /*
  * LLFree core, lower level: rows and children decide which frames are owned.
  *
- * This is the only place that knows how bits are stored. An allocation takes
- * permits from a child word, then sets bits of rows; a free clears bits, then raises
- * the child word. Preemption is off between the two steps. Any context writes these
- * words, by compare-and-swap.
+ * The lower level is the only place that knows how bits are stored. An
+ * allocation takes permits from a child word, then sets bits of rows; a free
+ * clears bits, then raises the child word. Preemption is off between the two
+ * steps. Any context writes these words, by compare-and-swap.
  */
 #ifndef _LIB_LLFREE_LOWER_H
 #define _LIB_LLFREE_LOWER_H
@@ -31,7 +31,7 @@ bool llf_rows_clear(struct llfree *llf, unsigned long row, unsigned int nr,
 void llf_bad_free(struct llfree *llf, unsigned long row, unsigned int nr,
 		  u64 mask);
 
-/* Where to count for a caller that does not want to know */
+/* The delta of the caller, or @unused for a caller that passed NULL */
 static inline struct llfree_delta *delta_or(struct llfree_delta *delta,
 					    struct llfree_delta *unused)
 {
@@ -43,7 +43,7 @@ static inline struct llfree_delta *delta_or(struct llfree_delta *delta,
 
 /* ---- Children ---- */
 
-/* What taking from a child changed that was @before */
+/* Count a step that took @taken permits from a child whose word was @before. */
 static __always_inline void child_taken(u16 before, unsigned int taken,
 					struct llfree_delta *delta)
 {
@@ -52,17 +52,24 @@ static __always_inline void child_taken(u16 before, unsigned int taken,
 		delta->huge[child_view(before)]--;
 }
 
-/* What a child step needs of the child word, and of its order */
+/* How a child step reads the child word, and how the step is ordered */
 enum child_take {
-	/* Read the word, and see the bits that are clear for its permits. */
+	/*
+	 * Read the word; an acquire, so that each permit finds its clear bit.
+	 */
 	CHILD_TAKE,
-	/* The caller has read the word, and rows with it: one attempt. */
+	/*
+	 * One attempt: the caller has read the word, and rows with that word.
+	 */
 	CHILD_TAKE_SEEN,
-	/* As CHILD_TAKE, and bits are not seen to be set before the word changes. */
+	/*
+	 * As CHILD_TAKE, and a full barrier: a CPU that sees the bits set does
+	 * not see the old word.
+	 */
 	CHILD_TAKE_FULL,
 };
 
-/* Is the view of a child one of @views? A single one needs no shift. */
+/* Is the view of a child one of @views? A single view needs no shift. */
 static __always_inline bool child_visible(u16 word, unsigned int views)
 {
 	if (views == BIT(LLFREE_VIEW_NORMAL))
@@ -75,11 +82,12 @@ static __always_inline bool child_visible(u16 word, unsigned int views)
  * @views: bit mask of the views that the child may have
  * @min: least number, and unit
  * @max: most
- * @before: the child word before the step; with CHILD_TAKE_SEEN what it is now, if
- *	the step fails
+ * @before: the child word before the step; with CHILD_TAKE_SEEN the current
+ *	word, if the step fails
  *
- * Return: number of permits, a multiple of @min; 0 if there are less than that, the
- *	child has another view, or with CHILD_TAKE_SEEN the word has changed
+ * Return: number of permits, a multiple of @min; 0 if there are fewer than
+ *	@min, if the child has another view, or with CHILD_TAKE_SEEN if the word
+ *	has changed
  */
 static __always_inline unsigned int
 child_take(u16 *child, enum child_take how, unsigned int views,
@@ -116,9 +124,9 @@ child_take(u16 *child, enum child_take how, unsigned int views,
  * @views: bit mask of the views that the child may have
  * @before: the child word before the step
  *
- * All bits of its rows change their meaning by the next turn.
+ * The next turn changes the meaning of all bits of the rows of the child.
  *
- * Return: whether it was entirely free, and had one of these views
+ * Return: whether the child was entirely free, and had one of these views
  */
 static __always_inline bool child_take_whole(u16 *child, unsigned int views,
 					     u16 *before)
@@ -136,7 +144,7 @@ static __always_inline bool child_take_whole(u16 *child, unsigned int views,
 	return true;
 }
 
-/* What child_give() and child_give_whole() return for the new child word */
+/* Return value of child_give() and child_give_whole() for the new child word */
 static __always_inline unsigned int child_freed_state(u16 new)
 {
 	return child_view(new) |
@@ -148,11 +156,11 @@ static __always_inline unsigned int child_freed_state(u16 new)
  * @before: the child word as it was read before the bits were cleared
  * @had: free frames of the child before the step
  *
- * Turn cannot have changed since then, unless the frames were not the caller's to
- * give.
+ * Turn cannot have changed since the bits were cleared, unless the frames were
+ * not the caller's to give.
  *
- * Return: as llfree_free_fast(); LLFREE_NR_VIEWS if turn has changed, or the child
- *	counted as many free frames already that something must be wrong. Then the
+ * Return: as llfree_free_fast(); LLFREE_NR_VIEWS if turn has changed, or if the
+ *	child would have more than LLFREE_CHILD_FRAMES free frames. Then the
  *	frames have not been given.
  */
 static __always_inline unsigned int
@@ -175,11 +183,11 @@ child_give(u16 *word, unsigned int frames, u16 before, unsigned int *had)
 
 /*
  * child_give_whole() - free all of a child that is entirely allocated
- * @before: the child word, with which its rows were seen to be allocated
+ * @before: the child word with which the caller saw that all rows are allocated
  * @mark: bits to set in the child word at the same time
  *
- * Return: as llfree_free_fast(); LLFREE_NR_VIEWS if a frame of it was freed, or
- *	turn has changed, and so nothing is done
+ * Return: as llfree_free_fast(); LLFREE_NR_VIEWS, and nothing has changed, if a
+ *	frame of the child was freed or turn has changed
  */
 static __always_inline unsigned int
 child_give_whole(u16 *word, u16 before, u16 mark)
@@ -196,7 +204,7 @@ child_give_whole(u16 *word, u16 before, u16 mark)
 }
 
 /*
- * Count what child_give() or child_give_whole() did.
+ * Count a step of child_give() or child_give_whole(), which returned @given.
  *
  * Return: the view in which the frames are free now, or LLFREE_NR_VIEWS
  */
@@ -216,8 +224,9 @@ child_given(unsigned int given, unsigned int frames, struct llfree_delta *delta)
 /* ---- Rows ---- */
 
 /*
- * How the bits of a free row are stored in a child with this word: all as the
- * lowest bit of its turn. All other functions see rows in which 1 is allocated.
+ * Return the stored bits of a free row in a child with this word: all are equal
+ * to the lowest bit of turn. All other functions see rows in which 1 is
+ * allocated.
  */
 static __always_inline u64 free_bits(u16 child)
 {
@@ -227,9 +236,9 @@ static __always_inline u64 free_bits(u16 child)
 /*
  * row_read() - a row of a child whose word was read before, 1 = allocated
  *
- * Each bit was right at some moment since the child word was read: if turn has
- * changed meanwhile, all frames of the child were free at that moment before, and
- * allocated after, or the other way round.
+ * Each bit was right at some moment since the child word was read. If turn has
+ * changed meanwhile, all frames of the child were free right before the change
+ * and allocated right after, or the other way round.
  */
 static __always_inline u64 row_read(const struct llfree *llf, unsigned long row,
 				    u16 child)
@@ -237,7 +246,7 @@ static __always_inline u64 row_read(const struct llfree *llf, unsigned long row,
 	return READ_ONCE(*row_at(llf, row)) ^ free_bits(child);
 }
 
-/* A row, as row_read() */
+/* Read a row with the current word of its child; 1 = allocated. */
 static __always_inline u64 row_now(const struct llfree *llf, unsigned long row)
 {
 	return row_read(llf, row, READ_ONCE(*child_at(llf, row >> CHILD_ROW_SHIFT)));
@@ -246,9 +255,10 @@ static __always_inline u64 row_now(const struct llfree *llf, unsigned long row)
 /*
  * row_set() - set bits of a row of which the caller has permits
  * @child: the child word; turn does not change while the caller has permits
- * @old: the row as the caller has seen it
+ * @old: the row as the caller has read it
  *
- * Return: false, and *@old the current row, if it is no longer *@old
+ * Return: true; false if the row is no longer *@old, and *@old is the current
+ *	row
  */
 static __always_inline bool row_set(struct llfree *llf, unsigned long row,
 				    u16 child, u64 *old, u64 mask)
@@ -309,8 +319,8 @@ static __always_inline bool rows_allocated(const struct llfree *llf,
 }
 
 /*
- * Is all of a child with this word allocated? This is a large part of what the free of
- * a whole child costs, so there is no loop.
+ * Is all of a child with this word allocated? There is no loop, since this
+ * check is a large part of the cost of a free of a whole child.
  */
 static __always_inline bool child_allocated(const struct llfree *llf,
 					    unsigned long child, u16 word)
@@ -326,7 +336,7 @@ static __always_inline bool child_allocated(const struct llfree *llf,
 		 (READ_ONCE(rows[6]) ^ used) | (READ_ONCE(rows[7]) ^ used));
 }
 
-/* Free frames by the rows of a child with this word */
+/* Count the free frames in the rows of a child with this word. */
 static inline unsigned int rows_count_free(const struct llfree *llf,
 					   unsigned long child, u16 word)
 {
@@ -354,21 +364,22 @@ static __always_inline bool row_clear(struct llfree *llf, unsigned long row,
 	return true;
 }
 
-/* ---- Both: permits of a child, and bits for them ---- */
+/* ---- Children and rows: permits, and bits for them ---- */
 
 /*
- * struct piece - less than a child that is to be allocated
+ * struct piece - a part of a child that is to be allocated
  * @child: the child word
- * @row: first row of it
+ * @row: first row of the piece
  * @order: order of the blocks
  * @views: bit mask of the views that the child may have
  * @max: most frames to allocate; at least one block
- * @word: the row as it was last seen, if the piece is of one row
- * @mask: what to set in it, as each function says, and the bits that were set
+ * @word: the row as last read, if the piece is in one row
+ * @mask: bits to set in the row, as each function says; then the bits that were
+ *	set
  * @masks: bits that were set in each row of the child, for rows_set_blocks()
  * @before: the child word before the child step
  * @taken: permits that the child step took
- * @given: what llf_child_give_back() returned for those of them that have no bits
+ * @given: return value of llf_child_give_back() for the permits without bits
  */
 struct piece {
 	u16 *child;
@@ -384,7 +395,7 @@ struct piece {
 	unsigned int given;
 };
 
-/* Functions for child_alloc(): they return how many permits are left over. */
+/* Functions for child_alloc(): each returns how many permits are left over. */
 
 /* Set the block that starts at the lowest bit of @p->mask, if it is free. */
 static __always_inline unsigned int row_set_first(struct llfree *llf,
@@ -399,7 +410,9 @@ static __always_inline unsigned int row_set_first(struct llfree *llf,
 	return 0;
 }
 
-/* Set the lowest free blocks of the row, @p->mask if it has not changed. */
+/*
+ * Set the lowest free blocks of the row: @p->mask unless the row has changed.
+ */
 static __always_inline unsigned int row_set_blocks(struct llfree *llf,
 						   struct piece *p)
 {
@@ -464,12 +477,12 @@ static __always_inline unsigned int rows_set_blocks(struct llfree *llf,
 /*
  * child_alloc() - take permits from a child and set bits for them
  * @how: how to take them
- * @set: sets bits of @p for up to @p->taken frames, and returns for how many of
- *	these it found none
+ * @set: function that sets bits of @p for up to @p->taken frames, and returns
+ *	for how many of @p->taken there are no bits
  *
- * Preemption is off from the child step until each permit has its bit or has gone
- * back. In between other CPUs see a block that they cannot allocate. child_settle() has
- * to follow if @p->taken is not 0.
+ * Preemption is off from the child step until each permit has its bit or has
+ * been given back. In between other CPUs see a block that they cannot allocate.
+ * The caller calls child_settle() next if @p->taken is not 0.
  *
  * Return: number of frames whose bits are set
  */
@@ -493,8 +506,8 @@ child_alloc(struct llfree *llf, struct piece *p, enum child_take how,
 }
 
 /*
- * child_settle() - account for what child_alloc() did
- * @used: what it returned
+ * child_settle() - account for the permits of child_alloc()
+ * @used: return value of child_alloc()
  *
  * Return: permits that the caller no longer has, as llf_child_undone()
  */
@@ -511,10 +524,13 @@ child_settle(struct llfree *llf, const struct piece *p, unsigned int used,
 
 /*
  * child_alloc_whole() - allocate one or two whole children
- * @view: the view that each of them had
- * @lost: permits that the caller no longer has are added here, for each of them
+ * @view: the view that each of the children had
+ * @lost: permits that the caller no longer has are added here, for each child
  *
- * child_alloc() and child_settle() for whole children
+ * Does the work of child_alloc() and child_settle() for whole children. If the
+ * second child cannot be taken, the first one is given back.
+ *
+ * Return: whether all @nr children were allocated
  */
 static __always_inline bool
 child_alloc_whole(struct llfree *llf, unsigned long child, unsigned int nr,

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which tree suits which request: policies for a kernel. See
- * default_rate() for what it does.
+ * LLFree core: policies for a kernel, which decide which tree suits which
+ * request. See default_rate() for the levels.
  */
 #include <kunit/visibility.h>
 #include <linux/export.h>
 
 #include "policy.h"
 
-/* Trees start as movable: that is what most of their frames will be. */
+/* Trees start as movable, since most of their frames will be movable. */
 #define DEFAULT_CLASSES							\
 	.nr_classes = LLFREE_NR_CLASSES,				\
 	.init_class = LLFREE_CLASS_MOVABLE,				\
@@ -22,13 +22,19 @@
 
 const struct llfree_policy llfree_default_policy = {
 	DEFAULT_CLASSES,
-	/* Memory that cannot be moved is kept together, so that the rest can go. */
+	/*
+	 * Memory that cannot be moved is kept together, so that the rest can be
+	 * removed.
+	 */
 	.low = BIT(LLFREE_CLASS_UNMOVABLE) | BIT(LLFREE_CLASS_RECLAIMABLE) |
 	       BIT(LLFREE_CLASS_LARGE),
 };
 EXPORT_SYMBOL_IF_KUNIT(llfree_default_policy);
 
-/* What is in use is kept together, so that the high end can go with little to move. */
+/*
+ * Allocated frames are kept at the low end, so that few frames have to be moved
+ * before the high end is removed.
+ */
 const struct llfree_policy llfree_packed_policy = {
 	DEFAULT_CLASSES,
 	.low = BIT(LLFREE_NR_CLASSES) - 1,

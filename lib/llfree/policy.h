@@ -7,16 +7,17 @@
 
 /* Fewer free frames than this are not worth a reservation. */
 #define MIN_RESERVE		16U
-/* With fewer than this part of the tree, a search prefers another one. */
+/* A search prefers another tree if less than this part of a tree is free. */
 #define MIN_MATCH_PART		16U
 
 /*
  * default_rate() - rate() of llfree_default_policy
  *
- * Frames of one lifetime stay together: a tree has one class as long as
- * anything in it is allocated. Another class's tree is taken over when most of
- * it is free, since then what follows fills it with the new class; else only
- * the needed frames are taken, so that it can go back to its own class.
+ * Frames of one lifetime stay together: a tree has one class as long as any
+ * frame in the tree is allocated. A tree of another class is taken over if at
+ * least half of the tree is free, since the frames allocated next fill it with
+ * the new class. Else only the needed frames are taken, so that the tree can go
+ * back to its own class.
  */
 static inline enum llfree_level
 default_rate(unsigned int class, unsigned int tree, unsigned int free,

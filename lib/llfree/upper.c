@@ -7,7 +7,7 @@
 /* Frees in a row to the same tree after which a slot reserves it. */
 #define FREES_TO_RESERVE		4U
 
-/* tree_give() for slow paths */
+/* Call tree_give(), for slow paths. */
 u32 llf_tree_give(struct llfree *llf, unsigned int view, unsigned long tree,
 		  s32 frames)
 {
@@ -15,10 +15,10 @@ u32 llf_tree_give(struct llfree *llf, unsigned int view, unsigned long tree,
 }
 
 /*
- * llf_tree_return() - change the permits of a tree of which no frame was freed
+ * llf_tree_return() - change the permits of a tree in which no frame was freed
  *
- * Permits that were not used go back, or a deficit is left; @frames may be negative
- * and so may the sum.
+ * Gives back permits that were not used, or leaves a deficit: @frames may be
+ * negative, and so may the sum.
  */
 void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 		     s32 frames)
@@ -36,12 +36,13 @@ void llf_tree_return(struct llfree *llf, unsigned int view, unsigned long tree,
 
 /*
  * llf_tree_looked() - a search looked at all children of a tree without success
- * @word: the tree word as it was read before that, by tree_look:A
+ * @word: the tree word as read before the children, by tree_look:A
  * @order: the order of the blocks
  *
- * The first such search makes the tree watched. The next one that was not overtaken
- * by a free makes it exhausted. Of a reserved tree that means nothing, see
- * tree_exhausted(), and the end of the reservation is as a free.
+ * The first unsuccessful search makes the tree watched. The next unsuccessful
+ * search makes the tree exhausted, unless a frame was freed since @word was
+ * read. Exhausted means nothing while the tree is reserved, see
+ * tree_exhausted(); the end of a reservation counts as a free.
  */
 void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
 		     u32 word, unsigned int order)
@@ -61,7 +62,10 @@ void llf_tree_looked(struct llfree *llf, unsigned int view, unsigned long tree,
 	} while (!try_cmpxchg_relaxed(at, &old, new));
 }
 
-/* End a reservation, give its permits back and set the class if there is one. */
+/*
+ * End a reservation and give its permits back. Set the class of the tree unless
+ * @class is LLFREE_CLASS_NONE.
+ */
 void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
 			unsigned int class)
 {
@@ -80,10 +84,10 @@ void llf_tree_unreserve(struct llfree *llf, unsigned long tree, s32 frames,
  * llf_tree_take() - take permits from a tree without reserving it
  * @min: least number, and unit
  * @max: most
- * @class: class that the tree gets unless a slot has reserved it, or
- *	LLFREE_CLASS_NONE to leave it alone
+ * @class: class that the tree gets unless a slot has reserved the tree, or
+ *	LLFREE_CLASS_NONE to leave the class alone
  *
- * Return: number of permits, a multiple of @min; 0 if there are less than that
+ * Return: number of permits, a multiple of @min; 0 if there are fewer than @min
  */
 unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 			   unsigned long tree, unsigned int min,
@@ -106,10 +110,11 @@ unsigned int llf_tree_take(struct llfree *llf, unsigned int view,
 }
 
 /*
- * llf_partial_note() - @frames were given to a tree
+ * llf_partial_note() - let searches for small blocks look again
+ * @word: the word of a tree after permits of @frames were given to the tree
  *
- * If no slot has reserved the tree, and the frames are no huge blocks, searches for
- * small blocks look there again.
+ * Begins another round of the class of the tree, unless a slot has reserved the
+ * tree or the frames are whole children.
  */
 void llf_partial_note(struct llfree *llf, u32 word, s32 frames)
 {
@@ -124,7 +129,7 @@ void llf_partial_note(struct llfree *llf, u32 word, s32 frames)
 		WRITE_ONCE(llf->round[class], round_next(round));
 }
 
-/* Give back whatever reservation @word stands for. */
+/* Give back the reservation that @word stands for, if there is one. */
 void llf_local_release(struct llfree *llf, u64 word)
 {
 	unsigned long tree = row_tree(llf, local_row(word));
@@ -138,14 +143,14 @@ void llf_local_release(struct llfree *llf, u64 word)
 }
 
 /*
- * llf_local_sync() - fetch what others freed to the tree that a slot has reserved
+ * llf_local_sync() - fetch permits of other slots' frees to a reserved tree
  * @word: the reservation, with fewer permits than needed
- * @need: permits that it should have
+ * @need: permits that the reservation should have
  *
- * Fetches no more than local_give() accepts: a change of view that has not reached
- * the tree yet may leave more permits there.
+ * Fetches no more permits than local_give() accepts. The tree may have more,
+ * while a change of view has not reached the tree yet.
  *
- * Return: whether the reservation got what it needs
+ * Return: whether the reservation got enough permits
  */
 bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 		    unsigned int need)
@@ -170,8 +175,8 @@ bool llf_local_sync(struct llfree *llf, u64 *local, u64 word,
 }
 
 /*
- * Give permits of the normal view to the tree of @row. A slot that gives much to
- * a tree reserves it.
+ * Give permits of the normal view to the tree of @row. A slot reserves the tree
+ * after FREES_TO_RESERVE frees in a row to it.
  */
 void llf_permits_give_tree(struct llfree *llf, int slot,
 			   unsigned long row, unsigned int frames)
@@ -210,8 +215,9 @@ out:
 }
 
 /*
- * Give permits of the tree of @row, for which no bit was set, back to the reservation
- * that they came from; if it is one of another tree by now, to the tree.
+ * Give permits of the tree of @row, for which no bit was set, back to the
+ * reservation that they came from. If that reservation is of another tree by
+ * now, give the permits to the tree of @row.
  */
 void llf_permits_return(struct llfree *llf, u64 *local, unsigned long row,
 			unsigned int frames)
@@ -225,8 +231,8 @@ void llf_permits_return(struct llfree *llf, u64 *local, unsigned long row,
  * @llf: the instance
  * @slot: the slot; negative for all of them
  *
- * Nothing need be drained for others to find frames; this is for a slot that
- * is going to be unused, and before llfree_set_slots().
+ * Frames can be found without a drain. Drain a slot that is going to be unused,
+ * and all slots before llfree_set_slots() replaces them.
  *
  * Context: any, also for the slot of another CPU; takes no lock, does not
  * sleep.

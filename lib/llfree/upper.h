@@ -2,10 +2,10 @@
 /*
  * LLFree core, upper level: permits of trees and of reservations.
  *
- * A word per tree and view, and per slot and class, see words.h. A permit is a
- * promise about numbers: the owner of a permit of a tree finds a free frame in it,
- * unless the view of a child has changed. Any context writes these words, by
- * compare-and-swap.
+ * There is a word per tree and view, and one per slot and class, see words.h. A
+ * permit is a promise about numbers: the owner of a permit of a tree finds a
+ * free frame in the tree, unless the view of a child has changed. Any context
+ * writes these words, by compare-and-swap.
  */
 #ifndef _LIB_LLFREE_UPPER_H
 #define _LIB_LLFREE_UPPER_H
@@ -35,15 +35,16 @@ void llf_permits_give_tree(struct llfree *llf, int slot, unsigned long row,
 static inline bool slot_valid(const struct llfree *llf, int slot)
 {
 	/*
-	 * A caller with a slot has read the number by llfree_nr_slots(), and it does
-	 * not change any more. Without a slot, any number will do.
+	 * A caller with a slot has read the number of slots by
+	 * llfree_nr_slots(), and the slot stays valid. Without a slot, any
+	 * number will do.
 	 */
 	return slot >= LLFREE_NO_SLOT && slot < (int)data_race(llf->nr_slots);
 }
 
 /*
- * The word of a tree that was @old; one that is entirely free has no class, others
- * have.
+ * Return the new word of a tree whose word was @old. A tree that is entirely
+ * free and not reserved has no class; all others have a class.
  */
 static inline u32 tree_word(const struct llfree *llf, u32 old, s32 free,
 			    unsigned int class, bool reserved)
@@ -59,7 +60,7 @@ static inline u32 tree_word(const struct llfree *llf, u32 old, s32 free,
 /*
  * tree_give() - give permits of frames that were freed to a tree
  *
- * Return: what its word is now
+ * Return: the new word of the tree
  */
 static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
 				     unsigned long tree, s32 frames)
@@ -80,8 +81,9 @@ static __always_inline u32 tree_give(struct llfree *llf, unsigned int view,
 }
 
 /*
- * Are blocks of @order worth looking for elsewhere, or in other children of the own
- * tree, before an entirely free child is begun?
+ * Is a search for partly free children worthwhile, before an entirely free
+ * child is broken up? The search is for blocks of @order, in other trees or in
+ * other children of the reserved tree.
  * @local: the reservation, before the caller took permits from it
  */
 static __always_inline bool partial_hoped(const struct llfree *llf, int slot,
@@ -92,7 +94,7 @@ static __always_inline bool partial_hoped(const struct llfree *llf, int slot,
 
 	if (slot < 0)
 		return !(round & ROUND_SEEN);
-	/* More than any order if the key is another one */
+	/* More than any order if the keys differ */
 	return (READ_ONCE(llf->locals[slot].partial[class]) ^
 		partial_key(round, local)) > order;
 }
@@ -107,10 +109,11 @@ static inline unsigned long row_after(const struct llfree *llf, unsigned long ro
 }
 
 /*
- * Give permits of frames in @row to the reservation if it is one of their tree.
- * It never holds more than a tree has: the permits of frames that were claimed
- * and freed again, whose debt is the tree's, must not pile up here. What could
- * serve for the next one of its size is where the slot looks next.
+ * Give permits of frames in @row to the reservation, if it is for the tree of
+ * @row. A reservation never holds more permits than a tree has frames. Permits
+ * of frames that were claimed and freed again must not pile up here, since the
+ * tree has the matching deficit. After a free of a row or more, the slot looks
+ * next at @row, which may serve for the next block of that size.
  */
 static __always_inline bool local_give(const struct llfree *llf, u64 *local,
 				       unsigned long row, unsigned int frames)
@@ -132,12 +135,13 @@ static __always_inline bool local_give(const struct llfree *llf, u64 *local,
  * local_take() - take permits from a reservation
  * @min: least number, and unit
  * @max: most
- * @word: the reservation before that; its row is where the slot is to look
+ * @word: the reservation before the step; its row is where the caller looks
+ *	first
  *
- * If the permits are for all of that row or more, it looks next at what comes
- * after.
+ * If the permits are for a row or more, the slot looks next at the rows behind
+ * these.
  *
- * Return: number of permits, a multiple of @min; 0 if there are less than that
+ * Return: number of permits, a multiple of @min; 0 if there are fewer than @min
  */
 static __always_inline unsigned int
 local_take(const struct llfree *llf, u64 *local, unsigned int min, unsigned int max,
@@ -159,7 +163,7 @@ local_take(const struct llfree *llf, u64 *local, unsigned int min, unsigned int 
 	return take;
 }
 
-/* Remember where to look. Losing the race loses only the hint. */
+/* Remember where the slot looks next. Losing the race loses only the hint. */
 static inline void local_set_row(const struct llfree *llf, u64 *local,
 				 unsigned long row)
 {
@@ -171,8 +175,8 @@ static inline void local_set_row(const struct llfree *llf, u64 *local,
 }
 
 /*
- * Give permits of the normal view, of frames in @row and after, to a slot that
- * has the tree, or to the tree.
+ * Give permits of the normal view to @slot if it has reserved the tree of @row,
+ * else to that tree. The permits are of frames in @row and behind.
  */
 static __always_inline void permits_give(struct llfree *llf, int slot,
 					 unsigned long row, unsigned int frames)
@@ -181,7 +185,9 @@ static __always_inline void permits_give(struct llfree *llf, int slot,
 	u32 word;
 
 	if (likely(slot >= 0)) {
-		/* A slot that has reserved the tree has it for the class of the tree. */
+		/*
+		 * A slot has reserved a tree for the class that the tree has.
+		 */
 		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row)));
 		local = &llf->locals[slot].reserved[tree_class(word)];
 		if (tree_reserved(word) && local_holds(llf, READ_ONCE(*local), row) &&

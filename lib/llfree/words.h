@@ -1,111 +1,122 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * LLFree, a lock-free page frame allocator: words, and the protocol between them.
+ * LLFree, a lock-free page frame allocator: its words, and the protocol between
+ * them.
  *
  * An operation is a short sequence of compare-and-swaps, each on one word. No
  * operation waits for another one. There are two levels.
  *
  * Lower level (lower.h): which frames are owned.
  *
- *   row    64 bits, one per frame. Decides for every order: all frames of a huge
- *          block are allocated in their rows. So a piece of a huge block can be
- *          freed at any time, and singles can be freed as one huge block.
- *   child  512 frames: {free, view, reported, turn}. An allocation takes from free,
- *          then sets bits. A free clears bits, then adds to free. So free never
- *          exceeds the number of clear bits: free counts permits to set a bit, and
- *          a permit is always good for a frame of order 0. The view says which
- *          callers may take permits; see enum llfree_view.
+ *   row    64 bits, one per frame. A row decides which frames are owned,
+ *          whatever the order: all frames of a huge block are allocated in
+ *          their rows. So a piece of a huge block can be freed at any time, and
+ *          frames that were allocated singly can be freed as one huge block.
+ *   child  512 frames: {free, view, reported, turn}. An allocation takes from
+ *          free, then sets bits. A free clears bits, then adds to free. So free
+ *          never exceeds the number of clear bits: free counts permits to set a
+ *          bit, and a permit is always good for a frame of order 0. The view
+ *          says which callers may take permits; see enum llfree_view.
  *
- * A bit is clear, and its frame free, if it equals the lowest bit of turn; else it is
- * set. The step that takes all of a child that is entirely free adds one to turn, and
- * so does the step that gives a whole child back. So all bits change their meaning,
- * and no row is written. The turn of a child does not change while a CPU owns a
- * permit or a frame of it, unless the owner of all frames does that. A free of a piece
- * compares turn in its child step: if it has changed since the row step, the frames
- * were not the caller's to free. Three bits, so that a change there and back does not
- * look the same.
+ * A bit is clear, and its frame free, if the bit equals the lowest bit of turn;
+ * else the bit is set. Taking all of a child that is entirely free adds one to
+ * turn, and so does giving a whole child back. So all bits change their
+ * meaning, and no row is written. The turn of a child does not change while a
+ * CPU owns a permit or a frame of the child, unless that CPU owns all frames
+ * and changes turn itself. A free of a piece compares turn in its child step.
+ * If turn has changed since the row step, the frames were not the caller's to
+ * free. Turn has three bits, so that a change there and back does not look the
+ * same.
  *
  * Upper level (upper.h): where to look. Counting the lower level restores it.
  *
- *   tree   8 to 128 children: {reserved, class, exhausted, generation, free}, one word for
- *          each view that can be allocated from. free is the number of permits that
- *          no slot has reserved. It is signed: a claim takes from a child without a
- *          permit of the tree, and a change of view moves what is left, which may
- *          leave a deficit. exhausted says which orders a search found no block of;
- *          the free that follows resets it and begins another generation.
- *   local  one word per slot and class: {present, free, row}. The permits of a tree
- *          that the slot has reserved, and the row where the slot looks next.
- *          Frees of other slots to a reserved tree add to tree.free; the slot
- *          fetches these permits when its own run out.
+ *   tree   8 to 128 children: {reserved, class, exhausted, generation, free},
+ *          one word for each view that can be allocated from. free is the
+ *          number of permits that no slot has reserved. free is signed: a claim
+ *          takes from a child without a permit of the tree, and a change of
+ *          view moves the rest of the child. Either may leave a deficit.
+ *          exhausted says for which orders a search was unsuccessful; the next
+ *          free in the tree resets exhausted and begins another generation.
+ *   local  one word per slot and class: {present, free, row}. The permits of a
+ *          tree that the slot has reserved, and the row where the slot looks
+ *          next. Frees of other slots to a reserved tree add to tree.free; the
+ *          slot fetches these permits when its own run out.
  *
- * One rule keeps the levels together. A compare-and-swap that changes child.free
- * by d while the view of the child is v belongs to an operation that changes the
- * permits of v by d and reports d for v in its delta. An operation that undoes its
- * child step obeys the view it finds then, not the one it found before. A change of
- * view moves child.free; frames of an allocation that began before count as in
- * use, and frames that are freed later belong to the new view.
+ * One rule keeps the levels together. A compare-and-swap that changes
+ * child.free by d while the view of the child is v belongs to an operation that
+ * changes the permits of v by d and reports d for v in its delta. An operation
+ * that undoes its child step uses the view at the time of the undo, not the
+ * view at the time of the child step. A change of view moves child.free. Frames
+ * of an allocation that began before the change count as in use; frames that
+ * are freed later belong to the new view.
  *
- * A permit of a tree is a promise about numbers, not about a fitting block or view.
- * An allocation that finds no block gives its permits back and looks elsewhere. Unless
- * it is bounded, it fails only after it looked at all children directly, whatever
- * permits say, but for those of exhausted trees (exhaustive.c).
+ * A permit of a tree is a promise about numbers, not about a fitting block or
+ * view. An allocation that finds no block gives its permits back and looks
+ * elsewhere. Unless an allocation is bounded, it fails only after an exhaustive
+ * search: a look at all children directly, whatever the permits say, except
+ * those of exhausted trees (exhaustive.c).
  *
- *   alloc.c, free.c   the API and its fast paths
- *   claim.c           exact blocks; views
- *   search.c, scan.h  which trees to look at, and how to look at one
- *   steal.c           what other slots have reserved
- *   exhaustive.c      every child, before an allocation fails
- *   shuffle.c         the order of free trees and children by a key
- *   hint.h            which orders an exhaustive search found no block of
- *   policy.h          which trees suit which class
- *   init.c, grow.c    layout and life cycle; frames that come and go
- *   query.c, validate.c  what is free; do words add up?
+ *   alloc.c, free.c      the API and its fast paths
+ *   claim.c              exact blocks; views
+ *   search.c, scan.h     which trees to look at, and how to look at one
+ *   steal.c              permits that other slots have reserved
+ *   exhaustive.c         every child, before an allocation fails
+ *   shuffle.c            the order of free trees and children by a key
+ *   hint.h               orders for which an exhaustive search was unsuccessful
+ *   policy.h             which trees suit which class
+ *   init.c, grow.c       layout and life cycle; frames added and removed
+ *   query.c, validate.c  free frames and blocks; a check that words add up
  *
  * DOC: ordering
  *
  * The words form a chain. A free releases, and an allocation acquires, on each:
  *
- *   row_clear:A   pairs with row_set:A. What the previous owner wrote to the
- *                 frame, and everything before its free, is visible to the next
- *                 owner.
- *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits are
- *                 visible to the CPU that takes the permits, so a permit finds its
- *                 bit, and to the CPU that compares their numbers. For whole
- *                 children, of which no row is written, this is also what
- *                 row_clear:A and row_set:A are for others.
+ *   row_clear:A   pairs with row_set:A. The next owner sees all writes of the
+ *                 previous owner to the frame, and all that came before its
+ *                 free.
+ *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits
+ *                 are visible to the CPU that takes the permits, so a permit
+ *                 finds its bit, and to the CPU that compares permits with
+ *                 clear bits. For whole children, of which no row is written,
+ *                 this pair also does the work of row_clear:A and row_set:A.
  *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
  *                 sees the bit of a hidden claim sees that its permit is gone.
  *   tree_give:A   pairs with tree_take:A, tree_reserve:A and local_sync:A; and
- *   local_give:A  pairs with local_take:A. The raised child.free is visible to the
- *                 CPU that takes the tree's permits. Nothing breaks without this
- *                 pair, but a search would miss a free block.
- *   tree_look:A   pairs with tree_give:A. A search reads the word of a tree before it
- *                 looks at the children. If the tree is watched, the search sees
- *                 what was freed before; a later free changes the word, so that the
- *                 search does not call the tree exhausted. All changes of the word
- *                 are compare-and-swaps, so the pair holds across those between.
- *   hint_arm:A    pairs with tree_give:B, which a change of view has as well, and with
- *                 local_give:B. All are full barriers, as is the xchg() of a free that
- *                 reserves its tree: of a search that arms the hint and then looks,
- *                 and a free or change of view that makes a block and then reads the
- *                 hint, at least one sees the other.
- *   set_view:A    is a full barrier. An allocation that starts after it sees the
- *                 view.
- *   grow:A        pairs with range:A. A CPU that sees the range with what was added sees
- *                 where its words are, and what they start with. Numbers of rows and
- *                 trees also come from words; so local_look:A pairs with local_take:A,
- *                 local_give:A and the xchg() that reserves a tree, as local_take:A does.
- *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of slots
- *                 sees where they are and that they are initialised.
+ *   local_give:A  pairs with local_take:A. The raised child.free is visible to
+ *                 the CPU that takes the tree's permits. Nothing breaks without
+ *                 this pair, but a search would miss a free block.
+ *   tree_look:A   pairs with tree_give:A. A search reads the word of a tree
+ *                 before it looks at the children. If the tree is watched, the
+ *                 search sees all blocks freed before; a later free changes the
+ *                 word, so that the search does not call the tree exhausted.
+ *                 All changes of the word are compare-and-swaps, so the pair
+ *                 holds across changes in between.
+ *   hint_arm:A    pairs with tree_give:B, which a change of view has as well,
+ *                 and with local_give:B. All are full barriers, as is the
+ *                 xchg() of a free that reserves its tree. A search arms the
+ *                 hint and then looks; a free or change of view makes a block
+ *                 and then reads the hint. At least one of the two sees the
+ *                 other.
+ *   set_view:A    is a full barrier. An allocation that starts after the change
+ *                 sees the view.
+ *   grow:A        pairs with range:A. A CPU that sees the new range also sees
+ *                 where the words of the added frames are, and their initial
+ *                 values. Numbers of rows and trees also come from words; so
+ *                 local_look:A pairs with local_take:A, local_give:A and the
+ *                 xchg() that reserves a tree, as local_take:A does.
+ *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of
+ *                 slots sees where the slots are and that they are initialised.
  *
  * Racy hints, read and written without order: the row in a local, last_free, partial,
  * round, and every word that is read to decide where to try.
  *
- * Preemption is off from a child step until its row step or its undo is done, and
- * from the row step of a free until its permits are in a tree or a reservation. Only
- * child_alloc(), child_alloc_whole() and the functions of free.c do such steps. Nothing
- * depends on it; it bounds how long other CPUs see a block that they cannot allocate, or
- * that an exhausted tree hides, and llfree_child_stable() says -EAGAIN.
+ * Preemption is off from a child step until its row step or its undo is done,
+ * and from the row step of a free until its permits are in a tree or a
+ * reservation. Only child_alloc(), child_alloc_whole() and the functions of
+ * free.c do such steps. Correctness does not depend on this. With preemption
+ * off, the interval is short in which other CPUs see a block that they cannot
+ * allocate or that an exhausted tree hides, and in which llfree_child_stable()
+ * says -EAGAIN.
  */
 #ifndef _LIB_LLFREE_WORDS_H
 #define _LIB_LLFREE_WORDS_H
@@ -121,9 +132,10 @@
 #include <linux/types.h>
 
 /*
- * Version of what readers of crash dumps depend on: the meaning of rows and child
- * words, and the members of struct llfree that vmcoreinfo.c exports. A change that
- * makes such a reader wrong raises it. tools/mm/llfree-dump.c knows one version.
+ * Version of the layout that readers of crash dumps depend on: the meaning of
+ * rows and child words, and the members of struct llfree that vmcoreinfo.c
+ * exports. Raise this number with any change that makes such a reader wrong.
+ * tools/mm/llfree-dump.c knows one version.
  */
 #define LLFREE_LAYOUT		3
 
@@ -153,15 +165,16 @@ static inline u16 child_make(unsigned int free, unsigned int view)
 }
 
 /*
- * A child without memory, or outside the range. Its rows are 0, which means free, and
- * only frees and queries of frames that do not exist read them.
+ * Is this the word of a child without memory, or outside the range? The rows of
+ * such a child are 0, which means free; only frees and queries of frames that
+ * do not exist read these rows.
  */
 static inline bool child_hole(u16 word)
 {
 	return word == LLFREE_HOLE_CHILD;
 }
 
-/* Is all of it free, and for any allocation? */
+/* Is all of the child free, and for any allocation? */
 static inline bool child_whole(u16 word)
 {
 	return (word & (CHILD_FREE_MASK | CHILD_VIEW_MASK)) ==
@@ -200,9 +213,10 @@ static inline u32 tree_make(s32 free, unsigned int class, bool reserved)
 }
 
 /*
- * Exhausted of a tree is 0 if nothing is known, 1 if the next search without success
- * will note so, and from 2 on the lower, the higher the lowest order is that such a
- * search found no block of.
+ * The field exhausted of a tree is 0 if nothing is known, and 1 if the next
+ * unsuccessful search will mark the tree. From 2 on, exhausted stands for the
+ * lowest order for which a search was unsuccessful: the higher the value, the
+ * lower that order.
  */
 #define TREE_WATCHED		BIT(TREE_EXHAUSTED_SHIFT)
 
@@ -212,8 +226,8 @@ static __always_inline u32 tree_exhausted_make(unsigned int order)
 }
 
 /*
- * Did a search find no block of @order, and no frame was freed since? Not known of a
- * reserved tree: frees of its slot do not change the word.
+ * Was a search for @order unsuccessful, and no frame freed since? Not known of
+ * a reserved tree: frees of its slot do not change the word.
  */
 static __always_inline bool tree_exhausted(u32 word, unsigned int order)
 {
@@ -221,7 +235,10 @@ static __always_inline bool tree_exhausted(u32 word, unsigned int order)
 	       !tree_reserved(word);
 }
 
-/* @word after frames of the tree were freed: searches look at it again. */
+/*
+ * Change @word after a free in the tree, so that searches look at the tree
+ * again.
+ */
 static __always_inline u32 tree_reopen(u32 word)
 {
 	if (likely(!(word & TREE_EXHAUSTED_MASK)))
@@ -246,7 +263,7 @@ static inline unsigned long local_row(u64 word)
 	return word & LOCAL_ROW_MASK;
 }
 
-/* Is it a reservation of the tree of @row? */
+/* Is @word a reservation of the tree of @row? */
 static __always_inline bool local_holds(const struct llfree *llf, u64 word,
 					unsigned long row)
 {
@@ -259,9 +276,9 @@ static inline u64 local_make(unsigned int free, unsigned long row)
 }
 
 /*
- * Hint word: {generation:24, armed:4, exhausted:4}. An order that is not
- * below @exhausted had no block in the last exhaustive search; frees of
- * at least min(armed, exhausted) must report themselves.
+ * Hint word: {generation:24, armed:4, exhausted:4}. In the last exhaustive
+ * search, an order of @exhausted or more had no block. Frees of blocks of at
+ * least min(armed, exhausted) have to raise the hint.
  */
 #define HINT_NONE		15U
 #define HINT_ARMED_SHIFT	4
@@ -295,13 +312,15 @@ static inline bool hint_idle(u32 hint)
 }
 
 /*
- * Byte in llfree.round: {round:4, seen:1}. Bit seen: a slot has searched in this round,
- * so the next free begins another one.
- * Word in llfree_local.partial: {rest:9, round:3, order:4}. The order that a search did
- * not find outside of entirely free children; the lowest bits of the round in which it
- * ended; and how many permits the reservation had, modulo the frames of a child. An
- * allocation of a whole child does not change the latter; a free in another child of the
- * tree does. Rest and round are the key.
+ * Byte in llfree.round: {round:4, seen:1}. The bit seen says that a slot has
+ * searched in this round, so the next free begins another round.
+ *
+ * Word in llfree_local.partial: {rest:9, round:3, order:4}. The order is one
+ * that a search did not find outside of entirely free children. The round has
+ * the lowest bits of the round in which the search ended. The rest is the
+ * number of permits of the reservation, modulo the frames of a child. An
+ * allocation of a whole child does not change the rest; a free in another child
+ * of the tree does. Rest and round are the key.
  */
 #define ROUND_SEEN		0x1U
 #define ROUND_STEP		0x10U
@@ -325,14 +344,14 @@ static inline unsigned int partial_order(u16 partial)
 	return partial & PARTIAL_ORDER_MASK;
 }
 
-/* @local is the reservation */
+/* The key of a search that ended in @round, with the reservation @local */
 static inline u32 partial_key(u8 round, u64 local)
 {
 	return (round & PARTIAL_ROUND_MASK) |
 	       (local >> (LOCAL_FREE_SHIFT - PARTIAL_REST_SHIFT) & PARTIAL_REST_MASK);
 }
 
-/* llfree_local.last_free: {tree:29, count:3}; of the tree, the lowest bits */
+/* llfree_local.last_free: {tree:29, count:3}; tree has the lowest bits only */
 #define LAST_FREE_TREE_SHIFT	3
 
 static inline u32 last_free_make(unsigned long tree, unsigned int count)
@@ -351,11 +370,12 @@ static inline bool last_free_same_tree(u32 last, unsigned long tree)
 }
 
 /*
- * Frames, rows, children and trees are counted from frame 0, so their numbers do not
- * change when the range grows. The pointers of an instance are biased: they point to
- * where the word of number 0 would be. A CPU reads a pointer anew for each access, and
- * after the number by LLF(range:A) or from a word by an acquire: then the memory behind
- * the pointer has that word, see grow.c.
+ * Frames, rows, children and trees are counted from frame 0, so their numbers
+ * do not change when the range grows. The pointers of an instance are biased:
+ * each points to where the word of number 0 would be. A CPU reads a pointer
+ * anew for each access, after it has the number by LLF(range:A) or from a word
+ * by an acquire. So the memory behind the pointer has the word of that number,
+ * see grow.c.
  */
 
 static __always_inline u64 *row_at(const struct llfree *llf, unsigned long row)
@@ -394,7 +414,7 @@ static inline unsigned long child_frame(unsigned long child)
 	return child << LLFREE_CHILD_ORDER;
 }
 
-/* Of the tree of a row or child, and what a tree begins with */
+/* The tree of a row or child, and the first row, child and frame of a tree */
 
 static __always_inline unsigned long row_tree(const struct llfree *llf,
 					      unsigned long row)
@@ -436,8 +456,8 @@ static inline unsigned int tree_children(const struct llfree *llf)
 }
 
 /*
- * First frame of the range, and the one after the last: LLF(range:A). A caller
- * that needs both reads the end first, see range_set().
+ * First frame of the range, and the frame after the last one: LLF(range:A). A
+ * caller that needs both reads the end first, see range_set().
  */
 static __always_inline unsigned long range_first(const struct llfree *llf)
 {
@@ -482,8 +502,8 @@ static inline bool block_in_range(const struct llfree *llf, unsigned long frame,
 
 /*
  * Bits at which a free naturally aligned run of 2^@order frames starts in a
- * row. The sum carries to the highest bit of a run from any bit below it, and
- * never beyond.
+ * row. Adding @mask carries to the highest bit of a run from any bit below
+ * that, and never beyond.
  */
 static __always_inline u64 row_runs(u64 row, unsigned int order)
 {
@@ -541,7 +561,10 @@ static __always_inline u64 runs_lowest(u64 starts, unsigned int order, unsigned 
 	return runs_mask(starts, order);
 }
 
-/* How many of @free permits to take: at most @max, in units of @min, a power of 2 */
+/*
+ * Number of permits to take of @free: at most @max, in units of @min, a power
+ * of 2
+ */
 static __always_inline unsigned int permits(unsigned int free, unsigned int min,
 					    unsigned int max)
 {
