@@ -1,32 +1,36 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * LLFree core: frames that come and go while the instance is in use.
+ * LLFree core: adding and removing frames while the instance is in use.
  *
- * Numbers of rows, children and trees are absolute, so they stay what they are. No word
- * is ever copied: the caller maps the memory that has the words a second time, in a
- * larger range of addresses, together with memory for what is added. llfree_grow()
- * makes the words of added frames there, publishes the addresses, and then the range,
- * by LLF(grow:A). The old addresses stay valid and lead to the same words, so a CPU that
- * still uses them is not wrong, and nothing waits for it. Addresses never cover less
- * than before, whatever the range is: a CPU may come to new ones with an old number.
+ * Numbers of rows, children and trees are absolute, so they do not change when
+ * the range does. No word is ever copied. The caller maps the memory of the
+ * existing words a second time, in a larger range of addresses, together with
+ * memory for added words. llfree_grow() writes the words of added frames there,
+ * publishes the addresses, and then the range, by LLF(grow:A). The old
+ * addresses stay valid and lead to the same words. So a CPU that still uses old
+ * addresses is not wrong, and nothing waits for that CPU. Addresses never cover
+ * less than before, even if the range shrinks: a CPU may use new addresses with
+ * an old number.
  *
- * A CPU comes to a number that the old addresses do not have either by the range, or by
- * a word that another CPU wrote with the new ones, or from its caller. It reads the
- * addresses after that. For this, words that carry numbers are read by an acquire before
- * they are used for more than a comparison.
+ * A number that the old addresses do not cover reaches a CPU from the range,
+ * from a word that another CPU wrote by the new addresses, or from its caller.
+ * The CPU reads the addresses after the number. For this, a CPU reads words
+ * that carry numbers by an acquire before it uses the numbers for more than a
+ * comparison.
  *
- * Children without memory are holes: LLFREE_HOLE_CHILD as their word, and rows that are
- * 0. A tree of holes, LLFREE_HOLE_TREE, looks exhausted. Nothing changes these words, so
- * one page of each kind serves for all holes. The pages have to be writable: a CPU that
- * read a word before its child became a hole may still try a compare-and-swap, which
- * fails. An operation that gives permits to a tree which is a hole by then drops them.
+ * Children without memory are holes: their word is LLFREE_HOLE_CHILD, and their
+ * rows are 0. A tree of holes, LLFREE_HOLE_TREE, looks exhausted. Nothing
+ * changes these words, so one page of each kind serves for all holes. The pages
+ * have to be writable: a CPU that read a word before its child became a hole
+ * may still try a compare-and-swap, which fails. An operation that gives
+ * permits to a tree drops the permits if the tree is a hole by then.
  */
 #include <linux/string.h>
 
 #include "layout.h"
 #include "search.h"
 
-/* Are these whole children? */
+/* Are the frames whole children, and is there at least one? */
 static int grow_check(unsigned long first, unsigned long nr)
 {
 	if (!nr || !IS_ALIGNED(first | nr, LLFREE_CHILD_FRAMES) ||
@@ -35,7 +39,10 @@ static int grow_check(unsigned long first, unsigned long nr)
 	return 0;
 }
 
-/* Are @mem the words of the instance, as far as these are in the range? */
+/*
+ * Has @next the words of the instance, as far as the words are in the range?
+ * This compares holes only.
+ */
 static bool grow_same_words(const struct llfree *llf, const struct llfree *next)
 {
 	const unsigned long end = children_end(llf);
@@ -48,7 +55,10 @@ static bool grow_same_words(const struct llfree *llf, const struct llfree *next)
 	return true;
 }
 
-/* The instance as it would be with the words of @mem, from frame @low on */
+/*
+ * Set up @next as the instance would be with the words of @mem, from frame @low
+ * on.
+ */
 static int grow_next(const struct llfree *llf, unsigned long low, unsigned long high,
 		     const struct llfree_memory *mem, struct llfree *next)
 {
@@ -84,8 +94,9 @@ static void grow_tree(struct llfree *llf, const struct llfree *next, unsigned lo
 static void range_set(struct llfree *llf, unsigned long first, unsigned long end)
 {
 	/*
-	 * A CPU that sees them sees what they lead to. It reads the end first:
-	 * an empty range may come back elsewhere, and it must not see what is between.
+	 * A CPU that sees the new range sees the words of the range. Readers
+	 * read the end first. So if an empty range gets frames higher up, no
+	 * reader sees a range from the old place to the new one.
 	 */
 	if (first != llf->first)
 		smp_store_release(&llf->first, first); /* LLF(grow:A) */
@@ -101,24 +112,27 @@ static void range_set(struct llfree *llf, unsigned long first, unsigned long end
  * @first: first frame to add, aligned to LLFREE_CHILD_FRAMES
  * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES. Each child is outside the
  *	range or a hole in it.
- * @mem: memory of the sizes of llfree_layout() for the smallest range that has these
- *	frames and all that the instance ever had, @mapped_first to @mapped_end of struct
- *	llfree, with the order of trees that the instance has. Words of the range are
- *	those that the instance uses, mapped once more. Elsewhere rows are 0, children are
- *	LLFREE_HOLE_CHILD, and trees LLFREE_HOLE_TREE; only those of @first to
- *	@first + @nr change.
+ * @mem: memory of the sizes of llfree_layout() for the smallest range that has
+ *	these frames and all that the instance ever had, @mapped_first to
+ *	@mapped_end of struct llfree, with the order of trees that the instance
+ *	has. The words of that range are the words that the instance uses,
+ *	mapped once more. Elsewhere rows are 0, children are LLFREE_HOLE_CHILD,
+ *	and trees LLFREE_HOLE_TREE. This function changes only the words of
+ *	@first to @first + @nr.
  *
- * The added frames are allocated, and their children are isolated: llfree_set_view()
- * shows them, and llfree_free() makes them free. Use them after this function has
- * returned. The memory that the instance used before has to stay mapped until nothing
- * uses the instance any more.
+ * The added frames are allocated, and their children are isolated:
+ * llfree_set_view() shows the children, and llfree_free() makes the frames
+ * free. The caller may use the added frames after this function has returned.
+ * The memory that the instance used before stays mapped until nothing uses the
+ * instance any more.
  *
  * Context: any; one caller at a time, also of llfree_shrink(), llfree_set_slots() and
  * llfree_shuffle(). Other contexts may use the instance meanwhile. Reads the words of all
  * children.
  *
- * Return: 0; -EINVAL for bad arguments; -EEXIST if one of the children is there, or
- *	@mem has holes elsewhere than the instance. Then nothing has changed.
+ * Return: 0; -EINVAL for bad arguments; -EEXIST if one of the children is no
+ *	hole, or if @mem has holes elsewhere than the instance. Then nothing has
+ *	changed.
  */
 int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
 		const struct llfree_memory *mem)
@@ -155,9 +169,10 @@ int llfree_grow(struct llfree *llf, unsigned long first, unsigned long nr,
  * @llf: the instance
  * @mem: as for llfree_grow(), without memory for more frames
  *
- * Afterwards the memory of words can be replaced by that of holes where all words are
- * those of holes. What was at the old addresses has to stay until all operations have
- * ended that were under way when this function returned; then nothing uses it.
+ * Afterwards the caller can replace memory all of whose words are those of
+ * holes by the memory of holes. The memory at the old addresses stays until all
+ * operations have ended that were under way when this function returned; then
+ * nothing uses the old addresses.
  *
  * Context: any; one caller at a time, as llfree_grow(). Other contexts may use the
  * instance meanwhile. Reads the words of all children.
@@ -177,14 +192,14 @@ int llfree_move(struct llfree *llf, const struct llfree_memory *mem)
 }
 
 /**
- * llfree_holes() - is there nothing?
+ * llfree_holes() - are all children of some frames holes?
  * @llf: the instance
  * @first: first frame, aligned to LLFREE_CHILD_FRAMES
  * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES
  *
  * Context: any; one caller at a time, as llfree_grow(), for an answer that stays true.
  *
- * Return: whether all children are holes, or outside the range
+ * Return: whether each child is a hole or outside the range
  */
 bool llfree_holes(const struct llfree *llf, unsigned long first, unsigned long nr)
 {
@@ -197,7 +212,7 @@ bool llfree_holes(const struct llfree *llf, unsigned long first, unsigned long n
 	return true;
 }
 
-/* Is all of a child allocated, and no search looks at it? */
+/* Can a child be removed: is the child isolated, and all of it allocated? */
 static int shrink_check_child(const struct llfree *llf, unsigned long child)
 {
 	const u16 word = READ_ONCE(*child_at(llf, child));
@@ -224,9 +239,10 @@ static bool tree_has_others(const struct llfree *llf, unsigned long tree,
 }
 
 /*
- * Is no slot known to have permits of a tree that is going to have no children, and no
- * operation under way? Two of these may owe and have as many; what they give to the tree
- * when it is a hole is dropped.
+ * Has no slot reserved a tree that is going to have no children, and has no
+ * operation permits of the tree? Not every case is found: one operation may
+ * hold as many permits as another has left as a deficit. Permits that are given
+ * to the tree when it is a hole are dropped.
  */
 static int shrink_check_tree(const struct llfree *llf, unsigned long tree)
 {
@@ -241,7 +257,9 @@ static int shrink_check_tree(const struct llfree *llf, unsigned long tree)
 	return 0;
 }
 
-/* A tree without children becomes a hole. Until then searches may change its marks. */
+/*
+ * Make a tree without children a hole. Searches may change exhausted meanwhile.
+ */
 static void shrink_tree(struct llfree *llf, unsigned long tree)
 {
 	unsigned int view;
@@ -256,7 +274,7 @@ static void shrink_tree(struct llfree *llf, unsigned long tree)
 	WRITE_ONCE(llf->nr_trees, llf->nr_trees - 1);
 }
 
-/* The range without holes at its ends */
+/* Remove holes from the ends of the range. */
 static void shrink_range(struct llfree *llf)
 {
 	unsigned long first = llf->first, end = llf->end;
@@ -265,7 +283,7 @@ static void shrink_range(struct llfree *llf)
 		first = llfree_next_child(first);
 	while (end > first && child_hole(READ_ONCE(*child_at(llf, frame_child(end - 1)))))
 		end = ALIGN_DOWN(end - 1, LLFREE_CHILD_FRAMES);
-	/* If nothing is left: an empty range has no trees. */
+	/* If no frame is left, the range is empty and has no trees. */
 	if (first >= end) {
 		first = ALIGN_DOWN(llf->first, llf->tree_frames);
 		end = first;
@@ -274,26 +292,29 @@ static void shrink_range(struct llfree *llf)
 }
 
 /**
- * llfree_shrink() - take frames from an instance
+ * llfree_shrink() - remove frames from an instance
  * @llf: the instance
- * @first: first frame to take, aligned to LLFREE_CHILD_FRAMES
+ * @first: first frame to remove, aligned to LLFREE_CHILD_FRAMES
  * @nr: number of frames, a multiple of LLFREE_CHILD_FRAMES, all in the range
  *
- * The caller owns all of these frames, and their children are isolated; changes of their
- * views and claims of their frames have returned, and none begins. Afterwards they are
- * holes. Queries about the frames may say meanwhile that they are free.
+ * The caller owns all of these frames, and their children are isolated. Changes
+ * of their views and claims of their frames have returned, and none begins.
+ * Afterwards the children are holes. Meanwhile queries about the frames may say
+ * that they are free.
  *
- * The memory of their words can then be replaced by that of holes, at all addresses where
- * the instance has it; until that is done, and no CPU uses a stale translation, it must
- * not be used for anything else.
+ * The caller can then replace the memory of their words by the memory of holes,
+ * at all addresses where the instance has that memory. The memory must not be
+ * used for anything else until all addresses are replaced and no CPU uses a
+ * stale translation.
  *
  * Context: any; one caller at a time, as llfree_grow(). Other contexts may use the
  * instance meanwhile.
  *
- * Return: 0; -EINVAL for bad arguments; -ENOENT if one of the children is a hole; -EBUSY
- *	if one is not isolated or has free frames; -EAGAIN while an operation is under way
- *	there, or a slot has reserved the tree: drain all slots and try again. Unless it
- *	is 0, nothing has changed.
+ * Return: 0; -EINVAL for bad arguments; -ENOENT if one of the children is a
+ *	hole; -EBUSY if one is not isolated or has free frames; -EAGAIN while an
+ *	operation is under way in the children, or if a slot has reserved a tree
+ *	of theirs: drain all slots and try again. On failure nothing has
+ *	changed.
  */
 int llfree_shrink(struct llfree *llf, unsigned long first, unsigned long nr)
 {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
-/* LLFree core: which orders were looked for everywhere, see hint.h. */
+/*
+ * LLFree core: for which orders an exhaustive search was unsuccessful, see
+ * hint.h.
+ */
 #include "hint.h"
 #include "lower.h"
 
 /*
- * llf_hint_arm() - ask frees to report blocks of @order from now on
+ * llf_hint_arm() - make frees report blocks of @order and more from now on
  *
  * Return: the generation that llf_hint_conclude() needs
  */
@@ -19,17 +22,22 @@ u32 llf_hint_arm(struct llfree *llf, unsigned int order, unsigned int view)
 			return hint_gen(new);
 	}
 
-	/* Armed already. All frees read the word; do not write for nothing. */
+	/*
+	 * Armed already. All frees read the word, so avoid a write to its cache
+	 * line.
+	 */
 	smp_mb(); /* LLF(hint_arm:A) */
 	return hint_gen(old);
 }
 
 /*
- * llf_hint_conclude() - a search since llf_hint_arm() found nothing of @order
+ * llf_hint_conclude() - note that a search since llf_hint_arm() was
+ * unsuccessful
  *
- * Order 0 is not noted: while memory is short, each free would have to reset it.
+ * Does not note order 0: while memory is short, each free would have to reset
+ * the hint.
  *
- * Return: false if something was reported since @gen, which the search may have
+ * Return: false if a block was reported since @gen, which the search may have
  *	missed
  */
 bool llf_hint_conclude(struct llfree *llf, unsigned int order,
@@ -47,7 +55,7 @@ bool llf_hint_conclude(struct llfree *llf, unsigned int order,
 	return true;
 }
 
-/* A block of @order has become free in @view. */
+/* Report that a block of @order has become free in @view. */
 void llf_hint_raise(struct llfree *llf, unsigned int order,
 		    unsigned int view)
 {
@@ -66,11 +74,12 @@ void llf_hint_raise(struct llfree *llf, unsigned int order,
 }
 
 /*
- * The order of the largest block that holds freed frames. More than a row is known to
- * have been one block: part of it may be allocated again already, but a search that
- * saw it before must not conclude that there was none.
+ * Find the order of the largest block that holds freed frames. Frames of more
+ * than a row are known to have been one block. Part of that block may be
+ * allocated again already, but a search that looked before the free must not
+ * conclude that there was none.
  *
- * Return: the order; if it is less than @want, any order less than that
+ * Return: the order; if the order is less than @want, any order less than @want
  */
 static unsigned int freed_order(const struct llfree *llf, unsigned long row, u64 mask,
 				unsigned int frames, unsigned int want)
@@ -80,7 +89,9 @@ static unsigned int freed_order(const struct llfree *llf, unsigned long row, u64
 	unsigned int order = LLFREE_ROW_ORDER;
 	const u64 word = row_now(llf, row);
 
-	/* Mostly the hint is about blocks much larger than this one. */
+	/*
+	 * Mostly the hint is armed for blocks much larger than the freed one.
+	 */
 	if (least < want &&
 	    (want > LLFREE_ROW_ORDER ? word :
 	     !(runs_mask(row_runs(word, want), want) & mask)))
@@ -99,11 +110,13 @@ static unsigned int freed_order(const struct llfree *llf, unsigned long row, u64
 }
 
 /*
- * The order of the largest block of a child that a search missed if it came before the
- * free, since the child had only @had permits and now has @frames more: another CPU may
- * have taken permits of that block and set bits of what was freed.
+ * Find the order of the largest block of a child that a search may have missed
+ * before the free. The child had only @had permits, and now has @frames more:
+ * another CPU may have taken permits of that block and set bits of freed
+ * frames.
  *
- * Return: the order, less than LLFREE_CHILD_ORDER; 0 if there is none of @want or more
+ * Return: the order, less than LLFREE_CHILD_ORDER; 0 if no such block is of
+ *	@want or more
  */
 static unsigned int shown_order(const struct llfree *llf, unsigned long child,
 				unsigned int had, unsigned int frames, unsigned int want)

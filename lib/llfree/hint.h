@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * LLFree core: which orders an exhaustive search found no block of.
+ * LLFree core: for which orders an exhaustive search was unsuccessful.
  *
- * A word per view, see words.h. A search arms it, looks at all children, and notes
- * that there is none, unless a free reported a block meanwhile. Any context writes
- * the word, by compare-and-swap.
+ * There is a hint word per view, see words.h. A search arms the hint, looks at
+ * all children, and notes that there is no block, unless a free reported a
+ * block meanwhile. Any context writes the word, by compare-and-swap.
  */
 #ifndef _LIB_LLFREE_HINT_H
 #define _LIB_LLFREE_HINT_H
@@ -19,12 +19,12 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
 		     unsigned int frames, unsigned int had, unsigned int view);
 
 /*
- * hint_freed() - report what blocks a free has made or shown
+ * hint_freed() - report blocks that a free has made or shown
  * @mask: the frames that were freed, in each of the rows from @row on
- * @frames: their number
+ * @frames: number of freed frames
  * @had: free frames of the child before; 0 for whole children
  *
- * To be called after the permits are given, by tree_give:B or local_give:B.
+ * The caller has given the permits before, by tree_give:B or local_give:B.
  */
 static __always_inline void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
 				       unsigned int frames, unsigned int had,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* LLFree core: layout of an instance, the state it starts in, and its slots. */
+/* LLFree core: layout of an instance, its initial state, and its slots. */
 #include <kunit/visibility.h>
 #include <linux/export.h>
 #include <linux/limits.h>
@@ -7,19 +7,21 @@
 
 #include "layout.h"
 
-/* Trees that an instance has at least, unless it has the smallest ones */
+/* Least number of trees, unless the trees are the smallest ones */
 #define MIN_TREES		1024UL
-/* Trees for each slot, so that all can reserve trees of several classes */
+/*
+ * Trees for each slot, so that all slots can reserve trees of several classes
+ */
 #define SLOT_TREES		(3UL * LLFREE_NR_CLASSES)
 
 /**
- * llfree_tree_order() - trees of which size suit an instance
+ * llfree_tree_order() - choose the size of the trees of an instance
  * @nr: number of frames
- * @nr_slots: slots that it is going to have
+ * @nr_slots: slots that the instance is going to have
  *
- * A search reads a word for each tree, so large instances have large trees. But slots
- * take turns at trees that are too few, and frames of different lifetimes meet in those
- * that are too large.
+ * A search reads a word for each tree, so large instances have large trees. But
+ * if trees are too few, slots take trees from each other. If trees are too
+ * large, frames of different lifetimes share trees.
  *
  * Context: any.
  *
@@ -45,7 +47,7 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_tree_order);
  *
  * Context: any.
  *
- * Return: 0; -EINVAL if there cannot be such a range, or such trees
+ * Return: 0; -EINVAL if the range or the order of trees is not valid
  */
 int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order,
 		  struct llfree_memory *mem)
@@ -70,14 +72,14 @@ int llfree_layout(unsigned long first, unsigned long nr, unsigned int tree_order
 }
 EXPORT_SYMBOL_GPL(llfree_layout);
 
-/* Do words share cache lines as those of an array that begins with number 0? */
+/* Do the words share cache lines as in an array that begins with number 0? */
 static bool words_aligned(const void *words, unsigned long first, size_t size)
 {
 	return IS_ALIGNED((unsigned long)words, SMP_CACHE_BYTES) ||
 	       IS_ALIGNED((unsigned long)words - first * size, SMP_CACHE_BYTES);
 }
 
-/* Is @mem enough for the range, and does it start as the words need it? */
+/* Is the memory of @mem large enough for the range, and aligned? */
 int llf_layout_check(unsigned long first, unsigned long nr,
 		     const struct llfree_memory *mem)
 {
@@ -117,7 +119,11 @@ static u64 row_outside(const struct llfree *llf, unsigned long row)
 	return ~inside;
 }
 
-/* Write the rows of a child with this turn. Return: its free frames */
+/*
+ * Write the rows of a child with this turn.
+ *
+ * Return: number of free frames of the child
+ */
 static unsigned int init_rows(struct llfree *llf, unsigned long child,
 			      enum llfree_mode mode, u16 turn)
 {
@@ -137,7 +143,10 @@ static unsigned int init_rows(struct llfree *llf, unsigned long child,
 	return free;
 }
 
-/* A child in memory that was written before: its rows, turn and view are kept. */
+/*
+ * Recover a child from memory that was written before. Keep the rows, turn and
+ * view, and count free frames anew.
+ */
 static void recover_child(struct llfree *llf, unsigned long child)
 {
 	const u16 word = *child_at(llf, child), turn = word & CHILD_TURN_MASK;
@@ -145,7 +154,10 @@ static void recover_child(struct llfree *llf, unsigned long child)
 	unsigned int view = child_view(word);
 
 	llf->repaired += free != child_free(word);
-	/* What isolated a child did not survive, and would never show it again. */
+	/*
+	 * The caller that isolated a child did not survive, and would never
+	 * show it again.
+	 */
 	if (view == LLFREE_VIEW_ISOLATED)
 		view = LLFREE_VIEW_NORMAL;
 	*child_at(llf, child) = child_make(free, view) | turn;
@@ -191,19 +203,20 @@ static void init_tree(struct llfree *llf, unsigned long tree)
  * @llf: memory for the instance; its content does not matter
  * @first: first frame of the range
  * @nr: number of frames
- * @mem: memory of the sizes of llfree_layout(); it belongs to the instance
- *	from now on, and all of it can be written: there are no holes. @mem itself may
- *	be reused. Where rows are kept, the order of trees is that with which they were
- *	written, and frames that were outside the range are allocated.
- * @mode: what state the frames are in
+ * @mem: memory of the sizes of llfree_layout(). From now on the memory belongs
+ *	to the instance, and all of it can be written: there are no holes. @mem
+ *	itself may be reused. If the mode keeps rows, the order of trees has to
+ *	be that with which the rows were written, and frames that were outside
+ *	the range are allocated.
+ * @mode: initial state of the frames
  * @policy: how requests spread over trees; NULL for llfree_default_policy
  *
  * The instance starts without slots.
  *
  * Context: any; no other CPU may use the instance or the memory.
  *
- * Return: 0; -EINVAL for bad arguments; -EUCLEAN if a child that LLFREE_INIT_KEEP
- *	keeps has a word that no child can have. Then nothing has changed, and
+ * Return: 0; -EINVAL for bad arguments; -EUCLEAN if LLFREE_INIT_KEEP finds a
+ *	child with a word that no child can have. Then nothing has changed, and
  *	LLFREE_INIT_RECOVER can still make use of the rows.
  */
 int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
@@ -270,11 +283,11 @@ int llfree_init(struct llfree *llf, unsigned long first, unsigned long nr,
 EXPORT_SYMBOL_GPL(llfree_init);
 
 /**
- * llfree_max_slots() - how many slots make sense
+ * llfree_max_slots() - largest useful number of slots
  * @llf: the instance
  *
- * With more than one tree in three reserved, slots would only steal from each
- * other.
+ * If more than one tree in three were reserved, slots would only steal from
+ * each other.
  *
  * Context: any.
  *
@@ -290,15 +303,16 @@ EXPORT_SYMBOL_GPL(llfree_max_slots);
 /**
  * llfree_set_slots() - give an instance its slots, or more of them
  * @llf: the instance
- * @locals: @nr_slots elements, cache line aligned; they belong to the instance
- *	until a call with others
+ * @locals: @nr_slots elements, cache line aligned, which belong to the instance
+ *	until a call with other ones
  * @nr_slots: number of slots; 0 for none
  *
- * Other contexts may go on using the instance meanwhile if it has no slots yet, or if
- * @locals are those that it has and @nr_slots is not below their number: room for all
- * slots that there may be is given once, and their number rises.
- * llfree_nr_slots() tells which ones can be used. Otherwise all slots have to be
- * drained, and nothing else may use the instance.
+ * Other contexts may use the instance meanwhile in two cases. Either the
+ * instance has no slots yet, or @locals are the current ones and @nr_slots is
+ * not below the current number. So a caller gives room for all possible slots
+ * once, and then raises their number. llfree_nr_slots() tells which slots can
+ * be used. In all other cases the caller drains all slots first, and nothing
+ * else uses the instance.
  *
  * Context: any; one caller at a time.
  *
@@ -320,7 +334,7 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
 			locals[slot].partial[class] = HINT_NONE;
 	}
 	WRITE_ONCE(llf->locals, locals);
-	/* The slots are there before their number: LLF(set_slots:A) */
+	/* Publish the slots before their number: LLF(set_slots:A) */
 	smp_store_release(&llf->nr_slots, nr_slots);
 	return 0;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * LLFree core: what is free, and how much of it.
+ * LLFree core: queries about free frames and blocks.
  *
- * Nothing here writes to an instance. While others run, answers are snapshots
- * that can be out of date, and sums over several words may never have been
- * true at one moment; a caller that acts on an answer claims what it needs.
+ * Nothing here writes to an instance. While other CPUs use the instance,
+ * answers are snapshots that can be out of date. Sums over several words may
+ * never have been true at one moment. A caller that acts on an answer claims
+ * the frames that it needs.
  */
 #include <kunit/visibility.h>
 #include <linux/export.h>
@@ -33,8 +34,8 @@ static bool child_all_free(const struct llfree *llf, unsigned long child)
  * Context: any, also NMI; takes no lock, does not sleep.
  *
  * Return: order of the largest naturally aligned free block that contains
- *	@frame, at most LLFREE_MAX_ORDER; -1 if it is allocated or not in the
- *	range
+ *	@frame, at most LLFREE_MAX_ORDER; -1 if @frame is allocated or not in
+ *	the range
  */
 int llfree_block_order(const struct llfree *llf, unsigned long frame)
 {
@@ -131,14 +132,14 @@ EXPORT_SYMBOL_IF_KUNIT(llfree_child);
  * @llf: the instance
  * @frame: any frame of the child
  *
- * Of use for an isolated child, where only frees and claims can begin. Poll it
- * without holding a lock that an allocation or free in interrupt context could
- * want.
+ * This is of use for an isolated child, where only frees and claims can begin.
+ * The caller polls without holding a lock that an allocation or free in
+ * interrupt context could want.
  *
  * Context: any; takes no lock, does not sleep.
  *
- * Return: free frames of the child, 0 for a hole; -EAGAIN while an operation is under way;
- *	-EINVAL if @frame is not in the range
+ * Return: free frames of the child, 0 for a hole; -EAGAIN while an operation is
+ *	under way; -EINVAL if @frame is not in the range
  */
 int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 {
@@ -150,15 +151,16 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame)
 		return -EINVAL;
 
 	child = frame_child(frame);
-	/* Rows must not be older than what was freed and counted: LLF(child_stable:A) */
+	/* Rows must not be older than the counted frees: LLF(child_stable:A) */
 	word = smp_load_acquire(child_at(llf, child));
 	if (child_hole(word))
 		return 0;
 	free = child_free(word);
 	clear = rows_count_free(llf, child, word);
 	/*
-	 * A claim that took a permit and set its bit meanwhile could make up for an
-	 * operation under way. Its bit is not seen without its child step.
+	 * A claim that took a permit and set its bit meanwhile could make up
+	 * for an operation under way. This CPU does not see the bit without the
+	 * child step.
 	 */
 	smp_mb(); /* LLF(child_stable:B) */
 	word ^= READ_ONCE(*child_at(llf, child));
@@ -184,7 +186,7 @@ static void stats_trees(const struct llfree *llf, struct llfree_stats *stats)
 }
 
 /**
- * llfree_stats_exact() - what is free, counted from children
+ * llfree_stats_exact() - count free frames from children
  * @llf: the instance
  * @stats: the counts are stored here
  *
@@ -253,7 +255,7 @@ static void count_child(const struct llfree *llf, unsigned long child,
  * @llf: the instance
  * @view: the view to count; negative for all
  * @class: class of the trees to count; negative for all
- * @nr: numbers of maximal naturally aligned free blocks are stored here
+ * @nr: the numbers of maximal naturally aligned free blocks are stored here
  *
  * Context: any; takes no lock, does not sleep, reads the rows of every child
  * that is partly free.

@@ -2,7 +2,10 @@
 /* LLFree core: how to look for blocks in one tree, see scan.h. */
 #include "scan.h"
 
-/* child_alloc_row() for orders of more than a row and less than a child */
+/*
+ * Do the work of child_alloc_row() for orders of more than a row and less than
+ * a child.
+ */
 long llf_child_alloc_rows(struct llfree *llf, struct search *s,
 			  unsigned long child, unsigned int max)
 {
@@ -31,7 +34,7 @@ long llf_child_alloc_rows(struct llfree *llf, struct search *s,
 	return -1;
 }
 
-/* child_alloc_whole() for a search */
+/* Allocate one or two whole children for a search. */
 long llf_child_alloc_whole(struct llfree *llf, struct search *s,
 			   unsigned long child)
 {
@@ -49,8 +52,8 @@ long llf_child_alloc_whole(struct llfree *llf, struct search *s,
 
 /*
  * llf_child_peek() - does a child seem to have a block, and in which row?
- * @stuck: set if the rows have one but the permits are out, so that
- *	another operation is between two steps; may be NULL for less than a child
+ * @stuck: set if the rows have a block but the permits are out, so that another
+ *	operation is between two steps; may be NULL for less than a child
  */
 long llf_child_peek(const struct llfree *llf, const struct search *s,
 		    unsigned long child, bool *stuck)
@@ -90,7 +93,7 @@ long llf_child_peek(const struct llfree *llf, const struct search *s,
 	return row;
 }
 
-/* llf_tree_peek() for one or two whole children */
+/* Do the work of llf_tree_peek() for one or two whole children. */
 static long tree_peek_huge(const struct llfree *llf, const struct search *s,
 			   unsigned long tree)
 {
@@ -112,7 +115,7 @@ static long tree_peek_huge(const struct llfree *llf, const struct search *s,
 /*
  * llf_tree_peek() - does a tree seem to have a block, and in which row?
  *
- * Prefers children that are not entirely free, and with @s->partial finds no others.
+ * Prefers partly free children. With @s->partial, finds no entirely free ones.
  */
 long llf_tree_peek(const struct llfree *llf, const struct search *s,
 		   unsigned long tree)
@@ -137,7 +140,7 @@ long llf_tree_peek(const struct llfree *llf, const struct search *s,
 	return whole;
 }
 
-/* Frames in entirely free children of a tree */
+/* Count the frames in entirely free children of a tree. */
 unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree)
 {
 	unsigned long child = tree_child(llf, tree);
@@ -148,7 +151,11 @@ unsigned int llf_tree_whole(const struct llfree *llf, unsigned long tree)
 	return nr * LLFREE_CHILD_FRAMES;
 }
 
-/* First row of the first entirely free child of a tree, or negative */
+/*
+ * Find the first row of the first entirely free child of a tree.
+ *
+ * Return: the row, or negative if there is no such child
+ */
 long llf_tree_free_child(const struct llfree *llf, unsigned long tree)
 {
 	unsigned long child = tree_child(llf, tree);

@@ -2,7 +2,8 @@
 /*
  * LLFree core: an allocation under way, and how it looks for blocks in one tree.
  *
- * The caller has permits of the tree. Nothing here writes a word but the lower level.
+ * The caller has permits of the tree. Nothing here writes words of the upper
+ * level.
  */
 #ifndef _LIB_LLFREE_SCAN_H
 #define _LIB_LLFREE_SCAN_H
@@ -24,7 +25,7 @@ struct search {
 	/* The trees of the range when the search began */
 	unsigned long first_tree;
 	unsigned long end_tree;
-	/* Leave entirely free children alone; some were */
+	/* Leave entirely free children alone; whether some were left alone */
 	bool partial;
 	bool skipped_whole;
 	/* Frames taken, and for the orders of a row their bits */
@@ -32,15 +33,19 @@ struct search {
 	u64 mask;
 	/* Permits that went to another view when a child step was undone */
 	unsigned int lost;
-	/* Trees whose children may still be read without success, and the last of them */
+	/*
+	 * Number of trees whose children may still be read without success, and
+	 * the last such tree
+	 */
 	unsigned int looks;
 	unsigned long stopped;
 	struct llfree_delta *delta;
 };
 
 /*
- * What a bounded search reads: words of trees; children of trees, of up to 128 each,
- * near the place of the slot and elsewhere; reservations of slots
+ * Limits of a bounded search: words of trees; trees of up to 128 children each
+ * whose children it reads, near the place of the slot and elsewhere; slots
+ * whose reservations it reads
  */
 #define BOUNDED_TREES		4096UL
 #define BOUNDED_NEAR_LOOKS	4U
@@ -52,21 +57,23 @@ static inline bool search_bounded(const struct search *s)
 	return s->flags & LLFREE_ALLOC_BOUNDED;
 }
 
-/* The children of a tree were read without success. */
+/* Note that the children of a tree were read without success. */
 static inline void search_looked(struct search *s, unsigned long tree)
 {
 	if (!--s->looks)
 		s->stopped = tree;
 }
 
-/* Look at the trees that there are now: LLF(range:A) */
+/* Use the current range of trees: LLF(range:A) */
 static inline void search_range_init(const struct llfree *llf, struct search *s)
 {
 	s->end_tree = trees_end(llf);
 	s->first_tree = min(trees_first(llf), s->end_tree);
 }
 
-/* @tree, or the first one if there is no such tree */
+/*
+ * Return @tree, or the first tree if @tree is outside the range of the search.
+ */
 static inline unsigned long search_start(const struct search *s, unsigned long tree)
 {
 	return tree >= s->first_tree && tree < s->end_tree ? tree : s->first_tree;
@@ -98,8 +105,9 @@ unsigned long llf_shuffled_child(const struct llfree *llf, unsigned long tree,
 				 unsigned int order);
 
 /*
- * Where to look after a search took what @s says from @row. If blocks are shuffled,
- * that is no first row of a child, and so fast_whole() leaves the next to a search.
+ * Return the row where the slot looks next, after a search took the frames of
+ * @s from @row. If blocks are shuffled, the row is not the first one of a
+ * child. So fast_whole() leaves the next block to a search.
  */
 static inline unsigned long row_next(const struct llfree *llf,
 				     const struct search *s, unsigned long row)
@@ -115,10 +123,10 @@ static inline unsigned long row_next(const struct llfree *llf,
  * @row: where to start
  * @max: most frames to take; at least one block
  *
- * Only takes permits once it has seen a block, so that a search for a large
- * block does not hide small ones from others.
+ * Takes permits only after a block was seen, so that a search for a large block
+ * does not hide small ones from other CPUs.
  *
- * Return: row in which @s->mask was taken, or negative
+ * Return: row in which the frames of @s->mask were allocated, or negative
  */
 static __always_inline long child_alloc_row(struct llfree *llf, struct search *s,
 					    unsigned long row, unsigned int max)
@@ -164,10 +172,11 @@ next:
  * @row: where to start
  * @max: permits that the caller has
  *
- * Small blocks come from entirely free children only if there are no others, or
- * if it starts there; with @s->partial not even then.
+ * Takes small blocks from entirely free children only if no partly free child
+ * has a block, or if the search starts in an entirely free child. With
+ * @s->partial, takes small blocks from partly free children only.
  *
- * Return: first row of what was taken, or negative
+ * Return: first row of the allocated frames, or negative
  */
 static __always_inline long tree_alloc(struct llfree *llf, struct search *s,
 				       unsigned long row, unsigned int max)
@@ -194,7 +203,7 @@ static __always_inline long tree_alloc(struct llfree *llf, struct search *s,
 		if (child_free(word) == LLFREE_CHILD_FRAMES &&
 		    s->order < LLFREE_CHILD_ORDER && i < tree_children(llf) &&
 		    (i || s->partial)) {
-			/* Later, when all have been seen */
+			/* Later, when all children have been seen */
 			if (s->partial)
 				s->skipped_whole = true;
 			else

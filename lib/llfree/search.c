@@ -2,29 +2,29 @@
 /*
  * LLFree core: which trees an allocation looks at.
  *
- * First the tree that the slot has reserved; for less than a child, what is left over
- * in trees of the class; then the trees in the order that the policy gives them; then
- * what other slots have reserved (steal.c); and last every child of trees that are not
- * exhausted (exhaustive.c).
+ * First the tree that the slot has reserved; for less than a child, partly free
+ * children in trees of the class; then trees in the order that the policy
+ * gives; then trees and permits that other slots have reserved (steal.c); and
+ * last every child of trees that are not exhausted (exhaustive.c).
  */
 #include "policy.h"
 #include "search.h"
 
 /*
- * Where to look for small blocks before a huge one is broken up: trees, and as
- * many of them whose free frames may turn out to be scattered.
+ * Limits of a search for small blocks before a huge one is broken up: number of
+ * trees, and number of trees whose free frames turn out to be scattered
  */
 #define PARTIAL_TREES		64U
 #define PARTIAL_TRIES		2U
-/* Slots of classes at the low end spread over this part of memory at most. */
+/* Slots of classes at the low end spread over at most this part of memory. */
 #define LOW_PART		32U
 
 /* ---- One tree ---- */
 
 /*
- * search_settle() - after tree_alloc() with @held permits, how many are left over
+ * search_settle() - count the permits of @held that are left after tree_alloc()
  *
- * Resets what @s counts for the next attempt.
+ * Resets @s->lost for the next attempt.
  */
 static inline unsigned int search_settle(struct search *s, unsigned int held,
 					 bool success)
@@ -34,7 +34,7 @@ static inline unsigned int search_settle(struct search *s, unsigned int held,
 	return held;
 }
 
-/* From the tree that the slot has reserved */
+/* Allocate from the tree that the slot has reserved. */
 static __always_inline long search_reserved(struct llfree *llf, struct search *s,
 					    u64 *local)
 {
@@ -65,15 +65,18 @@ static __always_inline long search_reserved(struct llfree *llf, struct search *s
 			local_set_row(llf, local, row_next(llf, s, ret));
 		return ret;
 	}
-	/* To the tree, so that the next attempt does not take the same ones. */
+	/*
+	 * Give permits to the tree, so that the next attempt does not take the
+	 * same ones.
+	 */
 	if (left)
 		llf_tree_return(llf, LLFREE_VIEW_NORMAL, row_tree(llf, row), left);
 	return -1;
 }
 
 /*
- * How well a tree with some free frames suits. default_rate() needs no indirect
- * call, which is dear on many CPUs.
+ * Rate how well a tree with some free frames suits. default_rate() needs no
+ * indirect call, which is slow on many CPUs.
  */
 static __always_inline enum llfree_level
 tree_rate(const struct llfree *llf, const struct search *s, u32 word)
@@ -88,7 +91,7 @@ tree_rate(const struct llfree *llf, const struct search *s, u32 word)
 	return llf->policy->rate(s->class, tree_class(word), free, frames);
 }
 
-/* tree_rate(); with @s->partial, without the entirely free children of the tree */
+/* Rate a tree; with @s->partial, without its entirely free children. */
 static __always_inline enum llfree_level
 tree_level(const struct llfree *llf, const struct search *s, unsigned long tree,
 	   u32 word)
@@ -101,7 +104,7 @@ tree_level(const struct llfree *llf, const struct search *s, unsigned long tree,
 	return tree_rate(llf, s, word);
 }
 
-/* Reserve a tree of @level, allocate from it, and make it the slot's tree. */
+/* Reserve a tree of @level for the slot, and allocate from the tree. */
 static long search_reserve(struct llfree *llf, struct search *s, u64 *local,
 			   unsigned long tree, unsigned long row,
 			   enum llfree_level level)
@@ -133,7 +136,10 @@ static long search_reserve(struct llfree *llf, struct search *s, u64 *local,
 	return ret;
 }
 
-/* Allocate from the tree of @row with @held permits of it, and return those left over. */
+/*
+ * Allocate from the tree of @row with @held permits of that tree, and give back
+ * the permits that are left.
+ */
 long llf_search_held(struct llfree *llf, struct search *s, unsigned long row,
 		     unsigned int held)
 {
@@ -145,7 +151,7 @@ long llf_search_held(struct llfree *llf, struct search *s, unsigned long row,
 	return ret;
 }
 
-/* Take no more than needed from a tree. */
+/* Allocate from a tree without reserving it. */
 long llf_search_direct(struct llfree *llf, struct search *s, unsigned long tree,
 		       unsigned long row, unsigned int class)
 {
@@ -155,7 +161,7 @@ long llf_search_direct(struct llfree *llf, struct search *s, unsigned long tree,
 	return held ? llf_search_held(llf, s, row, held) : -1;
 }
 
-/* First row to use of an entirely free tree */
+/* Choose the first row to use of an entirely free tree. */
 static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree)
 {
 	if (unlikely(READ_ONCE(llf->shuffle_step)))
@@ -163,7 +169,7 @@ static unsigned long tree_first_row(const struct llfree *llf, unsigned long tree
 	return tree_row(llf, tree);
 }
 
-/* Try one tree, if its level is in the range. */
+/* Allocate from one tree, if its level is in the range [@first, @last]. */
 long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 		     enum llfree_level first, enum llfree_level last)
 {
@@ -187,7 +193,9 @@ long llf_search_tree(struct llfree *llf, struct search *s, unsigned long tree,
 	take_over = level < LLFREE_LEVEL_STEAL;
 	if (level > LLFREE_LEVEL_FREE && s->view == LLFREE_VIEW_NORMAL &&
 	    class_foreign(llf, s, class)) {
-		/* An entirely free child has frames of no class: start there. */
+		/*
+		 * No class has frames in an entirely free child: start there.
+		 */
 		if (s->order < LLFREE_CHILD_ORDER)
 			ret = llf_tree_free_child(llf, tree);
 		if (ret >= 0) {
@@ -241,23 +249,23 @@ static long search_trees(struct llfree *llf, struct search *s, unsigned long tre
 }
 
 /*
- * llf_search_range() - from the tree of [@low, @high) that suits best
+ * llf_search_range() - allocate from the tree of [@low, @high) that suits best
  *
- * Looks at each tree once, from @start on. Takes the first that is at least
- * @good, else tries the worse levels up to @last, as far as it saw them, one
- * after the other.
+ * Looks at each tree once, from @start on. Takes the first tree of level @good
+ * or better. If there is none, tries the worse levels up to @last that it saw,
+ * one after the other.
  */
 long llf_search_range(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high,
 		      enum llfree_level good, enum llfree_level last)
 {
 	const void *words = READ_ONCE(llf->trees[s->view]);
-	/* Words of trees with too few frames are below that. */
+	/* Words of trees with too few frames are below @least. */
 	const s32 least = search_frames(s) << TREE_FREE_SHIFT;
 	unsigned long first[LLFREE_LEVEL_REJECT] __uninitialized;
 	unsigned long tree = start, end = high;
 	unsigned int seen = 0, level;
-	/* Of a tree that was not good enough; 0 has too few frames anyway. */
+	/* The word of a tree that was not good enough; 0 has too few frames. */
 	u32 word, worse = 0;
 	long ret;
 
@@ -296,17 +304,21 @@ again:
 	return -1;
 }
 
-/* Trees whose child words share a cache line, in which slots would meet */
+/*
+ * Number of trees whose child words share a cache line, for which slots would
+ * contend
+ */
 static unsigned int line_trees(const struct llfree *llf)
 {
 	return max(SMP_CACHE_BYTES / sizeof(u16) >> (llf->tree_order - LLFREE_CHILD_ORDER), 1UL);
 }
 
 /*
- * Where a slot starts to look for trees: slots spread over memory, and each of
- * them takes what it gave back last before what it has never used. Slots of classes
- * that stay where they are all start at the low end, a cache line apart unless that
- * is more than LOW_PART of memory.
+ * Choose the tree where a slot starts to look. Slots spread over memory, so
+ * that each slot takes the frames that it freed last before those that it has
+ * never used. Slots of the classes in policy->low all start at the low end, a
+ * cache line of child words apart, unless that takes more than 1/LOW_PART of
+ * memory.
  */
 static unsigned long slot_home(const struct llfree *llf, const struct search *s)
 {
@@ -324,7 +336,7 @@ static unsigned long slot_home(const struct llfree *llf, const struct search *s)
 	return s->first_tree + s->slot * apart;
 }
 
-/* From the trees near @start */
+/* Allocate from the trees near @start. */
 static long search_near(struct llfree *llf, struct search *s, unsigned long start)
 {
 	unsigned long low = ALIGN_DOWN(start, llf->policy->near);
@@ -335,8 +347,8 @@ static long search_near(struct llfree *llf, struct search *s, unsigned long star
 }
 
 /*
- * What is left over in trees of the class around @start, besides their entirely
- * free children
+ * Allocate from partly free children in trees of the class around @start.
+ * @local: the slot's reservation, in whose tree there is no such child; or NULL
  * @local: the slot's reservation, in whose tree nothing else was found; or NULL
  */
 static long search_partial(struct llfree *llf, struct search *s, const u64 *local,
@@ -345,7 +357,10 @@ static long search_partial(struct llfree *llf, struct search *s, const u64 *loca
 	unsigned long low = ALIGN_DOWN(start, PARTIAL_TREES);
 	unsigned long high = min(low + PARTIAL_TREES, s->end_tree);
 	const s32 frames = search_frames(s);
-	/* Of a tree that does not suit. Most are full, or free like that one. */
+	/*
+	 * The word of a tree that does not suit. Most others are full, or have
+	 * the same word.
+	 */
 	u32 word, other = 0;
 	u8 round = READ_ONCE(llf->round[s->class]);
 	u16 *partial = local ? &llf->locals[s->slot].partial[s->class] : NULL;
@@ -353,12 +368,12 @@ static long search_partial(struct llfree *llf, struct search *s, const u64 *loca
 	unsigned long tree;
 	long ret = -1;
 
-	/* Only the own tree has changed since the others were looked at. */
+	/* Only the slot's own tree has changed since a search of the others. */
 	if (partial && partial_same_round(READ_ONCE(*partial), round) &&
 	    s->order >= partial_order(READ_ONCE(*partial)))
 		goto out;
 
-	/* What is freed from here on begins another round. */
+	/* Later frees begin another round. */
 	if (!(round & ROUND_SEEN))
 		WRITE_ONCE(llf->round[s->class], round | ROUND_SEEN);
 
@@ -379,11 +394,17 @@ static long search_partial(struct llfree *llf, struct search *s, const u64 *loca
 			break;
 	}
 out:
-	/* A frame that was seen and is gone does not mean that there is none. */
+	/*
+	 * A frame that was seen and is gone does not mean that there is no
+	 * other.
+	 */
 	if (ret < 0 && partial && (s->order || tries < PARTIAL_TRIES))
 		WRITE_ONCE(*partial, partial_key(round, READ_ONCE(*local)) |
 				  s->order);
-	/* There may be more, and nowhere else to note that. */
+	/*
+	 * There may be more blocks, and without a slot only the round can note
+	 * that.
+	 */
 	if (ret >= 0 && !partial)
 		WRITE_ONCE(llf->round[s->class], round & ~ROUND_SEEN);
 	return ret;
@@ -391,6 +412,9 @@ out:
 
 /*
  * Begin the part of a search that looks at many trees.
+ * @start: where to begin; for a bounded search, set to the cursor
+ * @low: set to the first tree whose word the search reads
+ * @high: set to the tree after the last one
  * @start: where to begin; a bounded search goes on at the cursor instead
  * @low, @high: of which trees it reads the words
  */
@@ -408,9 +432,10 @@ static void search_begin(const struct llfree *llf, struct search *s, unsigned lo
 }
 
 /*
- * The search of [@low, @high) had no success. The next bounded one goes on behind the
- * tree that it looked at last, or behind all if it had come round. A search that avoids
- * other classes comes again without doing so: then it is to see the same trees.
+ * End a search up to @high that was unsuccessful. The next bounded search goes
+ * on behind the tree whose children were read last, or at @high if all trees
+ * were seen. A search that avoids other classes leaves the cursor alone: the
+ * caller repeats the search without that limit, which is to see the same trees.
  */
 static void search_end(struct llfree *llf, const struct search *s, unsigned long high)
 {
@@ -426,8 +451,8 @@ static void search_end(struct llfree *llf, const struct search *s, unsigned long
 }
 
 /*
- * From the view of a request, which no slot has reservations in. The search
- * starts at the tree that the last one found something in.
+ * Allocate from the view of a request, in which slots have no reservations. The
+ * search starts at the tree in which the last one succeeded.
  */
 static long search_view(struct llfree *llf, struct search *s)
 {
@@ -447,7 +472,7 @@ static long search_view(struct llfree *llf, struct search *s)
 	return ret;
 }
 
-/* search_slow() for the normal view */
+/* Do the work of search_slow() for the normal view. */
 static long search_normal(struct llfree *llf, struct search *s)
 {
 	unsigned long near = llf->policy->near, start, home, low, high;
@@ -459,7 +484,7 @@ static long search_normal(struct llfree *llf, struct search *s)
 	home = slot_home(llf, s);
 	word = local ? READ_ONCE(*local) : 0;
 	start = word & LOCAL_PRESENT ? row_tree(llf, local_row(word)) : home;
-	/* Without a slot, where the last such search ended */
+	/* Without a slot, start where the last such search ended. */
 	if (s->slot < 0 && !(llf->policy->low & BIT(s->class)))
 		start = READ_ONCE(llf->cursor[LLFREE_VIEW_NORMAL]);
 	start = search_start(s, start);
@@ -482,7 +507,9 @@ static long search_normal(struct llfree *llf, struct search *s)
 		ret = search_near(llf, s, home);
 		if (ret >= 0)
 			return ret;
-		/* Used up; stay where the slot has gone. */
+		/*
+		 * The home of the slot is used up: look around its last tree.
+		 */
 		if (ALIGN_DOWN(start, near) != ALIGN_DOWN(home, near)) {
 			ret = search_near(llf, s, start);
 			if (ret >= 0)
@@ -510,7 +537,7 @@ static long search_normal(struct llfree *llf, struct search *s)
 	return ret;
 }
 
-/* Everything beyond the own reservation */
+/* Search everywhere but in the slot's own reservation. */
 static noinline long search_slow(struct llfree *llf, struct search *s)
 {
 	unsigned long *cursor = &llf->cursor[LLFREE_VIEW_NORMAL];

@@ -22,7 +22,7 @@ void llf_shuffle_trees(struct llfree *llf);
 long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start);
 
-/* Does a class keep frames of another lifetime than the search is for? */
+/* Is a class for frames of another lifetime than that of the search? */
 static inline bool class_foreign(const struct llfree *llf, const struct search *s,
 				 unsigned int class)
 {

@@ -2,7 +2,7 @@
 /*
  * LLFree core: entirely free trees and children in an order that is hard to guess.
  *
- * Costs nothing unless llfree_shuffle() was called.
+ * An instance pays for this only after llfree_shuffle() was called.
  */
 #include <kunit/visibility.h>
 #include <linux/export.h>
@@ -12,9 +12,9 @@
 #include "search.h"
 
 /*
- * llfree_shuffle(): which of the entirely free children of a tree to start with.
- * Depends on the key and on the children that are used; by steps that come to each
- * child once.
+ * Choose the entirely free child of a tree to start with, after
+ * llfree_shuffle(). The choice depends on the key and on the words of the
+ * children. The step comes to each child once.
  */
 unsigned long llf_shuffled_child(const struct llfree *llf,
 				 unsigned long tree, unsigned int order)
@@ -43,9 +43,9 @@ unsigned long llf_shuffled_child(const struct llfree *llf,
 }
 
 /*
- * From trees in use that suit, else from an entirely free one. These are taken in
- * the order of the key of llfree_shuffle(): the search goes on where the last one
- * ended, by steps that come to each tree once.
+ * Allocate from a tree in use that suits, else from an entirely free tree. The
+ * search takes entirely free trees in the order of the key of llfree_shuffle():
+ * it goes on where the last search ended, by steps that come to each tree once.
  */
 long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start)
@@ -72,7 +72,9 @@ long llf_search_shuffled(struct llfree *llf, struct search *s,
 	return -1;
 }
 
-/* Take trees in the order of the key; again after the range has changed. */
+/*
+ * Compute the order of trees from the key; again after the range has changed.
+ */
 void llf_shuffle_trees(struct llfree *llf)
 {
 	const unsigned long first = trees_first(llf), nr = trees_end(llf) - first;
@@ -92,10 +94,11 @@ void llf_shuffle_trees(struct llfree *llf)
 /**
  * llfree_shuffle() - take entirely free trees in an order that is hard to guess
  * @llf: the instance
- * @key: decides on the order; a random number
+ * @key: random number that decides on the order
  *
- * Also the order of the entirely free children of a tree depends on @key. Costs time
- * in searches for huge blocks, and in searches where no suitable tree is in use.
+ * The order of the entirely free children of a tree also depends on @key. This
+ * costs time in searches for huge blocks, and in searches for which no suitable
+ * tree is in use.
  *
  * Context: one caller at a time, also of llfree_grow() and llfree_shrink(); allocations
  * may be under way.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * LLFree core: what other slots have reserved.
+ * LLFree core: allocation from the reservations of other slots.
  *
- * Frees of other slots to a reserved tree wait in the tree; the rest of its permits is
- * in the reservation. A search takes what it needs from either, and the slot keeps its
- * tree.
+ * Frees of other slots to a reserved tree leave permits in the tree; the rest
+ * of its permits is in the reservation. A search takes permits from either, and
+ * the slot keeps its tree.
  */
 #include "search.h"
 
 /*
- * What others have freed to trees that slots have reserved
+ * Allocate with permits that frees of other slots left in reserved trees.
+ * @own: look at trees of the class of the request and its mates, else at the
+ *	others
  * @own: trees of the class of the request and its mates, else of the others
  */
 static long search_steal_trees(struct llfree *llf, struct search *s, unsigned long start,
@@ -36,7 +38,7 @@ static long search_steal_trees(struct llfree *llf, struct search *s, unsigned lo
 	return -1;
 }
 
-/* What is left of the reservation of a slot */
+/* Allocate with permits of the reservation of a slot. */
 static long search_steal_slot(struct llfree *llf, struct search *s, u64 *reserved)
 {
 	const unsigned int frames = search_frames(s);
@@ -47,7 +49,10 @@ static long search_steal_slot(struct llfree *llf, struct search *s, u64 *reserve
 	return held ? llf_search_held(llf, s, local_row(local), held) : -1;
 }
 
-/* What is left of the reservations of slots; for @own see search_steal_trees() */
+/*
+ * Allocate with permits of the reservations of slots; see search_steal_trees()
+ * for @own.
+ */
 static long search_steal_slots(struct llfree *llf, struct search *s, bool own)
 {
 	const unsigned int nr_slots = llfree_nr_slots(llf);
@@ -75,7 +80,10 @@ static long search_steal_slots(struct llfree *llf, struct search *s, bool own)
 	return -1;
 }
 
-/* From what slots have reserved; see search_steal_trees() */
+/*
+ * Allocate with permits of reserved trees, then of reservations. See
+ * search_steal_trees() for @own.
+ */
 long llf_search_steal(struct llfree *llf, struct search *s, unsigned long start,
 		      unsigned long low, unsigned long high, bool own)
 {

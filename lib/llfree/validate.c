@@ -46,7 +46,7 @@ static int validate_child(const struct llfree *llf, unsigned long child,
 	return 0;
 }
 
-/* Has a tree no block of the orders that it is exhausted of? */
+/* Check that a tree has no block of the orders of which it is exhausted. */
 static int validate_exhausted(const struct llfree *llf, unsigned long tree,
 			      unsigned int view, struct llfree_fault *fault)
 {
@@ -121,15 +121,16 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
 /**
  * llfree_validate() - check all invariants
  * @llf: the instance
- * @fault: the first broken one is stored here; may be NULL
+ * @fault: the first broken invariant is stored here; may be NULL
  *
- * Reads everything: free frames of each child are its clear bits, permits of
- * each tree and view are the free frames of its children, every reserved tree
- * has one holder, an exhausted tree has no block, nothing outside the range is free.
+ * Checks that the free frames of each child are its clear bits, that the
+ * permits of each tree and view are the free frames of its children, that every
+ * reserved tree has one holder, that an exhausted tree has no block, and that
+ * no frame outside the range is free.
  *
  * Context: any; only meaningful while no other CPU uses the instance.
  *
- * Return: 0; -EUCLEAN if something does not add up
+ * Return: 0; -EUCLEAN if an invariant is broken
  */
 int llfree_validate(const struct llfree *llf, struct llfree_fault *fault)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * LLFree core: what readers of crash dumps need to find free frames.
+ * LLFree core: the layout that readers of crash dumps need to find free frames.
  *
  * Readers refuse a layout that they do not know, so LLFREE_LAYOUT comes first.
  */
@@ -29,7 +29,10 @@ void __init llfree_vmcoreinfo_setup(void)
 	VMCOREINFO_LLFREE("CHILD_FREE_MASK", CHILD_FREE_MASK);
 	VMCOREINFO_LLFREE("CHILD_VIEW_SHIFT", CHILD_VIEW_SHIFT);
 	VMCOREINFO_LLFREE("CHILD_VIEW_MASK", CHILD_VIEW_MASK);
-	/* The bit of the word of a child that the bits of its free frames are equal to */
+	/*
+	 * The bit of the child word to which the bits of its free frames are
+	 * equal
+	 */
 	VMCOREINFO_LLFREE("CHILD_TURN_SHIFT", LLFREE_CHILD_TURN_SHIFT);
 	VMCOREINFO_LLFREE("CHILD_HOLE", LLFREE_HOLE_CHILD);
 	VMCOREINFO_LLFREE("VIEW_ISOLATED", LLFREE_VIEW_ISOLATED);
