@@ -2,10 +2,10 @@
 /*
  * LLFree: lock-free page frame allocator core.
  *
- * The core manages a range of frame numbers. It knows nothing of struct page,
- * zones or migratetypes, keeps no globals and never allocates: the caller
- * gives all memory and translates. lib/llfree/words.h explains how it works,
- * which words there are, and which operations write them.
+ * The core manages a range of frame numbers. The core knows nothing of struct
+ * page, zones or migratetypes, keeps no globals and never allocates: the caller
+ * gives all memory and translates frame numbers. lib/llfree/words.h explains
+ * the words, the protocol, and which operations write which words.
  */
 #ifndef _LINUX_LLFREE_H
 #define _LINUX_LLFREE_H
@@ -33,13 +33,15 @@
 /* Largest block that one call frees: struct llfree_delta counts in an s32. */
 #define LLFREE_MAX_FREE_ORDER	30
 
-/* 64 TiB of 4 KiB frames; and the frame numbers that there can be. */
+/* 64 TiB of 4 KiB frames; and the end of all possible frame numbers. */
 #define LLFREE_MAX_FRAMES	BIT(34)
 #define LLFREE_END_FRAMES	BIT(52)
 
 /* The word of a child without memory, see llfree_grow() */
 #define LLFREE_HOLE_CHILD	0x1c00
-/* The word of a tree without any: exhausted of all orders, without a class */
+/*
+ * The word of a tree without memory: exhausted of all orders, without a class
+ */
 #define LLFREE_HOLE_TREE	0x00ce
 
 /* Classes a tree can have; LLFREE_CLASS_NONE is a tree that is entirely free. */
@@ -50,7 +52,7 @@
 #define LLFREE_NO_SLOT		(-1)
 
 /**
- * enum llfree_view - who may see the free frames of a child
+ * enum llfree_view - callers that may see the free frames of a child
  * @LLFREE_VIEW_NORMAL: any allocation; the only view with per-slot reservations
  * @LLFREE_VIEW_CMA: allocations that ask for it
  * @LLFREE_VIEW_HIGHATOMIC: allocations that ask for it
@@ -71,13 +73,15 @@ enum llfree_view {
  * enum llfree_mode - state of the frames after llfree_init()
  * @LLFREE_INIT_FREE: every frame of the range is free
  * @LLFREE_INIT_ALLOC: every frame is allocated; frames become free by llfree_free()
- * @LLFREE_INIT_RECOVER: rows are kept and decide, everything else is recounted.
- *	Of children, turn and view are kept, but isolated ones get the normal view.
- *	For memory that survived a crash. What was cut short may have left a block
- *	allocated in part; llfree_free_rest() frees that.
+ * @LLFREE_INIT_RECOVER: rows are kept and decide, all else is counted anew. Of
+ *	children, turn and view are kept, but isolated children get the normal
+ *	view. For memory that survived a crash. An operation that the crash cut
+ *	short may have left a block allocated in part; llfree_free_rest() frees
+ *	that part.
  * @LLFREE_INIT_KEEP: rows and children are kept and trusted, if their words are
- *	possible ones; trees are rebuilt. For memory that survived an orderly stop. In this
- *	mode and the one above, children that were outside the range are allocated.
+ *	possible ones; trees are rebuilt. For memory that survived an orderly
+ *	stop. With this mode and LLFREE_INIT_RECOVER, children that were outside
+ *	the range are allocated.
  */
 enum llfree_mode {
 	LLFREE_INIT_FREE,
@@ -88,53 +92,54 @@ enum llfree_mode {
 
 /* Request flags */
 /*
- * Do not mix with frames of other classes: trees of the own class and its mates
- * only, entirely free ones, and others that can be taken over from an entirely
- * free child on.
+ * Do not mix with frames of other classes. Use trees of the own class and its
+ * mates, and entirely free trees. Use a tree of another class only if it has an
+ * entirely free child, from which on the tree is taken over.
  */
 #define LLFREE_ALLOC_NOFRAGMENT	0x1
 /*
- * Do not look beyond the tree that the slot has reserved. Nor begin an entirely
- * free child of it while there may be something elsewhere: that is for an allocation
- * which may look there first.
+ * Do not look beyond the tree that the slot has reserved. Do not break up an
+ * entirely free child of that tree while other trees may have partly free ones:
+ * an allocation without this flag looks there first.
  */
 #define LLFREE_ALLOC_RESERVED	0x2
 /*
- * Do not search for long, for callers that other work waits for: read no more than a
- * fixed number of words, whatever the size of the range. May fail though there is a
- * block; the next search of this kind goes on where this one ended. Does not shuffle.
+ * Do not search for long: read no more than a fixed number of words, whatever
+ * the size of the range. For callers that other work waits for. The allocation
+ * may fail though there is a block; the next search of this kind goes on where
+ * this one ended. Does not shuffle.
  */
 #define LLFREE_ALLOC_BOUNDED	0x4
 #define LLFREE_ALLOC_FLAGS	(LLFREE_ALLOC_NOFRAGMENT | LLFREE_ALLOC_RESERVED | \
 				 LLFREE_ALLOC_BOUNDED)
 
-/* What llfree_free_fast() returns */
-/* The view that the frames are free in */
+/* Return value of llfree_free_fast() */
+/* The view in which the frames are free */
 #define LLFREE_FREED_VIEW	0x0ff
-/* Their child is entirely free now. */
+/* The child of the frames is entirely free now. */
 #define LLFREE_FREED_WHOLE	0x100
 
 /* Claim flags */
 /* Also claim from isolated children. */
 #define LLFREE_CLAIM_HIDDEN	0x1
 
-/* What an allocation did to the tree it took from, in struct llfree_delta */
-/* Another class's tree now belongs to the class of the request. */
+/* Effects of an allocation on the tree of the block, in struct llfree_delta */
+/* A tree of another class now has the class of the request. */
 #define LLFREE_DID_DEMOTE	0x1
-/* The frames came from another class's tree, which keeps its class. */
+/* The frames came from a tree of another class, which keeps its class. */
 #define LLFREE_DID_STEAL	0x2
 /* A tree was reserved for the slot. */
 #define LLFREE_DID_RESERVE	0x4
 
 /**
- * struct llfree_delta - what operations changed, for the caller's accounting
+ * struct llfree_delta - changes by operations, for the caller's accounting
  * @frames: change of the number of free frames, by view
  * @huge: change of the number of entirely free children, by view
  * @did: LLFREE_DID_* flags of an allocation
  * @old_class: class of the tree before LLFREE_DID_DEMOTE or LLFREE_DID_STEAL
  *
- * Operations add to the counts, so one delta can gather several operations, up to
- * what an s32 can count. A delta is private to its caller.
+ * Operations add to the counts, so one delta can gather several operations, up
+ * to the range of an s32. A delta is private to its caller.
  */
 struct llfree_delta {
 	s32 frames[LLFREE_NR_VIEWS];
@@ -144,9 +149,9 @@ struct llfree_delta {
 };
 
 /**
- * struct llfree_request - what an allocation asks for
- * @slot: whose reservations to use, below the number of slots of the instance,
- *	or LLFREE_NO_SLOT
+ * struct llfree_request - parameters of an allocation
+ * @slot: slot whose reservations to use, below the number of slots of the
+ *	instance, or LLFREE_NO_SLOT
  * @order: 0..LLFREE_MAX_ORDER
  * @class: below the number of classes of the policy
  * @view: enum llfree_view below LLFREE_VIEW_ISOLATED
@@ -163,13 +168,14 @@ struct llfree_request {
 /**
  * enum llfree_level - how well a tree suits a request, best first
  * @LLFREE_LEVEL_MATCH: partly used tree of the class, worth a reservation
- * @LLFREE_LEVEL_SPARSE: the same, but little is left in it
+ * @LLFREE_LEVEL_SPARSE: partly used tree of the class with few free frames
  * @LLFREE_LEVEL_FREE: entirely free
- * @LLFREE_LEVEL_DEMOTE: of another class; take it over
- * @LLFREE_LEVEL_STEAL: of another class; take only what is needed, unless there
- *	is an entirely free child in it, from which on it is taken over
- * @LLFREE_LEVEL_REJECT: not to be used for this request; only the exhaustive
- *	search before an allocation fails ignores this
+ * @LLFREE_LEVEL_DEMOTE: tree of another class; take the tree over
+ * @LLFREE_LEVEL_STEAL: tree of another class; take only the needed frames,
+ *	unless the tree has an entirely free child, from which on the tree is
+ *	taken over
+ * @LLFREE_LEVEL_REJECT: tree not to be used for this request; only the
+ *	exhaustive search before an allocation fails ignores this
  */
 enum llfree_level {
 	LLFREE_LEVEL_MATCH,
@@ -185,14 +191,15 @@ enum llfree_level {
  * @nr_classes: number of classes, 1..LLFREE_MAX_CLASSES
  * @init_class: class of a tree that is neither entirely free nor of a class
  *	that an allocation gave it
- * @mates: for each class, bits of those whose frames live as long
- * @low: bits of the classes whose trees are searched from the low end of the
- *	range on, whichever slot asks; those of the others spread over it. If memory is
- *	large, their slots start there a cache line of child words apart.
+ * @mates: for each class, bits of the classes whose frames live as long
+ * @low: bits of the classes whose trees every slot searches from the low end of
+ *	the range on; searches for other classes start spread over the range. If
+ *	memory is large, the slots of @low classes start a cache line of child
+ *	words apart.
  * @near: trees around the last one that are searched first, a power of 2
- * @rate: level of a tree with @free of @frames frames free, at least 1, and
- *	class @tree (or LLFREE_CLASS_NONE) for a request of class @class. Must
- *	not sleep, may be called from any context. NULL for that of
+ * @rate: level of a tree of class @tree (or LLFREE_CLASS_NONE) for a request of
+ *	class @class. @free of @frames frames of the tree are free, at least 1.
+ *	Must not sleep, may be called from any context. NULL for the function of
  *	llfree_default_policy, with its classes.
  */
 struct llfree_policy {
@@ -206,10 +213,10 @@ struct llfree_policy {
 };
 
 /*
- * The classes of llfree_default_policy. HUGE are movable blocks of a child and
- * more. LARGE are unmovable ones of many frames: if small ones could take what
- * comes free between them, there would soon be no place but a huge block for
- * the next.
+ * The classes of llfree_default_policy. HUGE is for movable blocks of a child
+ * and more. LARGE is for unmovable blocks of many frames. If small unmovable
+ * blocks could use frames freed between large ones, the next large block would
+ * soon have to break up a huge block.
  */
 enum llfree_class {
 	LLFREE_CLASS_UNMOVABLE,
@@ -222,14 +229,14 @@ enum llfree_class {
 
 /* For memory that is used for all classes alike */
 extern const struct llfree_policy llfree_default_policy;
-/* The same for memory that may be taken away from its high end */
+/* For memory that may be removed from its high end */
 extern const struct llfree_policy llfree_packed_policy;
 
 /*
- * Reservations of one slot: a word per class, and the tree the slot freed to
- * last; and for each class the order that a search did not find in trees of the class,
- * besides their entirely free children. One slot is one cache line, written by other
- * slots only to steal.
+ * Reservations of one slot: a word per class, and the tree to which the slot
+ * freed last. For each class also the order that a search did not find in
+ * partly free children of trees of the class. One slot is one cache line, which
+ * other slots write only to steal permits or to drain the slot.
  */
 struct llfree_local {
 	u64 reserved[LLFREE_MAX_CLASSES];
@@ -241,33 +248,34 @@ struct llfree_local {
  * struct llfree - an instance of the allocator
  * @first: first frame of the range
  * @end: frame after the last one
- * @mapped_first: lowest value that @first had; @mapped_end likewise. There are addresses
- *	for the words of all frames between.
+ * @mapped_first: lowest value that @first had. There are addresses for the
+ *	words of all frames from here to @mapped_end.
  * @mapped_end: highest value that @end had
  * @nr_trees: trees of the range that have memory
- * @local_key: bits of a reservation that say whose it is
+ * @local_key: bits of a reservation that say which tree is reserved
  * @tree_order: frames of a tree are 2^@tree_order
- * @tree_frames: the same number
- * @rows: a bit per frame; allocated, if it differs from the turn of its child. This
- *	and the next two point to where the word of number 0 would be.
+ * @tree_frames: frames of a tree
+ * @rows: a bit per frame, which is allocated if its bit differs from the lowest
+ *	bit of its child's turn. @rows, @children and @trees point to where the
+ *	word of number 0 would be.
  * @children: a word per child
  * @trees: a word per tree, for each allocatable view
  * @locals: reservations, or NULL
  * @nr_slots: number of elements of @locals
  * @policy: how requests spread over trees
- * @hint: which orders an exhaustive search found nothing for, by view
- * @cursor: by view, the tree in which the last search of it ended; for
- *	LLFREE_VIEW_NORMAL, where slots have reservations, that of searches without a
- *	slot and of bounded ones
+ * @hint: orders for which an exhaustive search was unsuccessful, by view
+ * @cursor: by view, the tree in which the last search ended; for
+ *	LLFREE_VIEW_NORMAL, where slots have reservations, only searches without
+ *	a slot and bounded searches use the cursor
  * @repaired: children whose word LLFREE_INIT_RECOVER had to correct
- * @shuffle_key: of llfree_shuffle()
- * @shuffle_step: trees from one entirely free one to the next, if these are
- *	shuffled; else 0
+ * @shuffle_key: key that llfree_shuffle() was given
+ * @shuffle_step: distance from one entirely free tree to the next, if
+ *	llfree_shuffle() was called; else 0
  * @shuffle_first: decides which child of such a tree is the first
- * @shuffle_next: tree to go on with
+ * @shuffle_next: tree at which the next search for an entirely free tree starts
  * @bounded_slot: slot whose reservations the next bounded search looks at first
- * @round: by class, changes once a tree got more than entirely free children
- *	after a slot looked for that
+ * @round: by class, changes at the first free of less than whole children to a
+ *	tree of the class after a slot searched for partly free children
  *
  * The members are for lib/llfree/ and the inline functions here only.
  */
@@ -305,8 +313,8 @@ struct llfree {
  * @trees_size: bytes for @trees
  * @trees_stride: bytes from the words of one view in @trees to those of the next
  * @rows: may be persistent; cache line aligned
- * @children: may be persistent; cache line aligned, or would be if the array began with
- *	that of frame 0
+ * @children: may be persistent; cache line aligned, or would be if the array
+ *	began with the word of frame 0
  * @trees: volatile; aligned as @children
  */
 struct llfree_memory {
@@ -321,11 +329,11 @@ struct llfree_memory {
 };
 
 /**
- * struct llfree_stats - what is free
+ * struct llfree_stats - numbers of free frames, children and trees
  * @frames: free frames, by view
  * @huge: entirely free children, by view
  * @reserved: trees that a slot has reserved
- * @trees: trees of each class; the last is for LLFREE_CLASS_NONE
+ * @trees: trees of each class; the last element is for LLFREE_CLASS_NONE
  */
 struct llfree_stats {
 	unsigned long frames[LLFREE_NR_VIEWS];
@@ -336,10 +344,10 @@ struct llfree_stats {
 
 /**
  * struct llfree_child - state of one child, a snapshot
- * @frame: its first frame
+ * @frame: first frame of the child
  * @free: its free frames
  * @view: its view
- * @reported: its free memory was reported to a hypervisor
+ * @reported: the child was reported to a hypervisor as free
  * @class: class of its tree, or LLFREE_CLASS_NONE
  * @tree_reserved: its tree is reserved by a slot
  */
@@ -355,7 +363,7 @@ struct llfree_child {
 /**
  * struct llfree_fault - first broken invariant that llfree_validate() found
  * @what: the invariant
- * @frame: where
+ * @frame: frame at which the invariant is broken
  * @expected: value that the lower level implies
  * @found: value that was found
  */
@@ -386,8 +394,8 @@ int llfree_set_slots(struct llfree *llf, struct llfree_local *locals,
  * llfree_nr_slots() - number of slots
  * @llf: the instance
  *
- * What is below this number can be used as a slot, also where llfree_set_slots()
- * gave the instance its slots a moment ago.
+ * Any number below this one can be used as a slot, also right after
+ * llfree_set_slots() gave the instance its slots.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
@@ -437,7 +445,10 @@ int llfree_drain(struct llfree *llf, int slot);
 
 /* Queries */
 
-/* A word of an array of an instance. Without memory behind number 0, it is no object. */
+/*
+ * Return the address of a word of an array of an instance. Integer arithmetic,
+ * since there may be no memory, and so no object, at number 0.
+ */
 static __always_inline void *llfree_word(const void *array, unsigned long number,
 					 size_t size)
 {
@@ -477,7 +488,10 @@ int llfree_child(const struct llfree *llf, unsigned long frame,
 		 struct llfree_child *child);
 int llfree_child_stable(const struct llfree *llf, unsigned long frame);
 
-/* Of a word in llfree.hint: lowest order that an exhaustive search did not find */
+/*
+ * Bits of a word in llfree.hint: lowest order that an exhaustive search did not
+ * find
+ */
 #define LLFREE_HINT_EXHAUSTED	0xfU
 
 /**
@@ -486,12 +500,12 @@ int llfree_child_stable(const struct llfree *llf, unsigned long frame);
  * @order: 0..LLFREE_MAX_ORDER
  * @view: a view below LLFREE_VIEW_ISOLATED
  *
- * A hint in constant time: false if an allocation of this or a smaller order looked
- * everywhere and found nothing, and nothing of the kind became free since.
+ * A hint in constant time. False if an exhaustive search for this or a smaller
+ * order was unsuccessful, and no block of such an order became free since.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: whether it is worth trying
+ * Return: whether an allocation is worth trying
  */
 static inline bool llfree_may_have_order(const struct llfree *llf,
 					 unsigned int order,

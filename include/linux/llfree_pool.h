@@ -2,27 +2,32 @@
 /*
  * Pools of page frames in persistent memory, on top of LLFree.
  *
- * A pool is a region of memory that keeps its content across a crash, and in which
- * frames stay allocated. Rows, children and trees are in volatile memory, where CPUs
- * allocate as in a zone. The medium has one bit for each frame, which says that the frame
- * is committed: its owner wants it to be allocated after a crash.
+ * A pool is a region of memory that keeps its content across a crash, and in
+ * which frames stay allocated. Rows, children and trees are in volatile memory,
+ * where CPUs allocate as in a zone. The medium has one bit for each frame. The
+ * bit says that the frame is committed: its owner wants the frame to be
+ * allocated after a crash.
  *
- * What holds, if the medium keeps what was written back before a fence:
+ * A pool gives these guarantees, if the medium keeps all data that was written
+ * back before a fence:
  *
- *   - After llfree_pool_commit() or llfree_pool_commit_batch() and then llfree_pool_sync()
- *     have returned, the frames are allocated after any crash, until a free of them begins.
- *   - After llfree_pool_free() or llfree_pool_free_batch() of committed frames and then
- *     llfree_pool_sync() have returned, the frames are free after any crash, unless they
- *     are committed again.
+ *   - After llfree_pool_commit() or llfree_pool_commit_batch() and then
+ *     llfree_pool_sync() have returned, the frames are allocated after any
+ *     crash, until a free of the frames begins.
+ *   - After llfree_pool_free() or llfree_pool_free_batch() of committed frames
+ *     and then llfree_pool_sync() have returned, the frames are free after any
+ *     crash, unless the frames are committed again.
  *   - A frame that was never committed is free after a crash.
- *   - A crash between a commit and the store of the pointer to the frame leaks the frame,
- *     and so does one between the removal of the pointer and the free, or before the sync
- *     that follows the free. The sync is that of the CPU that freed committed frames:
- *     another CPU that allocates the frames, and frees them without a commit, does not
- *     wait for it. llfree_pool_sweep() ends the leak.
+ *   - A crash between a commit and the store of the pointer to the frame leaks
+ *     the frame. So does a crash between the removal of the pointer and the
+ *     free, or before the sync that follows the free. Only a sync by the CPU
+ *     that freed committed frames counts. Another CPU that allocates the
+ *     frames, and frees the frames without a commit, does not wait for the
+ *     cleared bits of the first CPU. llfree_pool_sweep() ends the leak.
  *
- * The caller removes the last pointer to a frame, and writes that back, before it frees
- * the frame: the free begins with a fence.
+ * The caller removes the last pointer to a frame, and begins to write that
+ * change back, before it frees the frame. The free of a committed frame begins
+ * with a fence.
  */
 #ifndef _LINUX_LLFREE_POOL_H
 #define _LINUX_LLFREE_POOL_H
@@ -38,7 +43,7 @@
 /* A frame is 4 KiB, whatever the size of pages. */
 #define LLFREE_POOL_FRAME_SHIFT	12U
 
-/* Where things are on the medium, in bytes */
+/* Offsets on the medium, in bytes */
 #define LLFREE_POOL_SUPER	0UL
 #define LLFREE_POOL_COPY	0x2000UL
 #define LLFREE_POOL_STATE	0x4000UL
@@ -49,14 +54,15 @@
 #define LLFREE_POOL_MIN_SIZE	(4UL << 20)
 
 /**
- * struct llfree_pool_super - what a pool is, on the medium, little-endian
+ * struct llfree_pool_super - superblock on the medium, little-endian
  * @magic: LLFREE_POOL_MAGIC; written last
  * @version: LLFREE_POOL_VERSION
  * @flags: none are known
- * @uuid: of the pool
+ * @uuid: UUID of the pool
  * @frame_shift: a frame is 2^@frame_shift bytes
  * @crc: CRC32C of this structure, with 0 here
- * @frames: frames from the start of the medium on, those with metadata included
+ * @frames: number of frames from the start of the medium on, including those
+ *	with metadata
  */
 struct llfree_pool_super {
 	u64 magic;
@@ -69,9 +75,9 @@ struct llfree_pool_super {
 };
 
 /**
- * struct llfree_pool_state - whether rows are complete, on the medium
- * @session: how often the pool was attached, times 2; bit 0 says that it is attached, or
- *	was when the system crashed
+ * struct llfree_pool_state - session and state of the rows, on the medium
+ * @session: how often the pool was attached, times 2; bit 0 says that the pool
+ *	is attached, or was when the system crashed
  * @rows_crc: CRC32C of the rows behind those of metadata, if bit 0 is not set
  */
 struct llfree_pool_state {
@@ -83,14 +89,15 @@ struct llfree_pool_state {
 
 /**
  * struct llfree_pool_medium - persistent memory
- * @base: where it is mapped, page aligned, write-back
+ * @base: address of the mapping, page aligned, write-back
  * @size: in bytes
- * @write_back: begin to write back the cache lines of some bytes; any context
- * @fence: wait until all that this CPU has begun to write back is persistent; any context
- * @read: copy bytes from the medium. Return: 0, or -EIO if they cannot be read. NULL if
- *	all of the medium can be read.
- * @read_only: a pool that is attached is as after llfree_pool_set_read_only(), and
- *	attaching writes nothing
+ * @write_back: begins to write back the cache lines of some bytes; any context
+ * @fence: waits until all lines that this CPU has begun to write back are
+ *	persistent; any context
+ * @read: copies bytes from the medium, and returns 0, or -EIO if the bytes
+ *	cannot be read. NULL if all of the medium can be read.
+ * @read_only: attaching writes nothing, and leaves the pool as
+ *	llfree_pool_set_read_only() does
  */
 struct llfree_pool_medium {
 	void *base;
@@ -105,18 +112,22 @@ struct llfree_pool_medium {
 /**
  * struct llfree_pool - an attached pool
  * @core: the frames, numbered from the start of the medium
- * @medium: where they are
+ * @medium: the memory of the frames
  * @first: first frame that can be allocated
  * @frames: frame after the last one
- * @uuid: of the pool
- * @session: how often it was attached
- * @was_dirty: it was attached when the system crashed
- * @rows_damaged: rows are not those that were there when it was detached
- * @bad_rows: cache lines of rows that could not be read, but for those of metadata,
- *	which are not used. Their frames are allocated.
- * @read_only: nothing may change any more: see llfree_pool_set_read_only()
+ * @uuid: UUID of the pool
+ * @session: how often the pool was attached
+ * @was_dirty: the pool was attached when the system crashed
+ * @rows_damaged: the rows have changed since the pool was detached
+ * @bad_rows: number of cache lines of rows that could not be read, except lines
+ *	for metadata, which are not used. The frames of these lines are
+ *	allocated.
+ * @read_only: the pool must not change any more: see
+ *	llfree_pool_set_read_only()
  *
- * The members are for lib/llfree/ only, but for those that say what was found.
+ * Callers may read @first, @frames, @read_only and the results of
+ * llfree_pool_attach(): @uuid, @session, @was_dirty, @rows_damaged and
+ * @bad_rows. All other use of members is for lib/llfree/ only.
  */
 struct llfree_pool {
 	struct llfree core;
@@ -132,8 +143,8 @@ struct llfree_pool {
 };
 
 /**
- * struct llfree_pool_swept - what llfree_pool_sweep() found
- * @freed: frames that were allocated and not live, and are free now
+ * struct llfree_pool_swept - results of llfree_pool_sweep()
+ * @freed: frames that were allocated but not live, and are free now
  * @missing: live frames that were free
  */
 struct llfree_pool_swept {
@@ -142,8 +153,8 @@ struct llfree_pool_swept {
 };
 
 /**
- * struct llfree_pool_stats - what is free in a pool
- * @free: frames
+ * struct llfree_pool_stats - numbers of free frames in a pool
+ * @free: free frames
  * @free_huge: children all of whose frames are free
  */
 struct llfree_pool_stats {
@@ -152,7 +163,7 @@ struct llfree_pool_stats {
 };
 
 /**
- * llfree_pool_rows_size() - how much of the medium rows take
+ * llfree_pool_rows_size() - size of the rows on the medium
  * @frames: frames of the pool
  *
  * Return: bytes, whole cache lines
@@ -163,7 +174,7 @@ static inline size_t llfree_pool_rows_size(unsigned long frames)
 }
 
 /**
- * llfree_pool_first() - where data begins
+ * llfree_pool_first() - first frame of data
  * @frames: frames of the pool
  *
  * Return: the first frame behind the metadata

@@ -2,24 +2,25 @@
 /*
  * LLFree core: pools of frames in persistent memory. Superblocks, sessions, roots.
  *
- * lib/llfree/pool_frames.c has what callers do with frames.
- * include/linux/llfree_pool.h says what a pool is and what holds after a crash. This is
- * what each operation does with the medium; "wb" begins to write a cache line back, and a
- * fence waits until that is done:
+ * lib/llfree/pool_frames.c has the operations on frames. The guarantees after a
+ * crash are in include/linux/llfree_pool.h. Each operation does the following
+ * with the medium. "wb" begins to write a cache line back, and a fence waits
+ * until the lines are persistent:
  *
  *   alloc    nothing
- *   commit   sets bits, wb; of a batch once for each line
+ *   commit   sets bits, wb; for a batch once for each line
  *   sync     fence
- *   free     fence, so that the pointer to the frame is gone; clears bits, wb; only then
- *            are the frames free, and another CPU can commit them
+ *   free     fence, so that no pointer to the frame is left; clears bits, wb;
+ *            only then are the frames free, and another CPU can commit them
  *   root     compare-and-swap, wb, fence
  *   attach   marks the pool as dirty, wb, fence, before the first commit
  *   detach   checksum of rows, wb, fence; marks the pool as clean, wb, fence
  *
- * A line of rows on the medium is that of one child. Only the owner of a frame changes
- * its bit, and whole rows have one owner, so these need no compare-and-swap. No search
- * reads the medium. If a line cannot be read, its frames count as allocated, and its child
- * is isolated: nothing touches the line until llfree_pool_sweep() writes it as a whole.
+ * A line of rows on the medium belongs to one child. Only the owner of a frame
+ * changes its bit, and whole rows have one owner, so these rows need no
+ * compare-and-swap. No search reads the medium. If a line cannot be read, its
+ * frames count as allocated, and its child is isolated: nothing touches the
+ * line until llfree_pool_sweep() writes all of the line.
  */
 #include <linux/align.h>
 #include <linux/atomic.h>
@@ -34,7 +35,7 @@
 #include "layout.h"
 #include "pool_medium.h"
 
-/* Bytes of rows that are read at once, and those of a child */
+/* Bytes of rows that are read at once, and bytes of the rows of a child */
 #define READ_SIZE		4096UL
 #define LINE_SIZE		64UL
 
@@ -73,7 +74,7 @@ static int super_read(const struct llfree_pool_medium *m, unsigned long offset,
 	return medium_read(m, super, offset, sizeof(*super)) ?: super_check(m, super);
 }
 
-/* The magic is there when all else is. */
+/* Write the magic only after all else is persistent. */
 static void super_write(const struct llfree_pool_medium *m, unsigned long offset,
 			const struct llfree_pool_super *super)
 {
@@ -96,10 +97,11 @@ static void super_erase(const struct llfree_pool_medium *m, unsigned long offset
 
 /**
  * llfree_pool_format() - make a pool, all of whose frames are free
- * @m: the medium, of LLFREE_POOL_MIN_SIZE at least; what it has is lost
- * @uuid: of the new pool
+ * @m: the medium, of LLFREE_POOL_MIN_SIZE at least; its content is lost
+ * @uuid: UUID of the new pool
  *
- * If the system crashes meanwhile, there is either no pool, or the new one.
+ * If the system crashes meanwhile, the medium has either no pool or the new
+ * one.
  *
  * Context: task; nothing else uses the medium.
  *
@@ -140,15 +142,16 @@ int llfree_pool_format(const struct llfree_pool_medium *m, const u8 uuid[16])
 EXPORT_SYMBOL_GPL(llfree_pool_format);
 
 /**
- * llfree_pool_probe() - is there a pool?
+ * llfree_pool_probe() - does a medium have a pool?
  * @m: the medium
- * @super: what it is, is stored here
+ * @super: the superblock of the pool is stored here
  *
  * Context: task; nothing else changes the medium.
  *
- * Return: 0; -ENODEV if there is none; -EIO if both superblocks are damaged; -EMEDIUMTYPE
- *	if it has another byte order or frames of another size; -EPROTONOSUPPORT for an
- *	unknown version or flag; -ENOSPC if it was larger
+ * Return: 0; -ENODEV if there is no pool; -EIO if a superblock is damaged and
+ *	no other one is valid; -EMEDIUMTYPE if the pool has another byte order
+ *	or frames of another size; -EPROTONOSUPPORT for an unknown version or
+ *	flag; -ENOSPC if the pool is larger than the medium
  */
 int llfree_pool_probe(const struct llfree_pool_medium *m, struct llfree_pool_super *super)
 {
@@ -170,13 +173,13 @@ EXPORT_SYMBOL_GPL(llfree_pool_probe);
 
 /**
  * llfree_pool_layout() - how much volatile memory a pool needs
- * @super: what llfree_pool_probe() found
- * @nr_slots: slots that it is going to have
+ * @super: the superblock that llfree_pool_probe() stored
+ * @nr_slots: slots that the pool is going to have
  * @mem: as for llfree_layout()
  *
  * Context: any.
  *
- * Return: 0; -EINVAL if there cannot be such a pool
+ * Return: 0; -EINVAL if the number of frames is not valid
  */
 int llfree_pool_layout(const struct llfree_pool_super *super, unsigned int nr_slots,
 		       struct llfree_memory *mem)
@@ -185,13 +188,15 @@ int llfree_pool_layout(const struct llfree_pool_super *super, unsigned int nr_sl
 }
 EXPORT_SYMBOL_GPL(llfree_pool_layout);
 
-/* A view that recovery keeps, for children whose rows could not be read */
+/* Mark of children whose rows could not be read: a view that recovery keeps */
 #define VIEW_BAD		LLFREE_VIEW_CMA
 
 /*
- * Copy the rows behind those of metadata. Where that fails, frames are allocated, and the
- * word of the child says so: a second read of the line could succeed. Return: the checksum
- * of the copy, for which the rows are in the cache now
+ * Copy the rows behind those of metadata. If a line cannot be read, mark its
+ * frames as allocated, and note the failure in the word of the child: a second
+ * read of the line could succeed.
+ *
+ * Return: the checksum of the copy, computed while the rows are in the cache
  */
 static u32 rows_read(struct llfree_pool *pool, const struct llfree_memory *mem)
 {
@@ -221,7 +226,10 @@ static u32 rows_read(struct llfree_pool *pool, const struct llfree_memory *mem)
 	return crc;
 }
 
-/* Nothing commits or frees frames of a child whose rows could not be read. */
+/*
+ * Isolate children whose rows could not be read, so that no caller commits or
+ * frees their frames.
+ */
 static void isolate_bad(struct llfree_pool *pool)
 {
 	struct llfree_child child;
@@ -253,14 +261,14 @@ static void state_write(struct llfree_pool *pool, u64 session, u64 rows_crc)
  * @locals: @nr_slots elements, cache line aligned; they belong to the pool
  * @nr_slots: number of slots, at least one; a small pool uses fewer, and CPUs share them
  *
- * Frames are allocated that were committed when the system crashed, or the pool was
- * detached. A superblock that is damaged is written again if the other is not, unless the
- * medium is read-only.
+ * The frames are allocated that were committed when the system crashed or the
+ * pool was detached. A damaged superblock is written again if the other one is
+ * good, unless the medium is read-only.
  *
  * Context: task; nothing else uses the medium.
  *
- * Return: 0; -EINVAL for bad arguments; -EIO if roots cannot be read; or what
- *	llfree_pool_probe() returns
+ * Return: 0; -EINVAL for bad arguments; -EIO if roots cannot be read; or an
+ *	error of llfree_pool_probe()
  */
 int llfree_pool_attach(struct llfree_pool *pool, const struct llfree_pool_medium *m,
 		       const struct llfree_memory *mem, struct llfree_local *locals,
@@ -328,7 +336,7 @@ void llfree_pool_detach(struct llfree_pool *pool)
 	const void *rows = row_on_medium(pool, pool->first);
 	const size_t size = llfree_pool_rows_size(pool->frames) - pool->first / BITS_PER_BYTE;
 
-	/* What CPUs wrote back and did not wait for */
+	/* Write back changes for which other CPUs have not waited. */
 	m->write_back(m, rows, size);
 	m->fence(m);
 	if (pool->read_only || pool->bad_rows)
@@ -338,10 +346,10 @@ void llfree_pool_detach(struct llfree_pool *pool)
 EXPORT_SYMBOL_GPL(llfree_pool_detach);
 
 /**
- * llfree_pool_set_read_only() - let nothing change any more
+ * llfree_pool_set_read_only() - refuse all changes from now on
  * @pool: the pool, whose medium does not work
  *
- * Operations that are under way may still change something.
+ * Operations that are under way may still change the pool.
  *
  * Context: any.
  */
@@ -359,9 +367,9 @@ static u64 *root_at(const struct llfree_pool *pool, unsigned int i)
 }
 
 /**
- * llfree_pool_root() - read a root, which is what it is after a crash, too
+ * llfree_pool_root() - read a root, and make its value persistent
  * @pool: the pool
- * @i: its number, below LLFREE_POOL_NR_ROOTS
+ * @i: number of the root, below LLFREE_POOL_NR_ROOTS
  *
  * Context: any.
  *
@@ -374,7 +382,7 @@ u64 llfree_pool_root(struct llfree_pool *pool, unsigned int i)
 
 	if (i >= LLFREE_POOL_NR_ROOTS)
 		return 0;
-	/* Another CPU may have written it and not have waited yet. */
+	/* Another CPU may have written the root and not have waited yet. */
 	value = smp_load_acquire(root);
 	medium_persist(pool->medium, root, sizeof(*root));
 	return value;
@@ -384,17 +392,17 @@ EXPORT_SYMBOL_GPL(llfree_pool_root);
 /**
  * llfree_pool_root_cas() - change a root
  * @pool: the pool
- * @i: its number, below LLFREE_POOL_NR_ROOTS
- * @old: what it has to be; what it is, is stored here
- * @new: what it becomes
+ * @i: number of the root, below LLFREE_POOL_NR_ROOTS
+ * @old: expected value of the root; the value found is stored here on failure
+ * @new: new value of the root
  *
- * Roots are words for the caller: where its data begins. What this CPU began to write back
- * before is persistent before the root is.
+ * Roots are words for the caller, such as pointers to its data. All lines that
+ * this CPU began to write back before are persistent before the root changes.
  *
  * Context: any.
  *
- * Return: 0, and the change survives a crash; -EAGAIN if the root is not @old; -EINVAL if
- *	there is no such root; -EROFS
+ * Return: 0, and the change survives a crash; -EAGAIN if the root is not @old;
+ *	-EINVAL if there is no such root; -EROFS if the pool is read-only
  */
 int llfree_pool_root_cas(struct llfree_pool *pool, unsigned int i, u64 *old, u64 new)
 {

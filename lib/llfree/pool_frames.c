@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * LLFree core: frames of a pool in persistent memory. Callers allocate, commit and free
- * them; a sweep frees what no pointer leads to.
+ * LLFree core: frames of a pool in persistent memory. Callers allocate, commit
+ * and free frames; a sweep frees leaked frames, to which no pointer leads.
  *
  * lib/llfree/pool.c says in which order each operation changes the medium.
  */
@@ -36,7 +36,8 @@ static int pool_slot(const struct llfree_pool *pool)
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: first frame; -EINVAL for a bad order; -ENOMEM; -EROFS
+ * Return: first frame; -EINVAL for a bad order; -ENOMEM if no block is free;
+ *	-EROFS if the pool is read-only
  */
 long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order)
 {
@@ -49,7 +50,7 @@ long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order)
 
 	if (READ_ONCE(pool->read_only))
 		return -EROFS;
-	/* A request has fewer bits for it. */
+	/* The order of a request has fewer bits. */
 	if (order > LLFREE_MAX_ORDER)
 		return -EINVAL;
 	frame = llfree_alloc_fast(&pool->core, slot, order, class, &whole, &delta);
@@ -61,7 +62,7 @@ long llfree_pool_alloc(struct llfree_pool *pool, unsigned int order)
 }
 EXPORT_SYMBOL_GPL(llfree_pool_alloc);
 
-/* The bits of a block in each of its rows */
+/* Return the bits of a block in each of its rows. */
 static u64 block_mask(unsigned long frame, unsigned int order)
 {
 	if (order >= LLFREE_ROW_ORDER)
@@ -69,7 +70,7 @@ static u64 block_mask(unsigned long frame, unsigned int order)
 	return ((1ULL << (1U << order)) - 1) << (frame % LLFREE_ROW_FRAMES);
 }
 
-/* Out of line, so that the fast paths save no registers for it */
+/* Out of line, so that the fast paths save no registers for this call */
 static noinline bool child_isolated(const struct llfree_pool *pool, unsigned long frame)
 {
 	struct llfree_child child;
@@ -84,7 +85,8 @@ static noinline bool child_isolated(const struct llfree_pool *pool, unsigned lon
  *
  * Context: any.
  *
- * Return: true if so, until llfree_pool_sweep() has written them
+ * Return: true from a failed read on, until llfree_pool_sweep() has written the
+ *	rows
  */
 bool llfree_pool_rows_bad(const struct llfree_pool *pool, unsigned long frame)
 {
@@ -92,7 +94,11 @@ bool llfree_pool_rows_bad(const struct llfree_pool *pool, unsigned long frame)
 }
 EXPORT_SYMBOL_GPL(llfree_pool_rows_bad);
 
-/* May a caller commit or free this? Return: 0, or why not */
+/*
+ * May a caller commit or free a block?
+ *
+ * Return: 0, or the error for the caller
+ */
 static __always_inline int block_check(const struct llfree_pool *pool, unsigned long frame,
 				       unsigned int order)
 {
@@ -170,18 +176,20 @@ static bool block_committed(const struct llfree_pool *pool, unsigned long frame,
 }
 
 /**
- * llfree_pool_commit() - let a block be allocated after a crash
+ * llfree_pool_commit() - make a block survive a crash
  * @pool: the pool
  * @frame: first frame, aligned to the size of the block
  * @order: 0..LLFREE_MAX_ORDER; the caller owns the block, which need not have been
  *	allocated in one piece
  *
- * That is so once llfree_pool_sync() has returned. Committing again does no harm.
+ * The block is allocated after any crash once llfree_pool_sync() has returned.
+ * A second commit of a block does no harm.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EINVAL if it is no block that is allocated; -EIO if its rows could not be
- *	read; -EROFS. Unless it is 0, nothing has changed.
+ * Return: 0; -EINVAL if @frame and @order are no block, or not all of the block
+ *	is allocated; -EIO if its rows could not be read; -EROFS if the pool is
+ *	read-only. On failure nothing has changed.
  */
 int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned int order)
 {
@@ -194,10 +202,11 @@ int llfree_pool_commit(struct llfree_pool *pool, unsigned long frame, unsigned i
 EXPORT_SYMBOL_GPL(llfree_pool_commit);
 
 /**
- * llfree_pool_sync() - wait for what this CPU has committed and freed
+ * llfree_pool_sync() - wait until commits and frees of this CPU are persistent
  * @pool: the pool
  *
- * A caller that begins to write its own data back before that needs no other fence.
+ * A caller that begins to write its own data back before this call needs no
+ * other fence.
  *
  * Context: any, on the CPU that made the changes.
  */
@@ -207,7 +216,10 @@ void llfree_pool_sync(struct llfree_pool *pool)
 }
 EXPORT_SYMBOL_GPL(llfree_pool_sync);
 
-/* Free a block that is not committed any more. From here on another CPU may commit it. */
+/*
+ * Free a block whose bits on the medium are clear. Afterwards another CPU may
+ * allocate and commit the block.
+ */
 static __always_inline int block_release(struct llfree_pool *pool, unsigned long frame,
 					 unsigned int order)
 {
@@ -223,13 +235,14 @@ static __always_inline int block_release(struct llfree_pool *pool, unsigned long
  * @order: 0..LLFREE_MAX_ORDER; the caller owns the block, of which any part may be
  *	committed
  *
- * The caller has removed the last pointer to the block from the medium, and begun to write
- * that back, on this CPU.
+ * The caller has removed the last pointer to the block from the medium, and has
+ * begun to write that change back, on this CPU.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: 0; -EINVAL if it is no block that is allocated; -EIO if its rows could not be
- *	read; -EROFS. Unless it is 0, nothing has changed.
+ * Return: 0; -EINVAL if @frame and @order are no block, or not all of the block
+ *	is allocated; -EIO if its rows could not be read; -EROFS if the pool is
+ *	read-only. On failure nothing has changed.
  */
 int llfree_pool_free(struct llfree_pool *pool, unsigned long frame, unsigned int order)
 {
@@ -248,7 +261,7 @@ EXPORT_SYMBOL_GPL(llfree_pool_free);
 
 /* ---- Batches ---- */
 
-/* Frames whose lines a batch has changed and not written back yet */
+/* Frames whose lines a batch has changed but not written back yet */
 struct lines {
 	unsigned long first;
 	unsigned long end;
@@ -264,7 +277,10 @@ static void lines_write_back(const struct llfree_pool *pool, const struct lines 
 					 BITS_PER_BYTE);
 }
 
-/* Change the rows of a block, and write back the lines before if it has other ones. */
+/*
+ * Change the rows of a block. First write back the lines of earlier blocks, if
+ * this block has other lines.
+ */
 static void lines_change(struct llfree_pool *pool, struct lines *lines, unsigned long frame,
 			 unsigned int order, bool commit)
 {
@@ -288,20 +304,20 @@ static unsigned int block_order(u64 block)
 }
 
 /**
- * llfree_pool_commit_batch() - let blocks be allocated after a crash
+ * llfree_pool_commit_batch() - make blocks survive a crash
  * @pool: the pool
  * @blocks: for each block its offset on the medium in bytes, plus its order; see
  *	llfree_pool_commit()
  * @nr: number of blocks
  *
- * A line of rows is written back once if all blocks of its child follow each other. A CPU
- * that changes a line waits for an earlier write-back of it, which takes ten times as long
- * as the rest of a commit.
+ * Writes a line of rows back once if all blocks of its child follow each other.
+ * A CPU that changes a line waits for an earlier write-back of that line, which
+ * takes ten times as long as the rest of a commit.
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: how many of the blocks are committed, from the first one on. If that is none,
- *	what llfree_pool_commit() returns for the first.
+ * Return: how many of the blocks are committed, from the first one on; if none
+ *	are, the error of llfree_pool_commit() for the first block
  */
 long llfree_pool_commit_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr)
 {
@@ -326,14 +342,15 @@ EXPORT_SYMBOL_GPL(llfree_pool_commit_batch);
  * @blocks: as for llfree_pool_commit_batch(); see llfree_pool_free()
  * @nr: number of blocks
  *
- * The caller has removed the last pointers to all of the blocks from the medium, and begun
- * to write that back, on this CPU. One fence waits for that, and lines of rows are written
- * back as llfree_pool_commit_batch() does it.
+ * The caller has removed the last pointers to all of the blocks from the
+ * medium, and has begun to write these changes back, on this CPU. One fence
+ * waits for them. Lines of rows are written back as by
+ * llfree_pool_commit_batch().
  *
  * Context: any, also NMI; takes no lock, does not sleep.
  *
- * Return: how many of the blocks are free, from the first one on. If that is none, what
- *	llfree_pool_free() returns for the first.
+ * Return: how many of the blocks are free, from the first one on; if none are,
+ *	the error of llfree_pool_free() for the first block
  */
 long llfree_pool_free_batch(struct llfree_pool *pool, const u64 *blocks, unsigned long nr)
 {
@@ -371,9 +388,10 @@ EXPORT_SYMBOL_GPL(llfree_pool_free_batch);
  * @first: first frame
  * @nr: number of frames, at least one
  *
- * Context: any. The answer lasts as long as the frames have owners that do not free them.
+ * Context: any. The answer stays true while the owners of the frames do not
+ * free them.
  *
- * Return: true if all of them are data, and none is free
+ * Return: true if all of the frames are behind the metadata, and none is free
  */
 bool llfree_pool_is_allocated(const struct llfree_pool *pool, unsigned long first,
 			      unsigned long nr)
@@ -399,7 +417,7 @@ EXPORT_SYMBOL_GPL(llfree_pool_is_allocated);
  * @pool: the pool
  * @stats: the counts are stored here
  *
- * Context: any. It reads a word of each child and of each tree.
+ * Context: any. Reads a word of each child and of each tree.
  */
 void llfree_pool_stats(const struct llfree_pool *pool, struct llfree_pool_stats *stats)
 {
@@ -420,8 +438,8 @@ EXPORT_SYMBOL_GPL(llfree_pool_stats);
  *
  * Context: any.
  *
- * Return: a bit for each frame, 1 = committed; 0 outside the pool; all if that could not
- *	be read
+ * Return: a bit for each frame, 1 = committed; 0 outside the pool; all bits if
+ *	the rows could not be read
  */
 u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame)
 {
@@ -433,13 +451,16 @@ u64 llfree_pool_committed(const struct llfree_pool *pool, unsigned long frame)
 }
 EXPORT_SYMBOL_GPL(llfree_pool_committed);
 
-/* Frames of the row of @at that are before @end */
+/* Return the bits of the frames of the row of @at that are before @end. */
 static u64 sweep_mask(unsigned long at, unsigned long end)
 {
 	return end - at < LLFREE_ROW_FRAMES ? (1ULL << (end - at)) - 1 : ~0ULL;
 }
 
-/* Write rows that could not be read: all of their frames are allocated. */
+/*
+ * Write the rows of a child that could not be read, all of whose frames are
+ * allocated.
+ */
 static void sweep_bad(struct llfree_pool *pool, unsigned long first, unsigned long end,
 		      const u64 *live)
 {
@@ -449,13 +470,13 @@ static void sweep_bad(struct llfree_pool *pool, unsigned long first, unsigned lo
 
 	for (at = first; at < end; at += LLFREE_ROW_FRAMES, i++)
 		WRITE_ONCE(row[i], live[i] & sweep_mask(at, end));
-	/* Nothing may change a line that is not all written. */
+	/* Show the child only after all of the line is persistent. */
 	medium_persist(pool->medium, row, i * sizeof(*row));
 	llfree_set_view(&pool->core, first, LLFREE_VIEW_NORMAL, NULL);
 	WRITE_ONCE(pool->bad_rows, pool->bad_rows - 1);
 }
 
-/* Free what is allocated in a row and not in @live. */
+/* Free the frames of a row that are allocated but not in @live. */
 static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside, u64 live,
 		      struct llfree_pool_swept *swept)
 {
@@ -466,7 +487,7 @@ static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside,
 	swept->missing += hweight64(free & live & inside);
 	if (leaked)
 		row_change(row, 0, leaked);
-	/* Also what other CPUs have changed and not waited for */
+	/* Other CPUs may have changed the row and not have waited yet. */
 	pool->medium->write_back(pool->medium, row, sizeof(*row));
 	for (; leaked; leaked &= leaked - 1)
 		swept->freed += !llfree_free(&pool->core, pool_slot(pool),
@@ -474,14 +495,15 @@ static void sweep_row(struct llfree_pool *pool, unsigned long frame, u64 inside,
 }
 
 /**
- * llfree_pool_reclaim() - free what is allocated and not committed
+ * llfree_pool_reclaim() - free frames that are allocated but not committed
  * @pool: the pool
  *
- * This is what a crash would do: the callers that allocated the frames are gone.
+ * Does the same as a crash, after the callers that allocated the frames are
+ * gone.
  *
  * Context: task; may sleep. Nothing allocates, commits or frees frames meanwhile.
  *
- * Return: number of frames; -EROFS
+ * Return: number of frames that were freed; -EROFS if the pool is read-only
  */
 long llfree_pool_reclaim(struct llfree_pool *pool)
 {
@@ -506,24 +528,26 @@ long llfree_pool_reclaim(struct llfree_pool *pool)
 EXPORT_SYMBOL_GPL(llfree_pool_reclaim);
 
 /**
- * llfree_pool_sweep() - free what no pointer leads to
+ * llfree_pool_sweep() - free frames to which no pointer leads
  * @pool: the pool
  * @first: first frame, a multiple of LLFREE_ROW_FRAMES
- * @nr: number of frames, the same, or up to the end of the pool
- * @live: a bit for each of them: a pointer leads to it
- * @swept: what was found is added here
+ * @nr: number of frames, a multiple of LLFREE_ROW_FRAMES, or up to the end of
+ *	the pool
+ * @live: a bit for each frame of the range, 1 if a pointer leads to the frame
+ * @swept: the results are added here
  *
- * Afterwards allocated frames are those that are live, also after a crash. Live frames
- * that were free are only counted: they may be allocated a second time.
+ * Frees allocated frames that are not live, also for after a crash. Live frames
+ * that were free are only counted, since they may be allocated a second time.
  *
- * Rows that could not be read are written, if the range has all frames of the child: the
- * caller has made the medium good there.
+ * Writes rows that could not be read, if the range has all frames of the child.
+ * The caller has repaired the medium there.
  *
  * Context: task, one caller at a time; frames of the range are neither allocated nor freed
  * meanwhile.
  *
- * Return: 0; -EINVAL for a bad range; -EIO if a child, of which the range has a part only,
- *	could not be read, and the rest is done; -EROFS
+ * Return: 0; -EINVAL for a bad range; -EIO if the rows of a child could not be
+ *	read, and the range has only part of the child; then the rest of the
+ *	range is swept. -EROFS if the pool is read-only.
  */
 int llfree_pool_sweep(struct llfree_pool *pool, unsigned long first, unsigned long nr,
 		      const u64 *live, struct llfree_pool_swept *swept)
