@@ -2,26 +2,27 @@
 /*
  * LLFree as the keeper of the free pages of a zone.
  *
- * Connects the allocator core of lib/llfree/ with zones: one instance per
- * zone, whose frame numbers are pfns. All pages start allocated, and only what
- * zf_free() is given ever becomes free, so holes, reserved and unaccepted
- * memory need nothing.
+ * Connects the allocator core of lib/llfree/ with zones. There is one instance
+ * per zone, whose frame numbers are pfns. All pages start allocated, and only
+ * pages that zf_free() is given ever become free. So holes, reserved and
+ * unaccepted memory need nothing.
  *
- *   migratetype   UNMOVABLE, MOVABLE and RECLAIMABLE are classes of trees, the
- *                 first two have another for large blocks. That is policy, and
- *                 not done in a zone of fewer trees than classes. HIGHATOMIC,
- *                 CMA and ISOLATE are views of pageblocks, that is who may have
- *                 the page.
- *   slots         One per CPU, or fewer in a zone that is too small for that.
- *                 A slot is only where to look first: it does not matter which
- *                 CPU uses it, or how many do at a time, and so neither
- *                 preemption nor interrupts need be off.
- *   accounting    An operation of the core says what it changed in which view;
- *                 zf_account() brings that to the counters of the zone.
+ *   migratetype   UNMOVABLE, MOVABLE and RECLAIMABLE are classes of trees; the
+ *                 first two have another class for large blocks. Classes are
+ *                 policy, and not used in a zone of fewer trees than classes.
+ *                 HIGHATOMIC, CMA and ISOLATE are views of pageblocks, which
+ *                 say which callers may have the pages.
+ *   slots         One per CPU, or fewer in a zone that is too small for that. A
+ *                 slot only says where to look first. Any CPU may use any slot,
+ *                 and several may use one at a time. So neither preemption nor
+ *                 interrupts need be off.
+ *   accounting    An operation of the core reports its changes by view;
+ *                 zf_account() adds the changes to the counters of the zone.
  *
  * zone->lock serialises changes of views and of the migratetype of pageblocks.
- * Nothing here waits for it: who wants to change a migratetype for the sake of
- * policy tries, and leaves it if the lock is taken.
+ * Nothing on the paths of allocation and free waits for the lock. A function
+ * that wants to change a migratetype for the sake of policy tries the lock, and
+ * leaves the migratetype alone if the lock is taken.
  */
 #define pr_fmt(fmt) "page_alloc: " fmt
 
@@ -44,7 +45,7 @@
 
 DEFINE_STATIC_KEY_MAYBE_RO(CONFIG_LLFREE_DEFAULT_ON, zf_key);
 
-/* A zone has no bitmaps, so all zones use the buddy allocator. */
+/* Set if a zone has no bitmaps, so that all zones use the buddy allocator. */
 static bool zf_unavailable __initdata;
 
 static int __init page_alloc_setup(char *str)
@@ -90,7 +91,10 @@ zf_class(const struct llfree *llf, unsigned int order, int migratetype)
 	return migratetype;
 }
 
-/* The buddy allocator has zone->lock for that. */
+/*
+ * Change nr_free_highatomic without zone->lock, under which the buddy allocator
+ * changes it.
+ */
 static void zf_add_highatomic(struct zone *zone, long nr)
 {
 	unsigned long old = READ_ONCE(zone->nr_free_highatomic);
@@ -99,7 +103,7 @@ static void zf_add_highatomic(struct zone *zone, long nr)
 		;
 }
 
-/* zf_account() for pages of any view */
+/* Account for changes in any view. */
 noinline void zf_account_views(struct zone *zone,
 			       const struct llfree_delta *delta)
 {
@@ -125,7 +129,7 @@ noinline void zf_account_views(struct zone *zone,
 		mod_zone_page_state(zone, NR_FREE_PAGES, all);
 }
 
-/* The same for pages of a word */
+/* zf_check_exclusive() for the pages of a word */
 static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 {
 	if (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE))
@@ -137,7 +141,10 @@ static void zf_check_exclusive_mask(unsigned long pfn, u64 mask)
 /* ---- Life cycle ---- */
 
 #ifdef CONFIG_MEMORY_HOTPLUG
-/* Memory for what a zone needs; each array has pages of its own, so that it can grow. */
+/*
+ * Allocate all memory that a zone needs. Each array has pages of its own, so
+ * that the array can grow.
+ */
 static struct zone_llfree *zf_alloc_memory(struct zone *zone, unsigned long pfn,
 					   unsigned long nr, struct llfree_memory *mem,
 					   void *(*alloc)(struct zone *zone, size_t size))
@@ -180,8 +187,8 @@ static struct zone_llfree *zf_alloc_memory(struct zone *zone, unsigned long pfn,
  * @cpus: CPUs that are going to reserve trees
  * @alloc: returns zeroed memory, aligned to a page or the next power of 2
  *
- * Holes have trees, too, but none that can be reserved. All memory of a zone is one
- * block, so that a failure leaves nothing behind.
+ * Holes have trees, too, but these cannot be reserved. All memory of a zone is
+ * one block, so that a failure leaves nothing behind.
  */
 static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 			unsigned int cpus,
@@ -208,8 +215,9 @@ static int zf_init_zone(struct zone *zone, unsigned long pfn, unsigned long nr,
 }
 
 /*
- * CPUs that there may be. While zones are set up at boot, nr_cpu_ids may still be
- * NR_CPUS; few machines have more than one CPU for each GiB.
+ * Estimate the number of possible CPUs. While zones are set up at boot,
+ * nr_cpu_ids may still be NR_CPUS; few machines have more than one CPU for each
+ * GiB.
  */
 static unsigned int __init zf_boot_cpus(void)
 {
@@ -223,9 +231,9 @@ static void * __init zf_boot_alloc(struct zone *zone, size_t size)
 
 /**
  * zf_add_range() - give a zone the means to keep free pages
- * @zone: the zone, which has none yet
- * @pfn: first pfn that it spans
- * @nr: number of pages that it spans
+ * @zone: the zone, which has no bitmaps yet
+ * @pfn: first pfn that the zone spans
+ * @nr: number of pages that the zone spans
  *
  * All pages are allocated, in pageblocks without a view of their own. Costs
  * 33.75 KiB per GiB, also when the buddy allocator is in use: some architectures
@@ -256,7 +264,9 @@ void __init zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr)
 	static_branch_disable(&zf_key);
 }
 
-/* Reservations cost memory, so only for CPUs that can exist, not for NR_CPUS. */
+/*
+ * Slots cost memory, so there are slots for nr_cpu_ids CPUs, not for NR_CPUS.
+ */
 static unsigned int zf_nr_slots(const struct llfree *llf)
 {
 	return min(nr_cpu_ids, llfree_max_slots(llf));
@@ -266,9 +276,9 @@ static unsigned int zf_nr_slots(const struct llfree *llf)
  * zf_percpu_init() - let CPUs reserve parts of a zone
  * @zone: the zone
  *
- * Until then, and in a zone that is too small, CPUs look for free pages
- * everywhere. That is all that is missed if there is no memory for it. For a zone that
- * has grown there can be more slots than before.
+ * Until this function has run, and in a zone that is too small, CPUs look for
+ * free pages everywhere. The same holds if there is no memory for the slots.
+ * After a zone has grown, this function may add slots.
  *
  * Context: task, once the slab allocator works; one caller at a time.
  */
@@ -276,14 +286,14 @@ void __meminit zf_percpu_init(struct zone *zone)
 {
 	struct zone_llfree *zl = zone->llfree;
 	struct llfree *llf = &zl->core;
-	/* The most that there can be: slots stay where they are. */
+	/* The largest possible number: slots cannot be moved later. */
 	const unsigned int room = IS_ENABLED(CONFIG_MEMORY_HOTPLUG) ? nr_cpu_ids :
 								      zf_nr_slots(llf);
 	const unsigned int nr = zf_nr_slots(llf);
 
 	if (nr <= llfree_nr_slots(llf))
 		return;
-	/* Blocks of a power of 2 are aligned to their size. */
+	/* kzalloc_node() aligns a block of a power of 2 to its size. */
 	if (!zl->locals)
 		zl->locals = kzalloc_node(roundup_pow_of_two(room * sizeof(*zl->locals)),
 					  GFP_KERNEL, zone_to_nid(zone));
@@ -292,12 +302,12 @@ void __meminit zf_percpu_init(struct zone *zone)
 }
 
 /**
- * zf_drain() - give back what a CPU has reserved
+ * zf_drain() - give back the reservations of a CPU
  * @zone: the zone
  * @cpu: the CPU; negative for all
  *
- * Reserved pages are free and can be had by everybody. Drain a CPU that is
- * going to do nothing for long, so that others find them sooner.
+ * Reserved pages are free, and all CPUs can allocate them. Drain a CPU that is
+ * going to be idle for long, so that other CPUs find its pages sooner.
  *
  * Context: any.
  */
@@ -329,9 +339,10 @@ void zf_shuffle(struct zone *zone)
 /* ---- Allocation ---- */
 
 /*
- * The migratetype of a pageblock follows what is allocated in it, unless the
- * page was taken from a tree of another class and the tree stays what it is.
- * Where pages are not grouped it is that of who began the pageblock.
+ * Set the migratetype of a pageblock to that of pages allocated in the
+ * pageblock, unless the page came from a tree of another class that keeps its
+ * class. If pages are not grouped, the first allocation from an entirely free
+ * pageblock decides.
  */
 static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
 					unsigned int order, int migratetype,
@@ -355,8 +366,9 @@ static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
 }
 
 /*
- * The page came from memory of another migratetype. That boosts the watermarks
- * as buddy has it: not for entirely free blocks, nor for small movable pages.
+ * Account for a page from memory of another migratetype. Boost the watermarks
+ * as the buddy allocator does: not for entirely free blocks, nor for small
+ * movable pages.
  */
 static noinline void zf_settle_foreign(struct zone *zone, struct page *page,
 				       unsigned int order, int migratetype,
@@ -371,8 +383,8 @@ static noinline void zf_settle_foreign(struct zone *zone, struct page *page,
 }
 
 /*
- * Bring to the zone what an allocation did: counters, the migratetype of the
- * pageblock, and that the page is of another one.
+ * Account for an allocation in the zone: its counters, the migratetype of the
+ * pageblock, and a page that came from memory of another migratetype.
  */
 static __always_inline void zf_settle(struct zone *zone, struct page *page,
 				      unsigned int order, int migratetype,
@@ -382,7 +394,7 @@ static __always_inline void zf_settle(struct zone *zone, struct page *page,
 	const unsigned int foreign = LLFREE_DID_DEMOTE | LLFREE_DID_STEAL;
 
 	zf_account(zone, delta);
-	/* Whole pageblocks belong to whoever has them. */
+	/* A whole pageblock gets the migratetype of its owner. */
 	if ((!(delta->did & LLFREE_DID_STEAL) || order >= pageblock_order) &&
 	    unlikely(get_pageblock_migratetype(page) != migratetype))
 		zf_set_migratetype(zone, page, order, migratetype,
@@ -428,17 +440,22 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
 
 /*
  * The allocation of a block writes to its struct page. The next block is mostly
- * the one behind it, so zf_alloc_quick() prefetches that one's struct page if the
- * block is free: else the cache line would be taken from its owner. The hardware
- * prefetches the struct pages of blocks of lower orders, which lie closer together.
+ * the one behind it, so zf_alloc_quick() prefetches the struct page of that
+ * block if the block is free: else the prefetch would take the cache line from
+ * its owner. The hardware prefetches the struct pages of blocks of lower
+ * orders, which lie closer together.
  */
 #define ZF_PREFETCH_ORDER	4
 
 /*
- * The fast path: a block from where the CPU found the last one. The CPU has reserved
- * the tree for the class, and most of its pageblocks have the migratetype. The
- * migratetype is checked when a pageblock is begun, and once for each further word,
- * in case another CPU held zone->lock before.
+ * The fast path: allocate a block where the CPU found the last one. The CPU has
+ * reserved the tree for the class, and most pageblocks of the tree have the
+ * migratetype. The fast path checks the migratetype when an entirely free
+ * pageblock is broken up, and once for each further word, in case another CPU
+ * held zone->lock before.
+ *
+ * Return: the page; NULL, and the changes in @delta, if the slow path has to
+ *	run
  *
  * Return: NULL, and in @delta what changed, if the slow path has to run
  */
@@ -470,7 +487,10 @@ zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
 	return page;
 }
 
-/* By a search. @delta is what changed so far, which is counted as well. */
+/*
+ * Allocate by a search. @delta has the changes so far, for which this function
+ * accounts as well.
+ */
 static noinline struct page *
 zf_alloc_search(struct zone *zone, const struct llfree_request *req,
 		int migratetype, unsigned int alloc_flags, bool refill,
@@ -497,8 +517,8 @@ zf_alloc_search(struct zone *zone, const struct llfree_request *req,
 }
 
 /*
- * From pageblocks that only some requests may use. A block of the order is
- * searched for only if the last search found one, or if one was freed since.
+ * Allocate from pageblocks that only some requests may use. Search for a block
+ * of the order only if the last search found one, or if one was freed since.
  */
 static noinline struct page *
 zf_alloc_view(struct zone *zone, unsigned int order, int migratetype,
@@ -517,9 +537,9 @@ zf_alloc_view(struct zone *zone, unsigned int order, int migratetype,
 }
 
 /*
- * zf_alloc() after its fast path. The order in which views are tried is that of
- * rmqueue_buddy() and __rmqueue(): CMA pageblocks before pages that were kept
- * for other migratetypes.
+ * The slow path of zf_alloc(). Views are tried in the order of rmqueue_buddy()
+ * and __rmqueue(): CMA pageblocks before pages that are kept for other
+ * migratetypes.
  */
 static noinline struct page *
 zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
@@ -569,12 +589,12 @@ zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
  * zf_alloc() - allocate a block of pages from a zone
  * @zone: the zone
  * @order: 0..MAX_PAGE_ORDER
- * @migratetype: what the pages are for
+ * @migratetype: use of the pages
  * @alloc_flags: ALLOC_NOFRAGMENT, ALLOC_CMA, ALLOC_HIGHATOMIC, ALLOC_OOM,
  *	ALLOC_NON_BLOCK and ALLOC_KSWAPD matter
  *
  * Return: the first page, as it was when it was freed; NULL if the zone has no
- *	such block, or none that ALLOC_NOFRAGMENT lets us have, or if an interrupt or
+ *	such block, or none that ALLOC_NOFRAGMENT allows, or if an interrupt or
  *	ALLOC_NON_BLOCK allowed no longer search
  */
 struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
@@ -603,7 +623,7 @@ struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
 
 /*
  * Put the blocks of @mask, which is not 0, at the end of a list.
- * @page: one of them
+ * @page: set to the last of the blocks
  *
  * Return: number of blocks
  */
@@ -628,7 +648,7 @@ zf_list_pages(struct list_head *list, unsigned long pfn, u64 mask,
 	return nr;
 }
 
-/* zf_alloc_bulk() for blocks of several words */
+/* Do the work of zf_alloc_bulk() for blocks of several words. */
 static unsigned int zf_bulk_large(struct zone *zone, struct llfree_request *req,
 				  int migratetype, unsigned int alloc_flags,
 				  unsigned int nr, struct list_head *list)
@@ -655,7 +675,7 @@ static unsigned int zf_bulk_large(struct zone *zone, struct llfree_request *req,
 	return done;
 }
 
-/* zf_alloc_bulk() for blocks of up to a word */
+/* Do the work of zf_alloc_bulk() for blocks of up to a word. */
 static __always_inline unsigned int
 zf_bulk_rows(struct zone *zone, struct llfree_request *req, int migratetype,
 	     unsigned int alloc_flags, unsigned int nr, struct list_head *list)
@@ -690,7 +710,7 @@ zf_bulk_rows(struct zone *zone, struct llfree_request *req, int migratetype,
 	return done;
 }
 
-/* From pageblocks of a view; @flags are the core's. */
+/* Allocate from pageblocks of a view; @flags are LLFREE_ALLOC_* flags. */
 static unsigned int zf_bulk_view(struct zone *zone, unsigned int order,
 				 int migratetype, unsigned int alloc_flags,
 				 unsigned int nr, struct list_head *list,
@@ -707,7 +727,10 @@ static unsigned int zf_bulk_view(struct zone *zone, unsigned int order,
 	return zf_bulk_rows(zone, &req, migratetype, alloc_flags, nr, list);
 }
 
-/* zf_alloc_bulk() for requests that may use CMA pageblocks, which have free pages */
+/*
+ * Do the work of zf_alloc_bulk() for requests that may use CMA pageblocks,
+ * while these have free pages.
+ */
 static noinline unsigned int
 zf_alloc_bulk_cma(struct zone *zone, unsigned int order, int migratetype,
 		  unsigned int alloc_flags, unsigned int nr,
@@ -737,17 +760,17 @@ zf_alloc_bulk_cma(struct zone *zone, unsigned int order, int migratetype,
  * zf_alloc_bulk() - allocate many blocks of pages from a zone
  * @zone: the zone
  * @order: 0..MAX_PAGE_ORDER
- * @migratetype: what the pages are for
+ * @migratetype: use of the pages
  * @alloc_flags: see zf_alloc()
  * @nr: number of blocks
  * @list: pages are added to its tail by pcp_list
  *
- * Takes up to 2 MiB in one step. Stops short of @nr where the pages that the
- * CPU has reserved come to an end, or next would be a free block of 2 MiB and
- * there may be pages elsewhere.
+ * Takes up to 2 MiB in one step. Stops short of @nr at the end of the pages
+ * that the CPU has reserved, or before a free block of 2 MiB if there may be
+ * pages elsewhere.
  *
- * Return: number of blocks that were allocated; 0 only where zf_alloc() returns
- *	NULL
+ * Return: number of blocks that were allocated; 0 only if zf_alloc() would
+ *	return NULL
  */
 unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 			   int migratetype, unsigned int alloc_flags,
@@ -762,7 +785,10 @@ unsigned int zf_alloc_bulk(struct zone *zone, unsigned int order,
 
 /* ---- Free ---- */
 
-/* The pages stay allocated for good, since their owner is not known. */
+/*
+ * Report a bad free. The pages stay allocated for good, since their owner is
+ * not known.
+ */
 static void zf_bad_free(struct zone *zone, unsigned long pfn,
 			unsigned int order)
 {
@@ -776,7 +802,7 @@ static void zf_bad_free(struct zone *zone, unsigned long pfn,
 		dump_page(pfn_to_page(pfn), "freed but not allocated");
 }
 
-/* Blocks of several children */
+/* Free a block of several children. */
 static noinline void zf_free_large(struct zone *zone, unsigned long pfn,
 				   unsigned int order)
 {
@@ -788,7 +814,7 @@ static noinline void zf_free_large(struct zone *zone, unsigned long pfn,
 	zf_account(zone, &delta);
 }
 
-/* llfree_free_fast() returned something else than the normal view. */
+/* Handle all results of llfree_free_fast() but the normal view. */
 static noinline void zf_freed_elsewhere(struct zone *zone, unsigned long pfn,
 					unsigned int order, int given)
 {
@@ -813,9 +839,9 @@ static noinline void zf_freed_elsewhere(struct zone *zone, unsigned long pfn,
  * @pfn: first pfn
  * @order: any; the block may have been allocated in other pieces
  *
- * The pageblock decides who can have the pages: those of an isolated one are
- * free, but neither visible nor counted. A block that is not allocated, or only
- * in part, is reported and left as it is.
+ * The pageblock decides which callers can have the pages. Pages of an isolated
+ * pageblock are free, but neither visible nor counted. A block that is not
+ * allocated, or only in part, is reported and left unchanged.
  */
 void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 {
@@ -839,7 +865,7 @@ void zf_free(struct zone *zone, unsigned long pfn, unsigned int order)
 	}
 }
 
-/* One of them is not allocated: find out which. */
+/* Free pages one by one, to find those that are not allocated. */
 static noinline void zf_free_each(struct zone *zone, unsigned long pfn, u64 mask,
 				  struct llfree_delta *delta)
 {
@@ -875,7 +901,7 @@ static __always_inline struct llfree_delta *batch_delta(struct zf_batch *batch)
  * @order: 0..MAX_PAGE_ORDER
  *
  * The pages are free after zf_batch_flush() at the latest, and counted as free
- * then.
+ * by then.
  */
 void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 		  unsigned int order)
@@ -914,7 +940,7 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 /**
  * zf_batch_flush() - free all pages of a batch
  * @zone: the zone
- * @batch: the batch; it is empty then
+ * @batch: the batch, which is empty afterwards
  */
 void zf_batch_flush(struct zone *zone, struct zf_batch *batch)
 {

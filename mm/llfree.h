@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the files mm/llfree*.c share. Other files use mm/zone_free.h.
+ * Declarations that the files mm/llfree*.c share. Other files use
+ * mm/zone_free.h.
  */
 #ifndef __MM_LLFREE_H
 #define __MM_LLFREE_H
@@ -26,13 +27,13 @@ enum zf_words_kind {
 };
 
 /**
- * struct zf_words - where an array of words is, in a kernel where zones can grow
+ * struct zf_words - an array of words, in a kernel where zones can grow
  * @addr: address of page @first
- * @first: first page, by number from the words of pfn 0 on
+ * @first: first page; pages are counted from the words of pfn 0 on
  * @end: page after the last one
  * @stride: bytes from the words of one view to those of the next
- * @pages: all pages, those of the first view first; NULL for memory from boot
- * @area: the addresses, NULL for memory from boot
+ * @pages: all pages, by view; NULL for memory from boot
+ * @area: the addresses; NULL for memory from boot
  */
 struct zf_words {
 	void *addr;
@@ -44,12 +45,12 @@ struct zf_words {
 };
 
 /**
- * struct zf_range - what a zone is to have words for
+ * struct zf_range - pages for which a zone is going to have words
  * @pfn: first pfn that is added
  * @nr: number of pages that are added
  * @low: first pfn
  * @high: pfn after the last one
- * @tree_order: of the instance
+ * @tree_order: order of the trees of the instance
  */
 struct zf_range {
 	unsigned long pfn;
@@ -62,11 +63,11 @@ struct zf_range {
 /**
  * struct zone_llfree - the free pages of a zone
  * @core: the allocator
- * @words: its memory
- * @locals: room for the slots of all CPUs that there can be, or NULL
+ * @words: memory of @core
+ * @locals: room for the slots of all possible CPUs, or NULL
  * @nr_huge: entirely free children, by view
  * @counted: numbers of free blocks that zf_count_recent() reports
- * @counted_at: when they were counted, in jiffies
+ * @counted_at: time of that count, in jiffies
  * @counting: a CPU is counting
  */
 struct zone_llfree {
@@ -93,8 +94,9 @@ static inline enum llfree_view zf_view(int migratetype)
 }
 
 /*
- * Are pages grouped by mobility? Where there are fewer trees than classes, they
- * would just change hands all the time, and each time count as fragmentation.
+ * Are pages grouped by mobility? Not in a zone of fewer trees than classes,
+ * where trees would change their class all the time, and each change would
+ * count as fragmentation.
  */
 static inline bool zf_grouped(const struct llfree *llf)
 {
@@ -124,7 +126,11 @@ void zf_words_place(struct zf_words words[ZF_NR_WORDS], void *memory);
 void zf_words_memory(const struct zf_words words[ZF_NR_WORDS], unsigned long pfn,
 		     struct llfree_memory *mem);
 
-/* Use the words of @mem for @range. Return: 0, or an error and nothing has changed */
+/*
+ * Use the words of @mem for @range.
+ *
+ * Return: 0, or an error, and nothing has changed
+ */
 typedef int (*zf_words_use_fn)(struct zone *zone, struct zone_llfree *zl,
 			       const struct zf_range *range,
 			       const struct llfree_memory *mem);
@@ -162,7 +168,7 @@ static __always_inline bool zf_view_has_order(const struct zone *zone,
 	       1L << (order - LLFREE_CHILD_ORDER);
 }
 
-/* Bring what an operation changed to the counters of the zone. */
+/* Add the changes by an operation to the counters of the zone. */
 static __always_inline void zf_account(struct zone *zone,
 				       const struct llfree_delta *delta)
 {
@@ -188,19 +194,19 @@ static __always_inline void zf_account(struct zone *zone,
 
 /*
  * A page that is about to be handed out, or was just freed, has no other user.
- * KCSAN reports any access by another CPU. A page with two owners is allocated or
- * freed by one of them, sooner or later, while the other uses it.
+ * KCSAN reports any access by another CPU. If a page has two owners, sooner or
+ * later one of them allocates or frees the page while the other uses it.
  *
  * Owners change page->flags all the time. Scanners of pages read flags, mapping
- * and compound_head without a reference, so for these only writes tell. Only the
- * owner touches page->private: allocation initialises it, and slabs, page tables
- * and swap use it.
+ * and compound_head without a reference, so for page->flags only writes are
+ * errors. Only the owner touches page->private: allocation initialises the
+ * field, and slabs, page tables and swap use it.
  */
 static inline void zf_check_exclusive(unsigned long pfn, unsigned long nr)
 {
 	struct page *page;
 
-	/* A bad free may name anything. */
+	/* A bad free may have any pfn. */
 	if (!IS_ENABLED(CONFIG_LLFREE_CHECK_EXCLUSIVE) || !pfn_valid(pfn))
 		return;
 	for (page = pfn_to_page(pfn); nr; nr--, page++) {

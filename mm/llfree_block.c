@@ -27,7 +27,8 @@ static unsigned int claim_flags(unsigned int flags)
  * @order: 0..MAX_PAGE_ORDER
  * @flags: ZF_HIDDEN
  *
- * Return: false if not all of it is free, or isolated
+ * Return: true; false if not all of the block is free, or if a pageblock is
+ *	isolated and @flags lack ZF_HIDDEN
  */
 bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
 	      unsigned int flags)
@@ -53,7 +54,7 @@ static void claimed_add(unsigned long pfn, unsigned int order,
 	list_add_tail(&page->lru, &lists[order]);
 }
 
-/* Add the pages of a word as naturally aligned blocks. */
+/* Add the pages of a word to the lists, as naturally aligned blocks. */
 static void claimed_add_row(unsigned long pfn, u64 mask,
 			    struct list_head lists[NR_PAGE_ORDERS])
 {
@@ -74,7 +75,10 @@ static void claimed_add_row(unsigned long pfn, u64 mask,
 	}
 }
 
-/* Largest order above a word that is free and fits at @pfn */
+/*
+ * Find the largest order of a free block at @pfn that fits. The result matters
+ * only if it is above the order of a word.
+ */
 static unsigned int claim_order(struct llfree *llf, unsigned long pfn,
 				unsigned long end, unsigned long want)
 {
@@ -89,16 +93,17 @@ static unsigned int claim_order(struct llfree *llf, unsigned long pfn,
 }
 
 /**
- * zf_claim_range() - allocate what is free in a range of pages
+ * zf_claim_range() - allocate the free pages of a range
  * @zone: the zone
  * @pfn: first pfn; on return, where the scan stopped
  * @end: pfn after the last one, in the same pageblock
- * @want: stop once there are that many pages
+ * @want: stop after that many pages were allocated
  * @lists: blocks are added by lru to the list of their order, which is in
  *	page_private() too
  * @flags: ZF_HIDDEN, ZF_STRICT
  *
- * With ZF_STRICT what is not free is where it stops, and @want is ignored.
+ * With ZF_STRICT, the scan stops at the first page that is not free, and @want
+ * is ignored.
  *
  * Return: number of pages that were allocated
  */
@@ -180,8 +185,9 @@ static void block_set_view(struct zone *zone, unsigned long pfn,
  * @pfn: any pfn of the pageblock
  * @migratetype: the new migratetype
  *
- * Free pages of the block go along. While flags and view differ for a moment,
- * the flags never say that pages are to be had which are hidden already.
+ * Free pages of the block change to the new view. Flags and view differ for a
+ * moment. Meanwhile no page is in the normal view while the flags say
+ * otherwise.
  *
  * Context: caller holds zone->lock.
  *
@@ -205,13 +211,13 @@ long zf_set_block(struct zone *zone, unsigned long pfn, int migratetype)
 }
 
 /**
- * zf_hide_block() - let nothing be allocated from a pageblock
+ * zf_hide_block() - prevent allocations from a pageblock
  * @zone: the zone
  * @pfn: any pfn of the pageblock
  *
- * Free pages of the block are hidden as those of MIGRATE_ISOLATE are, but its
- * migratetype stays. The caller looks through the block, and then calls
- * zf_set_block(): with MIGRATE_ISOLATE, or with the old migratetype.
+ * Free pages of the block are hidden like those of MIGRATE_ISOLATE, but the
+ * migratetype of the block stays. The caller looks through the block, and then
+ * calls zf_set_block(): with MIGRATE_ISOLATE, or with the old migratetype.
  *
  * Context: caller holds zone->lock.
  *
@@ -227,11 +233,11 @@ bool zf_hide_block(struct zone *zone, unsigned long pfn)
 
 #ifdef CONFIG_CMA
 /**
- * zf_init_cma_block() - make a pageblock one of MIGRATE_CMA
+ * zf_init_cma_block() - set the migratetype of a pageblock to MIGRATE_CMA
  * @zone: the zone
  * @pfn: first pfn of the pageblock, whose pages are allocated
  *
- * Pages that are freed from now on are free for requests that may use CMA.
+ * Requests that may use CMA can allocate pages that are freed from now on.
  *
  * Context: takes zone->lock.
  */
@@ -248,14 +254,14 @@ void zf_init_cma_block(struct zone *zone, unsigned long pfn)
 /**
  * zf_unreserve_highatomic() - give one highatomic pageblock back
  * @zone: the zone
- * @migratetype: what the pageblock becomes
+ * @migratetype: new migratetype of the pageblock
  *
- * Takes the first pageblock with free pages. If another CPU gives that one back
- * first, the search goes on behind it.
+ * Takes the first pageblock with free pages. If another CPU gives that
+ * pageblock back first, the search goes on behind it.
  *
  * Context: takes zone->lock.
  *
- * Return: true if the block had free pages
+ * Return: true if a pageblock with free pages was given back
  */
 bool zf_unreserve_highatomic(struct zone *zone, int migratetype)
 {
@@ -284,7 +290,9 @@ bool zf_unreserve_highatomic(struct zone *zone, int migratetype)
 	return true;
 }
 
-/* How long an operation that began before may take to end, and how often to ask */
+/*
+ * Timeout for the end of operations that began before, and interval of polling
+ */
 #define STABLE_TIMEOUT_US	(100 * USEC_PER_MSEC)
 #define STABLE_POLL_US		20
 
@@ -294,13 +302,13 @@ bool zf_unreserve_highatomic(struct zone *zone, int migratetype)
  * @pfn: first pfn
  * @end: pfn after the last one
  *
- * An allocation or free that began before the pageblocks were isolated runs with
- * preemption off, so that this takes no long time. A free that begins later may
- * be under way when the function returns.
+ * An allocation or free that began before the pageblocks were isolated runs
+ * with preemption off, so the wait is short. A free that begins later may be
+ * under way when the function returns.
  *
  * Context: task; may sleep, so the caller holds no spinlock.
  *
- * Return: false if the time is over
+ * Return: true; false after a timeout
  */
 bool zf_wait_stable(const struct zone *zone, unsigned long pfn,
 		    unsigned long end)
@@ -316,7 +324,7 @@ bool zf_wait_stable(const struct zone *zone, unsigned long pfn,
 	return true;
 }
 
-/* How often pages that are being freed are tried to be claimed */
+/* Attempts to claim pages that are being freed */
 #define CLAIM_TRIES	8
 
 /**
@@ -326,12 +334,12 @@ bool zf_wait_stable(const struct zone *zone, unsigned long pfn,
  * @end: pfn after the last one, in the same pageblock
  * @lists: see zf_claim_range()
  *
- * A free that is under way has cleared the bits of its pages, but its pageblock
- * does not count them yet. The function waits for such frees.
+ * A free that is under way has cleared the bits of its pages, but the word of
+ * the child does not count the pages yet. The function waits for such frees.
  *
  * Context: task; may sleep.
  *
- * Return: number of pages that were allocated; all if @pfn is @end
+ * Return: number of pages that were allocated; all pages were if @pfn is @end
  */
 unsigned long zf_claim_all(struct zone *zone, unsigned long *pfn,
 			   unsigned long end,
@@ -357,8 +365,8 @@ unsigned long zf_claim_all(struct zone *zone, unsigned long *pfn,
  * @order: pageblock_order or more
  * @reported: the hypervisor knows that the pages are not used
  *
- * Any use of the pages removes the mark that they are reported. Free page
- * reporting is not notified of the pages.
+ * Any allocation of the pages removes the mark that they are reported. Free
+ * page reporting is not notified of the pages.
  */
 void zf_free_reported(struct zone *zone, unsigned long pfn, unsigned int order,
 		      bool reported)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What is in use, whether all of it adds up, and a picture of memory: debugfs
- * and sysfs files of zones whose free pages LLFree keeps.
+ * Files in debugfs and sysfs for zones: the allocator in use, a check of all
+ * invariants of LLFree, and a map of memory.
  */
 #define pr_fmt(fmt) "page_alloc: " fmt
 
@@ -22,16 +22,17 @@
 #define VALIDATE_TRIES	20
 
 /**
- * struct zf_report - what a check of a zone found
+ * struct zf_report - results of a check of a zone
  * @zone: the zone
  * @managed: pages that the zone manages
- * @counted: what its counter says is free
+ * @counted: free pages by the counter of the zone
  * @free: pages that are free
- * @used: pages in use, those in per-CPU lists included
- * @offline: pages that a hypervisor has back; some drivers count them as managed
+ * @used: pages in use, including those in per-CPU lists
+ * @offline: pages that were given back to a hypervisor; some drivers count
+ *	these pages as managed
  * @pcp: pages in per-CPU lists
  * @unaccepted: pages that are counted as free but not accepted yet
- * @fault: what does not add up
+ * @fault: the broken invariant
  */
 struct zf_report {
 	struct zone *zone;
@@ -56,8 +57,9 @@ static int report_fault(struct zf_report *report, const char *what,
 }
 
 /*
- * Does a page have struct pages of the memory block that it is in? Nothing manages it then.
- * Pages of the swap cache have that flag as well, for what they are, but not alone.
+ * Does a page have struct pages of its own memory block? Such a page is not
+ * managed. Pages of the swap cache have the same flag with another meaning, but
+ * always together with other flags or fields.
  */
 static bool page_has_memmap(const struct page *page)
 {
@@ -65,7 +67,7 @@ static bool page_has_memmap(const struct page *page)
 	       hweight_long(page->flags & PAGEFLAGS_MASK) == 1;
 }
 
-/* Compare with struct page: what is free must not look used. */
+/* Compare with struct page: a free page must not look used. */
 static int validate_pages(struct zf_report *report)
 {
 	struct zone *zone = report->zone;
@@ -151,7 +153,7 @@ static int validate_zone(void *data)
 	if (counted != report->free)
 		return report_fault(report, "NR_FREE_PAGES", zone->zone_start_pfn,
 				    report->free, counted);
-	/* KMSAN holds pages back that are neither reserved nor managed. */
+	/* KMSAN holds back pages that are neither reserved nor managed. */
 	if (!IS_ENABLED(CONFIG_KMSAN) &&
 	    (report->managed < report->free + report->used ||
 	     report->managed > report->free + report->used + report->offline))
@@ -171,8 +173,8 @@ static int validate_show(struct seq_file *m, void *unused)
 	for_each_populated_zone(zone) {
 		report.zone = zone;
 		/*
-		 * With all CPUs stopped, only a task that was preempted
-		 * between two steps can make a sound zone look otherwise.
+		 * With all CPUs stopped, only a task that was preempted between
+		 * two steps can make a sound zone look broken.
 		 */
 		for (tries = 0; tries < VALIDATE_TRIES; tries++) {
 			ret = stop_machine(validate_zone, &report, NULL);
@@ -200,9 +202,9 @@ static int validate_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(validate);
 
-/* ---- A picture of memory, with either allocator ---- */
+/* ---- A map of memory, with either allocator ---- */
 
-/* Free pages of a block as the buddy allocator marks them */
+/* Count the free pages of a block as the buddy allocator marks them. */
 static unsigned int buddy_nr_free(struct zone *zone, unsigned long pfn)
 {
 	unsigned long start = ALIGN_DOWN(pfn, LLFREE_CHILD_FRAMES);
@@ -211,7 +213,7 @@ static unsigned int buddy_nr_free(struct zone *zone, unsigned long pfn)
 	unsigned int order, free = 0;
 	struct page *page;
 
-	/* Free blocks that are larger begin before it. */
+	/* Larger free blocks may begin before @start. */
 	for (order = LLFREE_CHILD_ORDER; order <= MAX_PAGE_ORDER; order++) {
 		page = pfn_to_online_page(ALIGN_DOWN(start, 1UL << order));
 		if (page && page_zone(page) == zone && PageBuddy(page) &&
@@ -228,7 +230,7 @@ static unsigned int buddy_nr_free(struct zone *zone, unsigned long pfn)
 		order = 0;
 		if (page_zone(page) != zone || !PageBuddy(page))
 			continue;
-		/* It may be something else by now. */
+		/* The page may be allocated by now, so limit the order. */
 		order = min(buddy_order_unsafe(page), LLFREE_CHILD_ORDER);
 		free += min(1UL << order, end - pfn);
 	}
@@ -240,7 +242,7 @@ static bool zf_child(struct zone *zone, unsigned long pfn,
 {
 	const struct llfree *llf = &zone->llfree->core;
 
-	/* The first one need not begin where the zone does. */
+	/* The first child may begin before the zone. */
 	return !llfree_child(llf, max(pfn, llf->first), child) &&
 	       (child->frame ^ pfn) < LLFREE_CHILD_FRAMES;
 }
@@ -251,8 +253,8 @@ static bool zf_child(struct zone *zone, unsigned long pfn,
  * @pfn: any pfn of the block
  *
  * Works with either allocator; without CONFIG_LLFREE there is no such function.
- * With the buddy allocator it looks at each page, and nothing keeps that from
- * changing meanwhile. Pages in per-CPU lists are not free.
+ * With the buddy allocator the function looks at each page without a lock, so
+ * the pages may change meanwhile. Pages in per-CPU lists are not free.
  *
  * Context: any.
  *
@@ -268,7 +270,7 @@ unsigned int zf_nr_free_block(struct zone *zone, unsigned long pfn)
 }
 EXPORT_SYMBOL_GPL(zf_nr_free_block);
 
-/* What its pages are for, as text */
+/* Return the use of the pages of a block, as text. */
 static const char *map_class(struct zone *zone, unsigned long pfn,
 			     unsigned int free)
 {

@@ -2,9 +2,10 @@
 /*
  * Zones with LLFree that grow and shrink.
  *
- * Before memory becomes part of a zone, the zone gets words for it, see llfree_words.c;
- * when memory goes offline, zf_offline() claims the pages and decides, and zf_shrink()
- * makes the children holes. While operations are under way in one of them, all of that
+ * Before memory becomes part of a zone, the zone gets words for that memory,
+ * see llfree_words.c. When memory goes offline, zf_offline() claims the pages
+ * and so decides whether all are free, and zf_shrink() makes the children
+ * holes. While operations are under way in one of the children, all of the
  * memory stays isolated and allocated instead.
  *
  * The caller holds mem_hotplug_lock for writing, so there is one caller at a time.
@@ -22,7 +23,7 @@
 #include "llfree.h"
 #include "zone_free.h"
 
-/* Attempts to end what CPUs do with memory that goes */
+/* Attempts to remove children while operations may be under way in them */
 #define SHRINK_TRIES		16
 
 /* Isolate children, all of whose frames are allocated. */
@@ -32,9 +33,12 @@ static void isolate_children(struct llfree *llf, unsigned long pfn, unsigned lon
 		llfree_set_view(llf, pfn, LLFREE_VIEW_ISOLATED, NULL);
 }
 
-/* ---- Memory that comes ---- */
+/* ---- Memory that is added ---- */
 
-/* Movable memory that comes may go again, from the high end. */
+/*
+ * Start an instance. Movable memory may be removed again from the high end, so
+ * keep allocated frames at the low end.
+ */
 static int use_init(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
 		    const struct llfree_memory *mem)
 {
@@ -54,7 +58,7 @@ static int use_grow(struct zone *zone, struct zone_llfree *zl, const struct zf_r
 	return llfree_grow(&zl->core, range->pfn, range->nr, mem);
 }
 
-/* The first memory of a zone that was empty since boot */
+/* Add the first memory to a zone that was empty since boot. */
 static int zone_begin(struct zone *zone, unsigned long pfn, unsigned long nr)
 {
 	const struct zf_range range = {
@@ -73,7 +77,10 @@ static int zone_begin(struct zone *zone, unsigned long pfn, unsigned long nr)
 		kfree(zl);
 		return ret;
 	}
-	/* A CPU that sees it may have a page of the zone before the zone has any. */
+	/*
+	 * Publish the instance only after it is set up: another CPU may look at
+	 * the zone while the zone has no pages yet.
+	 */
 	smp_store_release(&zone->llfree, zl);
 	return 0;
 }
@@ -108,19 +115,21 @@ static int zone_extend(struct zone *zone, struct zone_llfree *zl, unsigned long 
 }
 
 /**
- * zf_grow() - let a zone keep more pages
+ * zf_grow() - add pages to a zone
  * @zone: the zone, which may have been empty
- * @pfn: first pfn; not at or in memory that is online
+ * @pfn: first pfn; the memory is not online
  * @nr: number of pages, whole pageblocks
  *
- * The pages are allocated, in isolated pageblocks: zf_free() makes them free, and
- * zf_set_block() shows them. zf_shrink() undoes it.
+ * The pages are allocated, in isolated pageblocks: zf_free() makes the pages
+ * free, and zf_set_block() shows the pageblocks. zf_shrink() undoes this
+ * function.
  *
  * Context: task, mem_hotplug_lock held for writing; may sleep. CPUs use the zone
  * meanwhile.
  *
- * Return: 0; -ENOMEM; -EINVAL if a zone cannot be that large; -EBUSY if operations on the
- *	memory have not ended since it went offline. Then nothing has changed.
+ * Return: 0; -ENOMEM if there is no memory for words; -EINVAL if a zone cannot
+ *	be that large; -EBUSY if operations on the memory have not ended since
+ *	it went offline. On failure nothing has changed.
  */
 int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr)
 {
@@ -131,7 +140,10 @@ int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr)
 		return zone_begin(zone, pfn, nr);
 	ret = zone_extend(zone, zl, pfn, nr);
 	if (ret == -EEXIST) {
-		/* It went offline, but could not become a hole then. */
+		/*
+		 * The memory went offline before, but could not become a hole
+		 * then.
+		 */
 		if (zone_shrink(zl, pfn, nr))
 			return -EBUSY;
 		ret = zone_extend(zone, zl, pfn, nr);
@@ -141,10 +153,10 @@ int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr)
 	return ret;
 }
 
-/* ---- Memory that goes ---- */
+/* ---- Memory that is removed ---- */
 
 /**
- * zf_offline_skips() - does a page go that is not free?
+ * zf_offline_skips() - may a page go offline though it is not free?
  * @pfn: a pfn that is not free; its pageblock is isolated
  *
  * Context: any.
@@ -160,7 +172,7 @@ bool zf_offline_skips(unsigned long pfn)
 	return PageHWPoison(page) || PageOffline(page);
 }
 
-/* Give back what zf_offline() has taken. */
+/* Free the pages that zf_offline() has claimed. */
 static void offline_undo(struct zone *zone, unsigned long pfn, unsigned long end)
 {
 	for (; pfn < end; pfn++)
@@ -168,7 +180,11 @@ static void offline_undo(struct zone *zone, unsigned long pfn, unsigned long end
 			zf_free(zone, pfn, 0);
 }
 
-/* Take the pages of a child. Return: the first one that is in use, or the end of the child */
+/*
+ * Claim the pages of a child.
+ *
+ * Return: the first pfn that is in use, or the end of the child
+ */
 static unsigned long offline_child(struct zone *zone, unsigned long pfn)
 {
 	const unsigned long end = pfn + LLFREE_CHILD_FRAMES;
@@ -181,13 +197,14 @@ static unsigned long offline_child(struct zone *zone, unsigned long pfn)
 }
 
 /**
- * zf_offline() - take the free pages of isolated pageblocks for good
+ * zf_offline() - claim the free pages of isolated pageblocks for good
  * @zone: the zone
  * @pfn: first pfn of a pageblock
  * @end: pfn after the last one
  *
- * No page of the range is in use, as test_pages_isolated() says. This function takes
- * the pages, so it decides; they are free again if one of them is not.
+ * test_pages_isolated() has found no page in use. This function claims the
+ * pages, and so decides whether that is still true. If a page is in use, all
+ * claimed pages are freed again.
  *
  * Context: task, mem_hotplug_lock held for writing.
  *
@@ -209,11 +226,11 @@ int zf_offline(struct zone *zone, unsigned long pfn, unsigned long end)
 }
 
 /**
- * zf_shrink() - let a zone keep less pages
+ * zf_shrink() - remove pages from a zone
  * @zone: the zone
  * @pfn: first pfn
- * @nr: number of pages, whole pageblocks, all of which zf_offline() took, or zf_grow()
- *	added a moment ago; or none of which zf_grow() has added
+ * @nr: number of pages, whole pageblocks. Either zf_offline() has claimed all
+ *	of them, or zf_grow() has just added all, or zf_grow() has added none.
  *
  * Context: task, mem_hotplug_lock held for writing; may sleep. CPUs use the zone
  * meanwhile.
@@ -225,13 +242,16 @@ void zf_shrink(struct zone *zone, unsigned long pfn, unsigned long nr)
 	if (!zone->llfree)
 		return;
 	ret = zone_shrink(zone->llfree, pfn, nr);
-	/* If operations are under way still, the memory is isolated and allocated. */
+	/*
+	 * With -EAGAIN, operations are under way: the memory stays isolated and
+	 * allocated.
+	 */
 	WARN_ONCE(ret == -EBUSY, "page_alloc: pages of zone %s at %#lx are not offline\n",
 		  zone->name, pfn);
 	zf_words_trim(zone, zone->llfree);
 }
 
-/* ---- Holes that there are from the start ---- */
+/* ---- Holes at boot ---- */
 
 static void __init boot_hole(struct llfree *llf, unsigned long pfn, unsigned long end)
 {
@@ -244,7 +264,7 @@ static void __init boot_hole(struct llfree *llf, unsigned long pfn, unsigned lon
 }
 
 /**
- * zf_boot_holes() - let memory come where a zone has none
+ * zf_boot_holes() - make holes where a zone has no memory
  * @zone: a new zone, all of whose pages are allocated
  *
  * Context: early boot, while memblock has all memory.
@@ -262,7 +282,7 @@ void __init zf_boot_holes(struct zone *zone)
 	boot_hole(llf, at, llf->end);
 }
 
-/* Now that memory can be mapped: words of holes need none. */
+/* Free the memory of words of holes, now that memory can be mapped. */
 static int __init zf_boot_trim(void)
 {
 	struct zone *zone;

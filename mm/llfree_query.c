@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * LLFree in zones: what is free, of which order, and where.
- */
+/* LLFree in zones: queries about free pages and blocks. */
 #include <linux/llfree.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
@@ -17,8 +15,8 @@
  * zf_block_free() - number of free pages in a pageblock
  * @zone: the zone
  * @pfn: any pfn of the pageblock
- * @stable: say -EAGAIN while an allocation or free is under way. To be polled
- *	for an isolated pageblock, without zone->lock.
+ * @stable: return -EAGAIN while an allocation or free is under way. The caller
+ *	polls an isolated pageblock without zone->lock.
  *
  * Return: number of free pages, or -EAGAIN
  */
@@ -48,7 +46,7 @@ int zf_block_free(const struct zone *zone, unsigned long pfn, bool stable)
  * @pfn: any pfn
  *
  * Return: order of the largest naturally aligned free block around @pfn; -1 if
- *	it is allocated or not in the zone
+ *	the page is allocated or not in the zone
  */
 int zf_free_order(const struct zone *zone, unsigned long pfn)
 {
@@ -59,14 +57,15 @@ int zf_free_order(const struct zone *zone, unsigned long pfn)
  * zf_next_block() - find a pageblock by the number of its free pages
  * @zone: the zone
  * @pfn: any pfn of the pageblock to start with
- * @limit: pfn at which to stop; with ZF_BACKWARD, no block below it is found.
- *	Not the first pfn of a pageblock then, to tell none from that one.
+ * @limit: pfn at which to stop; with ZF_BACKWARD, no block below @limit is
+ *	found. Then @limit must not be the first pfn of a pageblock, so that the
+ *	caller can tell that no block was found.
  * @min_free: fewest free pages
  * @max_free: most free pages
  * @flags: ZF_BACKWARD, ZF_UNREPORTED, ZF_HIGHATOMIC. Without ZF_HIGHATOMIC the
  *	pageblock is one that movable pages may come from.
  *
- * Return: first pfn of the pageblock; @limit if there is none
+ * Return: first pfn of the pageblock; @limit if there is no such pageblock
  */
 unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 			    unsigned long limit, unsigned int min_free,
@@ -123,15 +122,15 @@ static noinline bool zf_other_has_order(const struct zone *zone,
 }
 
 /**
- * zf_has_order() - is there a block of this order to be had?
+ * zf_has_order() - may an allocation of this order succeed?
  * @zone: the zone
  * @order: 0..MAX_PAGE_ORDER
  * @alloc_flags: ALLOC_CMA, ALLOC_HIGHATOMIC and ALLOC_OOM matter
  *
- * Takes constant time. Exact for order 9. For others, yes means that none
- * looked for one without success since the last one was freed.
+ * Takes constant time. Exact for order 9. For other orders, true means that no
+ * exhaustive search was unsuccessful since a block of the order was freed.
  *
- * Return: whether it is worth trying
+ * Return: whether an allocation is worth trying
  */
 bool zf_has_order(const struct zone *zone, unsigned int order,
 		  unsigned int alloc_flags)
@@ -147,13 +146,14 @@ bool zf_has_order(const struct zone *zone, unsigned int order,
  * @order: 0..MAX_PAGE_ORDER
  * @alloc_flags: ALLOC_CMA matters
  *
- * zf_has_order() may say yes although the last block of the order was split
- * since. kswapd and compaction, which would stop for such a yes, ask this
- * function: it looks for a block. If there is none, zf_has_order() says no then.
+ * zf_has_order() may be true although the last block of the order was split
+ * since. kswapd and compaction would stop for such an answer, so they call this
+ * function, which looks for a block. If there is none, zf_has_order() is false
+ * afterwards.
  *
  * Context: any; reads up to all of the bitmaps.
  *
- * Return: whether there is one
+ * Return: whether there is a block
  */
 bool zf_find_order(struct zone *zone, unsigned int order,
 		   unsigned int alloc_flags)
@@ -182,10 +182,10 @@ static void zf_count_add(const struct llfree *llf, int view, int class,
 /**
  * zf_count() - number of free blocks of each order
  * @zone: the zone
- * @migratetype: of the pages that the blocks are kept for; negative for all
+ * @migratetype: migratetype for which the blocks are kept; negative for all
  * @nr: number of naturally aligned blocks that are not part of a larger one
  *
- * Reads all there is, so this is nothing for a hot path.
+ * Reads all words of the zone, so this is not for a hot path.
  */
 void zf_count(const struct zone *zone, int migratetype,
 	      unsigned long nr[NR_PAGE_ORDERS])
@@ -204,7 +204,10 @@ void zf_count(const struct zone *zone, int migratetype,
 		zf_count_add(llf, view, -1, nr);
 		return;
 	}
-	/* One migratetype has it all if pages are not grouped by mobility. */
+	/*
+	 * One migratetype has all free blocks if pages are not grouped by
+	 * mobility.
+	 */
 	if (!zf_grouped(llf)) {
 		if (migratetype == (page_group_by_mobility_disabled ?
 				    MIGRATE_UNMOVABLE : MIGRATE_MOVABLE))
@@ -219,7 +222,8 @@ void zf_count(const struct zone *zone, int migratetype,
 }
 
 /**
- * zf_free_blocks() - free blocks of each order, and of which migratetypes
+ * zf_free_blocks() - count free blocks of each order, and note their
+ * migratetypes
  * @zone: the zone
  * @nr: number of naturally aligned blocks that are not part of a larger one
  * @types: set of the migratetypes of the blocks, a bit for each
@@ -249,7 +253,7 @@ unsigned long zf_free_blocks(const struct zone *zone,
 	return pages;
 }
 
-/* How old the numbers of zf_count_recent() may be */
+/* Largest age of the numbers of zf_count_recent() */
 #define COUNT_RECENT	(HZ / 10)
 
 void zf_count_init(struct zone_llfree *zl)
@@ -263,8 +267,9 @@ void zf_count_init(struct zone_llfree *zl)
  * @zone: the zone
  * @nr: number of naturally aligned blocks that are not part of a larger one
  *
- * For heuristics that ask again and again: counts anew only after a tenth of a
- * second, and then on one CPU at a time. The others get the last numbers.
+ * For heuristics that ask again and again. Counts anew only after a tenth of a
+ * second, and then on one CPU at a time. The other CPUs get the last numbers.
+ * Any number of CPUs count until the first count is done.
  *
  * Context: task.
  */
@@ -274,7 +279,7 @@ void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS])
 	unsigned int order;
 	unsigned long at;
 
-	/* Pairs with the release below: the numbers are there. */
+	/* Pairs with the release below, which publishes the numbers. */
 	at = smp_load_acquire(&zl->counted_at);
 	if (at && (time_before(jiffies, at + COUNT_RECENT) ||
 		   atomic_cmpxchg(&zl->counting, 0, 1))) {
@@ -292,7 +297,7 @@ void zf_count_recent(const struct zone *zone, unsigned long nr[NR_PAGE_ORDERS])
 }
 
 /**
- * zf_nr_free_huge() - entirely free naturally aligned blocks of 2 MiB
+ * zf_nr_free_huge() - count entirely free naturally aligned blocks of 2 MiB
  * @zone: the zone
  *
  * Return: number of blocks, without those in reserves
@@ -305,7 +310,7 @@ unsigned long zf_nr_free_huge(const struct zone *zone)
 }
 
 /**
- * zf_extfrag_huge() - free pages outside of entirely free blocks of 2 MiB
+ * zf_extfrag_huge() - part of the free pages outside of free blocks of 2 MiB
  * @zone: the zone
  *
  * Takes constant time. Leaves out CMA and highatomic pageblocks.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What readers of crash dumps need to find the free pages of zones.
+ * The layout that readers of crash dumps need to find the free pages of zones.
  *
- * With LLFree neither free lists nor struct page say which pages are free, so
+ * With LLFree neither free lists nor struct pages say which pages are free, so
  * readers look at the bitmaps. tools/mm/llfree-dump.c is such a reader.
  */
 #include <linux/init.h>
@@ -13,7 +13,7 @@
 #include "zone_free.h"
 
 /**
- * zf_vmcoreinfo_setup() - say in vmcoreinfo where the free pages are
+ * zf_vmcoreinfo_setup() - add the location of free pages to vmcoreinfo
  *
  * Context: boot, while vmcoreinfo is made; page_alloc= was read before.
  */

@@ -1,21 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where the words of zones are that grow and shrink.
+ * Memory for the words of zones that grow and shrink.
  *
- * Each of the arrays of an instance, rows, children and trees by view, has pages of
- * its own, which begin at multiples of the number of words in a page. When memory comes
- * online, the pages that the zone has are mapped once more, together with new ones for
- * the words of what is added: no word is copied, and CPUs that still use the old
- * addresses use the right words. See llfree_grow() for how the addresses change.
+ * Each of the arrays of an instance (rows, children, and trees by view) has
+ * pages of its own, which begin at multiples of the number of words in a page.
+ * When memory comes online, the pages that the zone has are mapped once more,
+ * together with new pages for added words. So no word is copied, and CPUs that
+ * still use the old addresses use the right words. llfree_grow() explains how
+ * the addresses change.
  *
- *   hole     memory between that is not there. A page for each kind of words serves
- *            for all holes. If a hole is filled, that is another mapping.
- *   area     addresses for more than is mapped, so that a zone which grows at its ends
- *            only needs another one when it has grown to three times its size.
- *   spare    a page that has words of holes only. Once a zone has many, another mapping
- *            has the page of holes in their place.
- *   retired  an area or page that is not used any more. It is freed when all operations
- *            have ended that may still use it. None of them sleeps.
+ *   hole     a gap in the memory of a zone. One page for each kind of words
+ *            serves for all holes. To fill a hole, the zone gets a new mapping.
+ *   area     addresses for more pages than are mapped. So a zone that grows at
+ *            its ends needs a new area only after it has grown to three times
+ *            its size.
+ *   spare    a page that only has words of holes. Once a zone has many spare
+ *            pages, a new mapping has the page of holes in their place.
+ *   retired  an area or page that is not used any more. Freed after the end of
+ *            all operations that may still use it. No operation sleeps.
  *
  * The caller holds mem_hotplug_lock for writing, so there is one caller at a time.
  */
@@ -36,17 +38,19 @@
 #include "internal.h"
 #include "llfree.h"
 
-/* Pages of addresses at each end of a mapping, at least */
+/* Least number of pages of addresses at each end of a mapping */
 #define AREA_SLACK		64UL
-/* Pages of a zone that are spare before they are freed: those of 8 GiB */
+/*
+ * Number of spare pages of a zone from which on they are freed: those of 8 GiB
+ */
 #define MAX_SPARE		64UL
 
 /**
  * struct zf_area - addresses for an array of words
  * @vm: the addresses
- * @first: first page that there are addresses for, as in struct zf_words
+ * @first: first page that has addresses, as in struct zf_words
  * @end: page after the last one
- * @list: of retired areas
+ * @list: entry in the list of retired areas
  */
 struct zf_area {
 	struct vm_struct *vm;
@@ -63,7 +67,7 @@ static unsigned int words_copies(unsigned int kind)
 	return kind == ZF_TREES ? LLFREE_ALLOC_VIEWS : 1;
 }
 
-/* Where the words of @pfn and after begin in an array that has all from pfn 0 on */
+/* Return the offset of the word of @pfn in an array that begins with pfn 0. */
 static unsigned long words_offset(unsigned int kind, unsigned int tree_order,
 				  unsigned long pfn)
 {
@@ -77,7 +81,7 @@ static unsigned long words_offset(unsigned int kind, unsigned int tree_order,
 	}
 }
 
-/* The first pfn that has its word in a page */
+/* Return the first pfn whose word begins in page @nr. */
 static unsigned long words_pfn(unsigned int kind, unsigned int tree_order, unsigned long nr)
 {
 	const unsigned long at = nr << PAGE_SHIFT;
@@ -92,7 +96,9 @@ static unsigned long words_pfn(unsigned int kind, unsigned int tree_order, unsig
 	}
 }
 
-/* The pages with the words of some pfns and of the rest of their trees */
+/*
+ * Compute the pages with the words of some pfns and of the rest of their trees.
+ */
 static void words_range(struct zf_words *w, unsigned int kind, unsigned int tree_order,
 			unsigned long pfn, unsigned long end)
 {
@@ -117,9 +123,9 @@ static void words_fill(void *page, unsigned int kind, size_t size)
 }
 
 /**
- * zf_words_size() - how much memory the words of a new zone take
- * @words: what pages they need is stored here
- * @tree_order: of the instance
+ * zf_words_size() - compute the memory for the words of a new zone
+ * @words: the pages of each array are stored here
+ * @tree_order: order of the trees of the instance
  * @pfn: first pfn
  * @nr: number of pages
  *
@@ -145,7 +151,8 @@ size_t zf_words_size(struct zf_words words[ZF_NR_WORDS], unsigned int tree_order
 /**
  * zf_words_place() - use memory for the words of a new zone
  * @words: as zf_words_size() has left them
- * @memory: so much memory, aligned to PAGE_SIZE; it becomes words of holes
+ * @memory: memory of that size, aligned to PAGE_SIZE; filled with words of
+ *	holes
  *
  * Context: any.
  */
@@ -161,7 +168,7 @@ void zf_words_place(struct zf_words words[ZF_NR_WORDS], void *memory)
 }
 
 /**
- * zf_words_memory() - where the words of a zone are
+ * zf_words_memory() - compute the addresses of the words of a zone
  * @words: the words
  * @pfn: first pfn of the instance
  * @mem: as llfree_layout() has left it; the addresses are stored here
@@ -211,7 +218,7 @@ static struct page *words_new_page(unsigned int kind, int nid)
 	return page;
 }
 
-/* Pages that @w does not have are given back. */
+/* Free the pages of @next that @w does not have. */
 static void words_free_new(const struct zf_words *w, const struct zf_words *next,
 			   unsigned int kind)
 {
@@ -229,7 +236,7 @@ static void words_free_new(const struct zf_words *w, const struct zf_words *next
 	kvfree(next->pages);
 }
 
-/* Are the words of a page those of holes? */
+/* Are all words of a page those of holes? */
 static bool words_holes(const struct llfree *llf, unsigned int kind, unsigned long nr)
 {
 	const unsigned long pfn = words_pfn(kind, llf->tree_order, nr);
@@ -238,8 +245,9 @@ static bool words_holes(const struct llfree *llf, unsigned int kind, unsigned lo
 }
 
 /*
- * All pages of @next: those of @w, new ones where @need says so, and holes, also in the
- * place of what is spare in the instance @trim, unless that is NULL.
+ * Collect all pages of @next: those of @w, new pages where @need says so, and
+ * holes. If @trim is not NULL, holes also replace pages that are spare in that
+ * instance.
  */
 static int words_collect(const struct zf_words *w, struct zf_words *next, unsigned int kind,
 			 int nid, const struct zf_words *need, const struct llfree *trim)
@@ -298,7 +306,7 @@ static void area_unmap(const struct zf_words *w, unsigned int kind, unsigned lon
 		vm_area_unmap_pages(w->area->vm, area_addr(w, c, first), area_addr(w, c, end));
 }
 
-/* Can @next be mapped in the area of @w, where all that is mapped stays? */
+/* Can @next be mapped in the area of @w without a change of mapped pages? */
 static bool area_suits(const struct zf_words *w, const struct zf_words *next, unsigned int kind)
 {
 	unsigned long nr;
@@ -334,17 +342,17 @@ static int area_new(struct zf_words *next, unsigned int kind)
 	return 0;
 }
 
-/* No operation uses the area. */
+/* Free an area that no operation uses. */
 static void area_free(struct zf_area *area)
 {
 	free_vm_area(area->vm);
 	kfree(area);
 }
 
-/* Take back what words_map() has done. */
+/* Undo words_map(). */
 static void words_unmap(const struct zf_words *w, struct zf_words *next, unsigned int kind)
 {
-	/* Nothing was missing. */
+	/* words_map() has changed nothing. */
 	if (next->pages == w->pages)
 		return;
 	if (next->area && next->area == w->area) {
@@ -357,7 +365,7 @@ static void words_unmap(const struct zf_words *w, struct zf_words *next, unsigne
 	words_free_new(w, next, kind);
 }
 
-/* Does @w have all pages of @next, and memory for those of @need? */
+/* Does @w have all pages of @next, and no holes among the pages of @need? */
 static bool words_suffice(const struct zf_words *w, const struct zf_words *next,
 			  unsigned int kind, const struct zf_words *need)
 {
@@ -378,7 +386,7 @@ static bool words_suffice(const struct zf_words *w, const struct zf_words *next,
 }
 
 /*
- * Map the words of @w and those that are needed for more.
+ * Map the words of @w and the words that @need adds.
  * @next: the pages that are to be mapped; the mapping is stored here
  * @need: pages that must not be holes
  * @trim: see words_collect()
@@ -428,7 +436,7 @@ static int holes_init(void)
 	return 0;
 }
 
-/* ---- What is not used any more ---- */
+/* ---- Retired areas and pages ---- */
 
 static LIST_HEAD(retired_areas);
 static LIST_HEAD(retired_pages);
@@ -440,7 +448,7 @@ static void page_free(struct page *page)
 		__free_page(page);
 		return;
 	}
-	/* It is a part of what memblock gave at boot. */
+	/* The page is a part of memory from memblock at boot. */
 	kmemleak_free_part(page_address(page), PAGE_SIZE);
 	free_reserved_page(page);
 }
@@ -457,7 +465,10 @@ static void retired_free(struct work_struct *work)
 	list_splice_init(&retired_pages, &pages);
 	spin_unlock(&retired_lock);
 
-	/* Operations of tasks, which may be preempted; and of interrupts of idle CPUs */
+	/*
+	 * Wait for operations of tasks, which may be preempted, and for
+	 * operations of interrupts on idle CPUs.
+	 */
 	synchronize_rcu_tasks();
 	synchronize_rcu();
 
@@ -469,7 +480,7 @@ static void retired_free(struct work_struct *work)
 
 static DECLARE_WORK(retired_work, retired_free);
 
-/* A zone uses @next now: free what only @w has, later. */
+/* A zone uses @next now: retire the areas and pages that only @w has. */
 static void words_retire(const struct zf_words *w, const struct zf_words *next,
 			 unsigned int kind)
 {
@@ -496,7 +507,7 @@ static void words_retire(const struct zf_words *w, const struct zf_words *next,
 
 /* ---- Zones ---- */
 
-/* Let a zone use words that words_map() has mapped. */
+/* Map words for a zone, and let @use make the zone use them. */
 static int zone_map(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
 		    zf_words_use_fn use, const struct llfree *trim)
 {
@@ -534,15 +545,16 @@ undo:
 }
 
 /**
- * zf_words_extend() - map what a zone has and what it needs for more memory
+ * zf_words_extend() - map the words of a zone, and words for more memory
  * @zone: the zone
- * @zl: its free pages
- * @range: what is added, and what the zone is going to have words for
- * @use: called with the words; if it fails, nothing has changed
+ * @zl: the free pages of the zone
+ * @range: the pages that are added, and all pages that are going to have words
+ * @use: called with the words; if @use fails, nothing has changed
  *
  * Context: task, mem_hotplug_lock held for writing; may sleep.
  *
- * Return: 0; -ENOMEM; -EINVAL if a zone cannot be that large; or what @use returned
+ * Return: 0; -ENOMEM if there is no memory or no address space; -EINVAL if a
+ *	zone cannot be that large; or an error of @use
  */
 int zf_words_extend(struct zone *zone, struct zone_llfree *zl, const struct zf_range *range,
 		    zf_words_use_fn use)
@@ -575,10 +587,10 @@ static int use_move(struct zone *zone, struct zone_llfree *zl,
 /**
  * zf_words_trim() - free the memory of words of holes
  * @zone: the zone
- * @zl: its free pages
+ * @zl: the free pages of the zone
  *
- * Does nothing unless that is much memory. Without the memory that it takes to do that,
- * all stays as it is.
+ * Does nothing unless that memory is at least MAX_SPARE pages. If there is no
+ * memory for the new mapping, all stays as it is.
  *
  * Context: task, mem_hotplug_lock held for writing; may sleep. Reads the words of all
  * children.
@@ -629,13 +641,13 @@ static int check_page(const struct zone_llfree *zl, unsigned int kind, unsigned 
 }
 
 /**
- * zf_words_check() - is the memory of the words of a zone what it should be?
+ * zf_words_check() - check the memory of the words of a zone
  * @zl: the free pages of the zone
- * @fault: what is wrong is stored here
+ * @fault: the broken invariant is stored here
  *
  * Context: any; the zone neither grows nor shrinks.
  *
- * Return: 0; -EUCLEAN
+ * Return: 0; -EUCLEAN if an invariant is broken
  */
 int zf_words_check(const struct zone_llfree *zl, struct llfree_fault *fault)
 {

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a zone needs from whoever keeps its free pages when that is not the
- * buddy allocator: the seam between the page allocator and mm/llfree.c.
+ * The seam between the page allocator and mm/llfree.c: the functions that a
+ * zone needs if LLFree, and not the buddy allocator, keeps its free pages.
  *
- * Call sites ask zf_active() and leave the buddy code next to it as it is. The
- * answer is a static key that is set before the first zone exists and never
- * changes; without CONFIG_LLFREE it is false at compile time.
+ * Call sites ask zf_active() and leave the buddy code unchanged next to the new
+ * code. zf_active() is a static key that is set before the first zone exists
+ * and never changes; without CONFIG_LLFREE it is false at compile time.
  *
- * pfns are absolute. Unless said otherwise functions may be called in any
- * context, also from NMI where cmpxchg is safe there, with or without
- * zone->lock held, take no lock and never wait. The backend does the
- * accounting of free pages itself, since only it knows in which view a page
- * changed. It does not touch struct page.
+ * pfns are absolute. Unless said otherwise, functions may be called in any
+ * context, with or without zone->lock held, also from NMI where cmpxchg is safe
+ * there. Functions take no lock and never wait. The backend accounts for free
+ * pages itself, since only the backend knows in which view a page changed. The
+ * backend does not touch struct page.
  */
 #ifndef __MM_ZONE_FREE_H
 #define __MM_ZONE_FREE_H
@@ -38,13 +38,13 @@
 #define ZF_COUNTED_ORDER	9
 
 /*
- * Frees on their way to the zone, gathered by word: pages of one word go back
- * in one step, and some steps are counted in one. Private to its user. Only words
- * whose bit is in @used are valid, and with any of them @counts: of those that had
- * to make room.
+ * Frees on their way to the zone, gathered by word. Pages of one word are freed
+ * in one step, and several steps are accounted for together. A batch is private
+ * to its user. Only words whose bit is in @used are valid. @counts is valid if
+ * any word is: it has the changes by words that had to make room for others.
  */
 #define ZF_BATCH_WORDS		8
-/* So many pages, or a huge block, are counted at once. */
+/* A batch accounts for so many freed pages, or for a huge block, at once. */
 #define ZF_BATCH_PAGES		256
 
 struct zf_batch {
@@ -70,8 +70,9 @@ static __always_inline bool zf_active(void)
 }
 #else
 /*
- * A macro, because the front end of the compiler removes what depends on it. An
- * inline function is gone only after it has changed the order of registers.
+ * A macro, because the front end of the compiler removes code that depends on a
+ * constant. Code that depends on an inline function is removed later, after it
+ * has changed the allocation of registers.
  */
 #define zf_active()	false
 #endif
@@ -81,7 +82,7 @@ void zf_add_range(struct zone *zone, unsigned long pfn, unsigned long nr);
 void zf_percpu_init(struct zone *zone);
 void zf_drain(struct zone *zone, int cpu);
 
-/* Memory that comes and goes; the caller holds mem_hotplug_lock for writing */
+/* Memory hotplug; the caller holds mem_hotplug_lock for writing */
 int zf_grow(struct zone *zone, unsigned long pfn, unsigned long nr);
 int zf_offline(struct zone *zone, unsigned long pfn, unsigned long end);
 void zf_shrink(struct zone *zone, unsigned long pfn, unsigned long nr);
@@ -97,7 +98,7 @@ void zf_batch_add(struct zone *zone, struct zf_batch *batch, unsigned long pfn,
 		  unsigned int order);
 void zf_batch_flush(struct zone *zone, struct zf_batch *batch);
 
-/* Exact claims: these decide, a query before them is a hint */
+/* Exact claims: a claim decides, a query before it is a hint */
 bool zf_claim(struct zone *zone, unsigned long pfn, unsigned int order,
 	      unsigned int flags);
 unsigned long zf_claim_range(struct zone *zone, unsigned long *pfn,
@@ -158,8 +159,9 @@ static inline unsigned long zf_nr_free_highatomic(const struct zone *zone)
 }
 
 /*
- * Take zone->lock if it is free, for changes that are not worth waiting for.
- * Neither an NMI nor a hardirq of PREEMPT_RT, where it sleeps, may do that.
+ * Take zone->lock if the lock is free, for changes that are not worth waiting
+ * for. Neither an NMI nor a hardirq of PREEMPT_RT, where the lock sleeps, may
+ * do that.
  */
 static inline bool zf_trylock(struct zone *zone, unsigned long *flags)
 {
@@ -168,7 +170,9 @@ static inline bool zf_trylock(struct zone *zone, unsigned long *flags)
 	return spin_trylock_irqsave(&zone->lock, *flags);
 }
 
-/* In mm/page_alloc.c: raise watermarks after a fallback as buddy does */
+/*
+ * In mm/page_alloc.c: raise watermarks after a fallback, as the buddy code does
+ */
 void zone_boost_fallback(struct zone *zone, unsigned int alloc_flags);
 
 #endif /* __MM_ZONE_FREE_H */
