@@ -2,15 +2,17 @@
 /*
  * Pools of page frames in persistent memory: the driver of a namespace.
  *
- * A namespace whose first bytes are the superblock of a pool is attached to this driver;
- * every other one is left to the block driver. llpool(8) makes pools; the driver never
- * does. drivers/nvdimm/pool_dev.c is the character device, lib/llfree/pool.c the
- * allocator, Documentation/mm/llfree-pool.rst the description.
+ * This driver attaches a namespace whose first bytes are the superblock of a
+ * pool; the block driver gets all others. llpool(8) makes pools; the driver
+ * never does. drivers/nvdimm/pool_dev.c is the character device,
+ * lib/llfree/pool.c the allocator, Documentation/mm/llfree-pool.rst the
+ * description.
  *
- * The allocation bits are read when the namespace is attached, and written as programs
- * commit and free blocks. Lines of bits with poison count as allocated until a program
- * sweeps them, which writes them. Poison in data is cleared when a block is handed out;
- * where that fails, the frame is not handed out.
+ * The driver reads the allocation bits when it attaches the namespace, and
+ * writes bits as programs commit and free blocks. Lines of bits with poison
+ * count as allocated until a program sweeps and so rewrites them. The driver
+ * clears poison in data when it hands out a block. A frame whose poison cannot
+ * be cleared is not handed out.
  */
 #include <linux/badblocks.h>
 #include <linux/dax.h>
@@ -33,7 +35,7 @@ static_assert(ND_POOL_MAX_ORDER == LLFREE_MAX_ORDER);
 static_assert(ND_POOL_NR_ROOTS == LLFREE_POOL_NR_ROOTS);
 static_assert(ND_POOL_ROW_FRAMES == LLFREE_ROW_FRAMES);
 
-/* Bytes that are mapped to look for a superblock: both of them */
+/* Bytes that are mapped to look for both superblocks */
 #define PROBE_SIZE	LLFREE_POOL_STATE
 /* Poison has this granularity. */
 #define SECTOR		512UL
@@ -81,7 +83,7 @@ static int medium_read(const struct llfree_pool_medium *m, void *to, const void 
 }
 
 /**
- * nd_pool_persistence() - what a store needs to survive
+ * nd_pool_persistence() - how a store becomes persistent
  * @np: the pool
  *
  * Return: ND_POOL_SURVIVES_RESET, ND_POOL_WRITE_BACK or ND_POOL_FENCE
@@ -96,24 +98,24 @@ u32 nd_pool_persistence(const struct nd_pool *np)
 	return ND_POOL_SURVIVES_RESET;
 }
 
-/* Is some of this known to be bad? @offset and @size are multiples of SECTOR. */
+/* Has the range known poison? @offset and @size are multiples of SECTOR. */
 static bool pool_is_bad(struct nd_pool *np, u64 offset, u64 size)
 {
 	return is_bad_pmem(&to_nd_namespace_io(&np->ndns->dev)->bb, offset / SECTOR, size);
 }
 
 /**
- * nd_pool_can_read() - is there no poison in metadata?
+ * nd_pool_can_read() - is some metadata free of poison?
  * @np: the pool
- * @offset: first byte, not of rows that llfree_pool_rows_bad() names
+ * @offset: first byte, not of rows for which llfree_pool_rows_bad() is true
  * @size: in bytes
  *
- * Poison that is found while the pool is attached makes it read-only. Only then is there
- * something to look for.
+ * New poison in metadata of an attached pool makes the pool read-only. So there
+ * is nothing to look for while the pool is not read-only.
  *
  * Context: any.
  *
- * Return: false if poison was found there
+ * Return: false if there is known poison
  */
 bool nd_pool_can_read(struct nd_pool *np, u64 offset, u64 size)
 {
@@ -124,8 +126,8 @@ bool nd_pool_can_read(struct nd_pool *np, u64 offset, u64 size)
 }
 
 /*
- * Poison ends where a whole sector is written. @first is its first byte, @others are all
- * others. A sector that is not bad stays as it is.
+ * Clear poison by writing the whole sector: @first is its first byte, @others
+ * are all other bytes. A sector without known poison is not written.
  */
 static int sector_repair(struct nd_pool *np, u64 offset, u8 first, u8 others)
 {
@@ -141,7 +143,10 @@ static int sector_repair(struct nd_pool *np, u64 offset, u8 first, u8 others)
 	bytes[0] = first;
 	ret = nvdimm_write_bytes(np->ndns, offset, bytes, SECTOR, 0);
 	kfree(bytes);
-	/* A platform that cannot clear poison is no error there. */
+	/*
+	 * nvdimm_write_bytes() returns 0 on a platform that cannot clear
+	 * poison.
+	 */
 	return ret ?: pool_is_bad(np, offset, SECTOR) ? -EIO : 0;
 }
 
@@ -149,13 +154,13 @@ static int sector_repair(struct nd_pool *np, u64 offset, u8 first, u8 others)
  * nd_pool_zero() - fill data with zeroes, which become persistent with the next fence
  * @np: the pool
  * @offset: first byte, aligned to a frame
- * @size: in bytes, the same
+ * @size: in bytes, a multiple of the size of a frame
  *
- * Poison is cleared where that can be done.
+ * Clears poison where the platform can.
  *
  * Context: task; may sleep.
  *
- * Return: 0; -EIO if some of it is bad; -ENOMEM
+ * Return: 0; -EIO if a sector is still bad; -ENOMEM
  */
 int nd_pool_zero(struct nd_pool *np, u64 offset, u64 size)
 {
@@ -179,12 +184,13 @@ int nd_pool_zero(struct nd_pool *np, u64 offset, u64 size)
  * @first: first frame
  * @nr: number of frames
  *
- * What is written says that all frames are allocated, as a sector has the bits of several
- * children, of which some may not be swept yet.
+ * Writes bits that say that all frames are allocated. A sector has the bits of
+ * several children, of which some may not be swept yet.
  *
  * Context: task; may sleep.
  *
- * Return: 0; -EIO if some of it is still bad; -EROFS; -ENOMEM
+ * Return: 0; -EIO if a sector is still bad; -EROFS if the pool is read-only;
+ *	-ENOMEM
  */
 int nd_pool_repair_rows(struct nd_pool *np, unsigned long first, unsigned long nr)
 {
@@ -199,7 +205,7 @@ int nd_pool_repair_rows(struct nd_pool *np, unsigned long first, unsigned long n
 
 /* ---- sysfs ---- */
 
-/* The pool of a namespace */
+/* Return the pool of a namespace. */
 static struct nd_pool *dev_pool(struct device *dev)
 {
 	return dev_get_drvdata(dev);
@@ -315,7 +321,7 @@ static const struct attribute_group *pool_groups[] = {
 
 /* ---- Attach and detach ---- */
 
-/* Take the uuid, unless another pool has it. */
+/* Register the uuid, unless another pool has the same one. */
 static int pool_register(struct nd_pool *np, const u8 uuid[16])
 {
 	struct nd_pool *other;
@@ -369,7 +375,7 @@ static int pool_alloc_memory(struct nd_pool *np, const struct llfree_pool_super 
 	return ret;
 }
 
-/* Sectors that attaching writes again as a whole */
+/* Clear poison in the sectors that attaching rewrites. */
 static int repair_header(struct nd_pool *np)
 {
 	return sector_repair(np, LLFREE_POOL_SUPER, 0, 0) ?:
@@ -385,7 +391,10 @@ static int pool_attach(struct nd_pool *np)
 	ret = repair_header(np);
 	if (ret && ret != -EIO)
 		return ret;
-	/* Attaching would write what cannot be written. */
+	/*
+	 * Attach read-only if a sector is still bad, since it cannot be
+	 * written.
+	 */
 	np->medium.read_only = ret;
 	ret = llfree_pool_attach(&np->core, &np->medium, &np->mem, np->locals, nr_cpu_ids);
 	np->recovery_us = ktime_us_delta(ktime_get(), start);
@@ -408,7 +417,10 @@ static int pool_attach(struct nd_pool *np)
 	return 0;
 }
 
-/* The last file is closed. An open() that comes late still asked whether @dax is alive. */
+/*
+ * Free a pool after the last file is closed. Not before, since a late open()
+ * still checks whether @dax is alive.
+ */
 static void pool_release(struct device *dev)
 {
 	struct nd_pool *np = container_of(dev, struct nd_pool, dev);
@@ -476,7 +488,10 @@ static const char *why_not(int error)
 	}
 }
 
-/* Is there a pool that can be attached? Maps the first bytes of the namespace only. */
+/*
+ * Is there a pool that can be attached? Map only the first bytes of the
+ * namespace.
+ */
 static int pool_probe_super(struct device *dev, struct nd_pool *np,
 			    struct llfree_pool_super *super)
 {
@@ -546,7 +561,7 @@ err:
 	return ret;
 }
 
-/* Afterwards nothing changes the namespace, and it is clean. */
+/* Stop all changes of the namespace, and leave the pool clean. */
 static void pool_stop(struct nd_pool *np)
 {
 	nd_pool_revoke(np);
@@ -570,7 +585,7 @@ static void nd_pool_shutdown(struct device *dev)
 	pool_stop(dev_pool(dev));
 }
 
-/* Could all rows of a sector not be read when the pool was attached, either? */
+/* Were all rows of a sector already unreadable when the pool was attached? */
 static bool rows_were_bad(struct nd_pool *np, u64 at)
 {
 	const unsigned long end = (at + SECTOR - LLFREE_POOL_ROWS) * BITS_PER_BYTE;
@@ -583,7 +598,7 @@ static bool rows_were_bad(struct nd_pool *np, u64 at)
 	return true;
 }
 
-/* Is there poison in rows that are in use? */
+/* Is there poison in rows that were readable, and so are in use? */
 static bool rows_are_bad(struct nd_pool *np)
 {
 	const u64 size = ALIGN(llfree_pool_rows_size(np->core.frames), SECTOR);
@@ -597,7 +612,10 @@ static bool rows_are_bad(struct nd_pool *np)
 	return false;
 }
 
-/* Poison was found. In metadata that could be read before, it ends all changes. */
+/*
+ * Handle new poison. Poison in metadata that was readable before makes the pool
+ * read-only.
+ */
 static void nd_pool_notify(struct device *dev, enum nvdimm_event event)
 {
 	struct nd_pool *np = dev_pool(dev);

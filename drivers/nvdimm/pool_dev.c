@@ -2,16 +2,17 @@
 /*
  * Pools of page frames in persistent memory: the character device, /dev/ndpoolN.
  *
- * include/uapi/linux/nd_pool.h has the interface. A program sees its blocks by mmap();
- * page faults map frames as long as they are allocated, 2 MiB at once where all of these
- * are. Metadata is never mapped.
+ * include/uapi/linux/nd_pool.h has the interface. A program maps its blocks by
+ * mmap(). Page faults map frames that are allocated, 2 MiB at once if all of
+ * the 2 MiB are. Metadata is never mapped.
  *
- * A block is unmapped before it is free. Faults hold the invalidate_lock of the mapping
- * shared, and frees hold it exclusively: no fault maps a frame that it saw as allocated
- * after the frame is free. All mappings of a pool are those of the inode of its
- * dax_device, and all operations are in dax_read_lock(), so that kill_dax() ends them.
+ * A block is unmapped before it is free. Faults hold the invalidate_lock of the
+ * mapping shared, and frees hold it exclusively. So no fault maps a frame after
+ * the frame is free. All mappings of a pool belong to the inode of its
+ * dax_device, and all operations are in dax_read_lock(), so that kill_dax()
+ * ends them.
  *
- * Closing the last file frees all blocks that are not committed, as a crash would.
+ * Closing the last file frees all blocks that are not committed, like a crash.
  */
 #include <linux/cdev.h>
 #include <linux/dax.h>
@@ -29,9 +30,9 @@
 #include "../dax/dax-private.h"
 #include "pool.h"
 
-/* Device numbers; more pools than that there cannot be. */
+/* Number of device numbers, and so largest number of pools */
 #define MAX_POOLS	256
-/* Blocks that a call copies at once, and words of rows */
+/* Blocks, and words of rows, that a call copies at once */
 #define BLOCKS_BATCH	64U
 #define ROWS_BATCH	(PAGE_SIZE / sizeof(u64))
 /* Blocks with poison that an allocation puts aside before it gives up */
@@ -137,7 +138,9 @@ static void pool_unmap(struct nd_pool *np, u64 offset, u64 size)
 
 /* ---- Blocks ---- */
 
-/* A frame that a sweep freed can be found a second time. */
+/*
+ * Note a bad frame. A frame that a sweep has freed can be noted a second time.
+ */
 static void note_bad(struct nd_pool *np, unsigned long frame)
 {
 	void *old = xa_store(&np->bad_frames, frame, xa_mk_value(0), GFP_KERNEL);
@@ -146,7 +149,7 @@ static void note_bad(struct nd_pool *np, unsigned long frame)
 		atomic_long_inc(&np->nr_bad_frames);
 }
 
-/* Of a block with poison, give back the frames that are good. */
+/* Free the good frames of a block with poison. */
 static void split_bad(struct nd_pool *np, unsigned long frame, unsigned int order)
 {
 	unsigned long at;
@@ -158,7 +161,10 @@ static void split_bad(struct nd_pool *np, unsigned long frame, unsigned int orde
 			llfree_pool_free(&np->core, at, 0);
 }
 
-/* Allocate a block that is zero. Frames that cannot be written stay allocated. */
+/*
+ * Allocate a block and zero its memory. Frames whose poison cannot be cleared
+ * stay allocated.
+ */
 static long alloc_zeroed(struct nd_pool *np, unsigned int order)
 {
 	unsigned int bad;
@@ -184,8 +190,8 @@ static long alloc_zeroed(struct nd_pool *np, unsigned int order)
 }
 
 /*
- * The functions for batches return how many of the blocks are done, from the first one on,
- * or an error if that is none.
+ * The functions for batches return how many of the blocks are done, from the
+ * first one on, or an error if none are.
  */
 static long free_blocks(struct nd_pool *np, const u64 *blocks, unsigned int nr)
 {
@@ -202,7 +208,7 @@ static long free_blocks(struct nd_pool *np, const u64 *blocks, unsigned int nr)
 	return done;
 }
 
-/* Blocks that cannot be committed, if they should be, are free again. */
+/* Allocate blocks. With @commit, free the blocks that cannot be committed. */
 static long alloc_blocks(struct nd_pool *np, u64 *blocks, unsigned int nr, bool commit)
 {
 	long frame = 0, done;
@@ -228,7 +234,7 @@ static long do_batch(struct nd_pool *np, unsigned int cmd, u64 *blocks, unsigned
 {
 	long done;
 
-	/* What a CPU began to write back, the same CPU has to wait for. */
+	/* The CPU that began a write-back has to wait for the write-back. */
 	migrate_disable();
 	if (cmd == ND_POOL_ALLOC)
 		done = alloc_blocks(np, blocks, nr, commit);
@@ -264,7 +270,7 @@ static long pool_blocks(struct nd_pool *np, unsigned int cmd, void __user *argp)
 			break;
 		if (cmd == ND_POOL_ALLOC &&
 		    copy_to_user(user + done, blocks, ret * sizeof(*blocks))) {
-			/* The program does not know them. */
+			/* The program does not get the blocks, so free them. */
 			do_batch(np, ND_POOL_FREE, blocks, ret, false);
 			ret = -EFAULT;
 			break;
@@ -337,7 +343,10 @@ static int sweep_rows(struct nd_pool *np, unsigned long first, const u64 *live,
 	return ret;
 }
 
-/* Rows up to the end of a child, as rows that could not be read are swept by child */
+/*
+ * Return the number of rows for one batch. A batch ends with a child, since
+ * rows that could not be read are swept by child.
+ */
 static unsigned int rows_batch(unsigned long frame, u64 nr)
 {
 	const unsigned long end = ALIGN_DOWN(frame + ROWS_BATCH * LLFREE_ROW_FRAMES,
@@ -391,7 +400,10 @@ static long pool_rows(struct nd_pool *np, unsigned int cmd, void __user *argp)
 	return ret;
 }
 
-/* Nothing else may allocate or free: one file is open, and no other one can be opened. */
+/*
+ * Sweep while nothing else allocates or frees: one file is open, and users_lock
+ * keeps others from being opened.
+ */
 static long pool_sweep(struct nd_pool *np, void __user *argp)
 {
 	long ret = -EBUSY;
@@ -479,7 +491,10 @@ static int pool_open(struct inode *inode, struct file *file)
 
 	mutex_lock(&np->users_lock);
 	if (dax_alive(np->dax)) {
-		/* An open file has the device, and that has the inode of the mapping. */
+		/*
+		 * The open file pins the device, which pins the inode of the
+		 * mapping.
+		 */
 		np->users++;
 		file->private_data = np;
 		file->f_mapping = pool_mapping(np);
@@ -497,7 +512,7 @@ static int pool_close(struct inode *inode, struct file *file)
 
 	mutex_lock(&np->users_lock);
 	if (!--np->users && dax_alive(np->dax)) {
-		/* Frames of a read-only pool stay as they are. */
+		/* A read-only pool keeps its frames allocated. */
 		if (llfree_pool_reclaim(&np->core) >= 0) {
 			xa_destroy(&np->bad_frames);
 			atomic_long_set(&np->nr_bad_frames, 0);
@@ -522,7 +537,7 @@ static const struct file_operations pool_fops = {
 /* ---- The device ---- */
 
 /**
- * nd_pool_add_device() - make the character device of a pool
+ * nd_pool_add_device() - add the character device of a pool
  * @np: the pool, which is attached
  *
  * Return: 0 or an error
@@ -551,7 +566,7 @@ int nd_pool_add_device(struct nd_pool *np)
  * nd_pool_revoke() - end all use of a pool
  * @np: the pool
  *
- * Files and mappings may stay; their operations fail.
+ * Files may stay open, and mappings may stay; operations on them fail.
  *
  * Context: task; sleeps until operations that are under way have ended.
  */
@@ -563,7 +578,7 @@ void nd_pool_revoke(struct nd_pool *np)
 
 /**
  * nd_pool_del_device() - remove the character device of a pool
- * @np: the pool; open files keep it
+ * @np: the pool, which stays until all files are closed
  */
 void nd_pool_del_device(struct nd_pool *np)
 {

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pools of page frames in persistent memory: a medium that loses what it may lose.
+ * Pools of page frames in persistent memory: a medium that loses all data that
+ * a crash may lose.
  *
- * For tests, with nd_pool.lossy=1. QEMU keeps each store of a guest that it kills, so a
- * write-back that is missing would not be noticed. Here the allocator works on a copy of
- * the metadata in volatile memory. A write-back notes lines as they are then; a fence
- * writes what its task has noted to the namespace, and some recent lines of others as they
- * are now, as caches do. The rest is lost in a crash.
+ * For tests, with nd_pool.lossy=1. QEMU keeps each store of a guest that it
+ * kills, so tests would not notice a missing write-back. With this medium, the
+ * allocator works on a copy of the metadata in volatile memory. A write-back
+ * notes the current state of lines. A fence writes the lines that its task has
+ * noted to the namespace. Like caches, a fence also writes the current state of
+ * some recent lines of any task. A crash loses the rest.
  *
- * A line that is noted is never written over a later state of the line. Words stay whole.
- * Lines belong to tasks: the lock and the functions here are for tasks only, as the driver
- * is. That a fence is on the CPU of the write-back is not tested.
+ * A noted line never replaces a later state of the line. Words are written
+ * whole. Lines belong to tasks. The lock and the functions here are for tasks
+ * only, like the driver. The medium does not test that a fence runs on the CPU
+ * of the write-back.
  *
- * Data of programs is not copied: what they store is in the namespace.
+ * Data of programs is not copied: programs store to the namespace.
  */
 #include <linux/cache.h>
 #include <linux/libnvdimm.h>
@@ -27,13 +30,19 @@
 
 #define LINE		64UL
 #define LINE_WORDS	(LINE / sizeof(u64))
-/* Lines that are noted at once; when there are more, the medium gets all of them. */
+/*
+ * Largest number of noted lines; one more write-back first writes all of them
+ * to the namespace.
+ */
 #define MAX_NOTED	512U
-/* Places whose lines caches may write out, and how many a fence has of them */
+/*
+ * Recent offsets whose lines caches may write out, and how many a fence writes
+ * out
+ */
 #define MAX_RECENT	64U
 #define EVICTIONS	2U
 
-/* A line, and which state of it that is */
+/* A line, and the number of its state */
 struct lossy_line {
 	const struct task_struct *task;
 	unsigned long offset;
@@ -44,15 +53,15 @@ struct lossy_line {
 /**
  * struct nd_pool_lossy - the copy of the metadata of a pool
  * @lock: protects all that follows, and the metadata in the namespace
- * @rnd: for what caches do
+ * @rnd: random numbers for evictions
  * @durable: the metadata in the namespace
- * @copy: what the allocator uses
+ * @copy: the metadata that the allocator uses
  * @last: number of the last state that was read
- * @states: for each line, which state the namespace has
+ * @states: number of the state that the namespace has, by line
  * @noted: lines that were noted, in the order of their states
  * @nr_noted: number of them
- * @recent: where lines were noted
- * @nr_recent: how many ever were
+ * @recent: offsets of recently noted lines
+ * @nr_recent: number of lines that were ever noted
  */
 struct nd_pool_lossy {
 	spinlock_t lock; /* see above */
@@ -125,7 +134,7 @@ static void lossy_write_back(const struct llfree_pool_medium *m, const void *sta
 	}
 }
 
-/* Caches write out some lines without being asked. */
+/* Write out some lines that no write-back asked for, like caches. */
 static void evict(struct nd_pool_lossy *lossy)
 {
 	struct lossy_line line;
@@ -157,15 +166,15 @@ static void lossy_fence(const struct llfree_pool_medium *m)
 }
 
 /**
- * nd_pool_lossy_start() - have the allocator work on a copy of the metadata
+ * nd_pool_lossy_start() - make the allocator work on a copy of the metadata
  * @np: the pool, mapped; its medium is changed
  * @size: bytes of metadata, a multiple of the size of a frame
  *
- * Poison is not copied: metadata that cannot be read is an error here.
+ * Does not copy poison: fails if metadata cannot be read.
  *
  * Context: task; may sleep.
  *
- * Return: 0; -EIO; -ENOMEM
+ * Return: 0; -EIO if metadata cannot be read; -ENOMEM
  */
 int nd_pool_lossy_start(struct nd_pool *np, size_t size)
 {
@@ -199,7 +208,7 @@ err:
 }
 
 /**
- * nd_pool_lossy_stop() - forget the copy of a pool that is detached, if it has one
+ * nd_pool_lossy_stop() - free the copy of the metadata of a pool, if any
  * @np: the pool
  *
  * Context: task; may sleep.
