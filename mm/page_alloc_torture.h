@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Between the files of the torture test of the page allocator */
+/* Declarations shared by the files of the torture test of the page allocator */
 #ifndef _MM_PAGE_ALLOC_TORTURE_H
 #define _MM_PAGE_ALLOC_TORTURE_H
 
@@ -12,11 +12,14 @@
 
 /* Tasks on each CPU, which preempt each other */
 #define NR_TASKS	2
-/* Blocks that an actor holds at most, of pages and of the core's frames */
+/* Most blocks that an actor holds, of pages and of the core's frames */
 #define NR_HELD		48
-/* Largest order of a block that goes to another actor */
+/* Largest order of a block that is passed to another actor */
 #define EXCHANGE_ORDER	3
-/* An actor takes more than it frees for so many steps, then the other way. */
+/*
+ * An actor allocates more than it frees for so many steps, and then frees more
+ * than it allocates for as many.
+ */
 #define PHASE_STEPS	256
 
 enum context {
@@ -30,10 +33,11 @@ enum context {
 };
 
 /**
- * enum kind - how a block is freed
+ * enum kind - how a block of pages is freed
  * @KIND_WHOLE: as it was allocated
  * @KIND_PIECES: page by page, after split_page()
- * @KIND_TAIL_FIRST: with another reference, whose end frees the first page
+ * @KIND_TAIL_FIRST: all but the first page, and the first page when the last
+ *	reference is put
  * @KIND_EXACT: by free_pages_exact()
  * @NR_KINDS: number of kinds
  */
@@ -48,10 +52,10 @@ enum kind {
 /**
  * struct held - a block of pages
  * @page: first page, NULL if there is none
- * @word: what it is filled with
+ * @word: value that the block is filled with
  * @nr: number of pages
- * @order: what it was allocated with
- * @kind: how to free it
+ * @order: order of the allocation
+ * @kind: how to free the block
  */
 struct held {
 	struct page *page;
@@ -63,11 +67,11 @@ struct held {
 
 /**
  * struct core_held - frames of the core
- * @frame: the first one; of a batch the first one of the child
- * @masks: which ones of each row of the child, for a batch
+ * @frame: first frame; for a batch the first frame of the child
+ * @masks: bits of the frames in each row of the child, for a batch
  * @order: size of the block, or of the blocks of a batch
- * @batch: whether llfree_alloc_batch() returned them
- * @used: whether there are any
+ * @batch: whether llfree_alloc_batch() returned the frames
+ * @used: whether there are frames
  */
 struct core_held {
 	unsigned long frame;
@@ -78,11 +82,11 @@ struct core_held {
 };
 
 /**
- * struct counts - what an actor has done
- * @allocs: blocks that it got
- * @pages: pages, or frames, in them
- * @failed: blocks that it did not get
- * @frees: blocks that it freed, also those of others
+ * struct counts - counts of operations of an actor
+ * @allocs: blocks that were allocated
+ * @pages: pages, or frames, in these blocks
+ * @failed: allocations that failed
+ * @frees: blocks that were freed, including those from other actors
  * @max_ns: longest time that an allocation took
  */
 struct counts {
@@ -95,16 +99,16 @@ struct counts {
 
 /**
  * struct actor - a context on a CPU
- * @rnd: its random numbers
+ * @rnd: state of random numbers
  * @ctx: the context
  * @cpu: the CPU
- * @seq: number of the block that it filled last
+ * @seq: number of the block that the actor filled last
  * @steps: number of steps
  * @held: blocks of pages
  * @core: frames of the core
- * @counts: of pages
- * @core_counts: of the core's frames
- * @frames: what the core reported as changes of free frames
+ * @counts: counts for pages
+ * @core_counts: counts for the core's frames
+ * @frames: changes of free frames that the core reported, by view
  */
 struct actor {
 	struct rnd_state rnd;
@@ -130,14 +134,14 @@ enum actor_index {
 
 /**
  * struct torture_cpu - a CPU that may be online
- * @actor: its actors
- * @task: tasks, parked unless it is online and the test runs
- * @softirq: timer for that context
- * @hardirq: the same
+ * @actor: actors of the CPU
+ * @task: tasks, parked unless the CPU is online and the test runs
+ * @softirq: timer in softirq context
+ * @hardirq: timer in hardirq context
  * @work: queued by @hardirq and by NMIs
- * @active: may be sent NMIs
+ * @active: the CPU may be sent NMIs
  * @nmi_sent: an NMI was sent and has not been handled yet
- * @nmi_next: not before then is there another one
+ * @nmi_next: earliest time of the next NMI
  */
 struct torture_cpu {
 	struct actor actor[NR_ACTORS];

@@ -13,17 +13,20 @@
 
 #include "page_alloc_torture.h"
 
-/* Not aligned to anything, and large enough for slots that CPUs must share */
+/* Not aligned, and large enough for slots, which CPUs have to share */
 #define CORE_FIRST	(0x100000UL + 3 * LLFREE_CHILD_FRAMES + 77)
 #define CORE_FRAMES	(36 * LLFREE_MIN_TREE_FRAMES + 111)
-/* Most are taken from the start, so that it runs out of them again and again. */
+/*
+ * Most frames are taken at the start, so that the core runs out of free frames
+ * again and again.
+ */
 #define CORE_FREE	(num_online_cpus() * LLFREE_MIN_TREE_FRAMES)
 #define CORE_PLUG	1U
 
 static struct llfree core;
 static struct llfree_memory core_mem;
 static struct llfree_local *core_locals;
-/* For each frame 0, or the upper half of its owner's word */
+/* For each frame, 0 or the upper half of its owner's word */
 static u32 *core_owner;
 static DEFINE_MUTEX(core_views);	/* serialises changes of views */
 
@@ -79,7 +82,10 @@ static void core_delta(struct actor *a, const struct llfree_delta *delta)
 		a->frames[view] += delta->frames[view];
 }
 
-/* More large blocks than of pages: they are what meets others on the way. */
+/*
+ * Choose more large blocks than for pages, since large blocks race with other
+ * operations most.
+ */
 static unsigned int core_order(struct actor *a)
 {
 	u32 r = rnd(a, 100);
@@ -115,7 +121,7 @@ static void core_alloc(struct actor *a, struct core_held *h)
 	h->batch = req.order <= LLFREE_ROW_ORDER && !rnd(a, 3);
 	ns = ktime_get_mono_fast_ns();
 	if (h->batch) {
-		/* More than a row has now and then */
+		/* Now and then more frames than a row has */
 		nr = 1 + rnd(a, rnd(a, 4) ? LLFREE_ROW_FRAMES : LLFREE_CHILD_FRAMES);
 		frame = llfree_alloc_batch(&core, &req, nr, h->masks, &delta);
 	} else if (a->ctx == CTX_TASK && !rnd(a, 8)) {
@@ -190,7 +196,7 @@ void torture_core_step(struct actor *a)
 	}
 }
 
-/* Now and then a child goes to another view. */
+/* Change the view of a random child. */
 void torture_core_set_view(struct actor *a)
 {
 	static const u8 views[] = {
@@ -208,7 +214,7 @@ void torture_core_set_view(struct actor *a)
 		llfree_drain(&core, rnd(a, core.nr_slots));
 }
 
-/* Leave some rows free here and there, and some children as a whole. */
+/* Leave some rows free here and there, and some whole children. */
 static void core_plug(struct actor *a)
 {
 	const u32 share = CORE_FRAMES / min(CORE_FREE, CORE_FRAMES) * 2;
@@ -296,7 +302,7 @@ fail:
 	return ret;
 }
 
-/* All frames are free again: does the core say so? */
+/* Check that the core reports all frames as free again. */
 void torture_core_stop(void)
 {
 	s64 frames[LLFREE_NR_VIEWS] = { [LLFREE_VIEW_NORMAL] = CORE_FRAMES };
@@ -330,7 +336,7 @@ void torture_core_stop(void)
 	core_free();
 }
 
-/* The actor has ended, or is the caller. */
+/* Free all frames of an actor, which has ended or is the caller. */
 void torture_core_free_all(struct actor *a)
 {
 	unsigned int i;

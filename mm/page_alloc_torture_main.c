@@ -3,35 +3,36 @@
  * Torture test of the page allocator.
  *
  * Allocates and frees pages from every context at once: tasks, softirqs,
- * hardirqs, irq_work and, where it can be, NMIs. Loading the module starts
+ * hardirqs, irq_work and, where possible, NMIs. Loading the module starts
  * nothing; files in /sys/kernel/debug/page_alloc_torture do:
  *
- *   run          Write how many seconds to run, 0 to stop now. Reads how many
- *                are left.
- *   contexts     Write the names of contexts to run, or "all". Reads which
- *                will run in brackets, and why others cannot.
- *   limit_mb     How much memory tasks hold at most, about
+ *   run          Write how many seconds to run, 0 to stop now. Read the seconds left.
+ *   contexts     Write the names of contexts to run, or "all". Read the
+ *                contexts that will run in brackets, and the reasons why others
+ *                cannot.
+ *   limit_mb     How much memory tasks hold at most, approximately
  *   pressure     Whether tasks take all memory that they can get, now and then
- *   max_order    Largest block that tasks ask for
+ *   max_order    Largest order of a block that tasks allocate
  *   interval_us  Shortest time between two interrupts of a kind on a CPU
- *   stats        What was done since the last start
+ *   stats        Counts of operations since the last start
  *   misuse, pieces  See page_alloc_misuse.c.
  *
- * An owner fills its block with words that name the owner, and checks them
- * before the block is freed, maybe in another context. A word of another owner
- * shows that the block had two. Such a block, or one that looks used when it is
- * allocated, is a problem: the test warns of it and counts it in stats.
+ * An owner fills its block with words that name the owner. An actor checks the
+ * words before it frees the block, maybe in another context. A word of another
+ * owner shows that the block had two owners. Such a block, or a block that
+ * looks used when it is allocated, is a problem: the test warns of it and
+ * counts it in stats.
  *
- * An actor is one context on one CPU. Actors share nothing, so that they need no
+ * An actor is one context on one CPU. Actors share nothing, so actors need no
  * locks. Blocks move between actors through the exchange, where no actor waits.
  *
  * Context "core" runs lib/llfree/ in all those contexts, on an instance of this
- * module's own with made-up frames. It has no page allocator around it, so that
- * NMIs are always possible.
+ * module's own with made-up frames. No page allocator is around that instance,
+ * so NMIs are always possible.
  *
  * Pages in NMIs need more than an allocator that takes no lock, see
  * nmi_pages_refused(). No caller should rely on them: __free_pages() does not
- * promise that it works there.
+ * promise to work in NMIs.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -63,9 +64,9 @@
 #define HAVE_NMI_IPI
 #endif
 
-/* An interrupt that took some time stays away for so many times that. */
+/* The pause after an interrupt is at least this factor times its duration. */
 #define BUSY_SHARE	8
-/* An NMI that has not come by then is lost. */
+/* An NMI that has not arrived after this time is lost. */
 #define NMI_WAIT	(2 * HZ)
 
 const char * const torture_ctx_names[NR_CTX] = {
@@ -79,7 +80,7 @@ const char * const torture_ctx_names[NR_CTX] = {
 
 DEFINE_PER_CPU(struct torture_cpu *, torture_cpus);
 
-/* What to do in the next run, and in this one */
+/* Contexts of the next run, and of this one */
 static unsigned long contexts = BIT(NR_CTX) - 1;	/* protected by run.lock */
 unsigned long torture_contexts;
 static bool pressure;
@@ -96,7 +97,7 @@ static int hp_state;
 static struct dentry *torture_dir;
 static atomic_t nmis_lost;
 
-/* Does LLFree keep the zones? Only then there is a file to validate it. */
+/* Does LLFree keep the zones? Only then is there a file to validate them. */
 bool zones_by_llfree(void)
 {
 	struct dentry *dir = debugfs_lookup("page_alloc", NULL), *file;
@@ -125,9 +126,10 @@ static void steps(struct actor *a, unsigned int nr)
 #ifdef HAVE_NMI_IPI
 
 /*
- * Two conditions cannot be checked here: fail_page_alloc has to filter by task, so
- * that it asks for no random numbers in NMIs, and there must be no cpuset, which
- * __alloc_pages() may have to wait for.
+ * Why NMIs cannot allocate pages; NULL if they can. Two conditions cannot be
+ * checked here. fail_page_alloc has to filter by task, so that it does not ask
+ * for random numbers in NMIs. There must be no cpuset, which __alloc_pages()
+ * may have to wait for.
  */
 static const char *nmi_pages_refused(void)
 {
@@ -172,7 +174,7 @@ static int torture_nmi(unsigned int type, struct pt_regs *regs)
 	return NMI_HANDLED;
 }
 
-/* To a random CPU, so that NMIs hit whatever is going on there. */
+/* Send an NMI to a random CPU, to interrupt any operation there. */
 static void nmi_send(struct actor *a)
 {
 	unsigned int cpu = rnd(a, nr_cpu_ids);
@@ -181,7 +183,10 @@ static void nmi_send(struct actor *a)
 	if (!cpu_possible(cpu))
 		return;
 	tc = per_cpu(torture_cpus, cpu);
-	/* A CPU does not go off meanwhile, nor does torture_cpu_stop() go on. */
+	/*
+	 * With preemption off, the CPU does not go offline, and
+	 * torture_cpu_stop() waits.
+	 */
 	preempt_disable();
 	if (cpu_online(cpu) && READ_ONCE(tc->active) &&
 	    ktime_get_mono_fast_ns() > READ_ONCE(tc->nmi_next) &&
@@ -260,7 +265,7 @@ static int torture_task(void *data)
 	return 0;
 }
 
-/* Leaves the CPU time for others, and comes at another moment each time. */
+/* Start a timer again. Leave CPU time for other work, and vary the interval. */
 static enum hrtimer_restart again(struct hrtimer *timer, struct actor *a,
 				  u64 start)
 {
@@ -303,7 +308,7 @@ static void torture_irq_work(struct irq_work *work)
 	steps(&tc->actor[ACTOR_IRQ_WORK], 4);
 }
 
-/* Runs on the CPU, when it comes and when the test starts. */
+/* Runs on the CPU, when the CPU comes online and when the test starts. */
 static int torture_cpu_start(unsigned int cpu)
 {
 	ktime_t delay = ns_to_ktime(interval_us * NSEC_PER_USEC);
@@ -318,7 +323,7 @@ static int torture_cpu_start(unsigned int cpu)
 	return 0;
 }
 
-/* Runs on the CPU, before it goes and when the test stops. */
+/* Runs on the CPU, before the CPU goes offline and when the test stops. */
 static int torture_cpu_stop(unsigned int cpu)
 {
 	struct torture_cpu *tc = per_cpu(torture_cpus, cpu);
@@ -332,7 +337,7 @@ static int torture_cpu_stop(unsigned int cpu)
 	hrtimer_cancel(&tc->hardirq);
 	irq_work_sync(&tc->work);
 
-	/* Now all its actors are ours. */
+	/* Now no other context uses the actors of the CPU. */
 	for (i = 0; i < NR_ACTORS; i++) {
 		struct actor *a = &tc->actor[i];
 
@@ -360,7 +365,9 @@ static void tasks_stop(void)
 	}
 }
 
-/* All of them now, for a CPU that comes may find no memory. */
+/*
+ * Create all tasks now, since there may be no memory when a CPU comes online.
+ */
 static int tasks_start(void)
 {
 	struct task_struct *task;
@@ -384,7 +391,7 @@ static int tasks_start(void)
 	return 0;
 }
 
-/* Why a context cannot be; NULL if it can */
+/* Why a context cannot run; NULL if it can */
 static const char *ctx_refused(enum context ctx)
 {
 	switch (ctx) {
@@ -458,7 +465,7 @@ static void torture_stop(void)
 		torture_core_stop();
 }
 
-/* No run goes on, and none starts until torture_unblock(). */
+/* Prevent a start until torture_unblock(). Fails if a test runs. */
 int torture_block(void)
 {
 	int ret;
@@ -557,7 +564,7 @@ static void stats_row(struct seq_file *m, const char *prefix,
 	for_each_possible_cpu(cpu) {
 		for (i = first; i < end; i++) {
 			struct actor *a = &per_cpu(torture_cpus, cpu)->actor[i];
-			/* The actors go on counting. */
+			/* The actors may be counting meanwhile. */
 			struct counts c = data_race(of_core ? a->core_counts :
 							      a->counts);
 

@@ -13,11 +13,11 @@
 
 #include "page_alloc_torture.h"
 
-/* Pages asked for at once */
+/* Most pages of one bulk request */
 #define NR_BULK		64
-/* An owner's word is in every 64th byte of a block. */
+/* An owner's word is at every 64th byte of a block. */
 #define STRIDE		64
-/* Blocks on their way to another actor */
+/* Most blocks on their way to another actor */
 #define NR_EXCHANGED	64
 
 u32 torture_limit_mb;
@@ -57,7 +57,7 @@ static void fill(const struct held *h)
 		WRITE_ONCE(*at, h->word);
 }
 
-/* Is everything as the owner left it? */
+/* Check that a block still has the words of its owner. */
 static void check(const struct actor *a, const struct held *h, u64 word,
 		  const char *what)
 {
@@ -120,7 +120,7 @@ static gfp_t pick_gfp(struct actor *a)
 		gfp = task[rnd(a, ARRAY_SIZE(task))];
 	else if (a->ctx != CTX_NMI)
 		gfp = rnd(a, 2) ? GFP_ATOMIC : GFP_NOWAIT;
-	/* The zone and the migratetype of these exclude each other. */
+	/* Flags for a zone and for a migratetype exclude each other. */
 	if (!(gfp & GFP_ZONEMASK))
 		gfp |= mobility[rnd(a, ARRAY_SIZE(mobility))];
 	return gfp | __GFP_NOWARN | __GFP_NORETRY;
@@ -133,7 +133,7 @@ static int pick_node(struct actor *a)
 	return rnd(a, 4) || !node_state(node, N_MEMORY) ? NUMA_NO_NODE : node;
 }
 
-/* A block that was just allocated becomes the actor's. */
+/* Make the actor the owner of a block that was just allocated. */
 static void own(struct actor *a, struct held *h, struct page *page,
 		unsigned int order, enum kind kind, gfp_t gfp)
 {
@@ -164,7 +164,7 @@ static void pages_alloc(struct actor *a, struct held *h)
 	struct page *page;
 	u64 ns;
 
-	/* The others never hold much. */
+	/* Other contexts never hold much. */
 	if (a->ctx == CTX_TASK && !room(1U << order))
 		return;
 	if (order && a->ctx != CTX_NMI)
@@ -208,7 +208,7 @@ static void pages_free(struct actor *a, struct held *h)
 		break;
 	case KIND_PIECES:
 		split_page(page, h->order);
-		/* Every third one, then those between. */
+		/* Every third page, then the pages in between. */
 		for (i = 0; i < h->nr; i += 3)
 			__free_page(page + i);
 		for (i = 1; i < h->nr; i += i % 3)
@@ -274,7 +274,7 @@ void torture_pages_step(struct actor *a)
 		pages_alloc(a, h);
 }
 
-/* ---- What only tasks do ---- */
+/* ---- Steps of tasks only ---- */
 
 void torture_bulk_step(struct actor *a)
 {
@@ -302,7 +302,9 @@ void torture_bulk_step(struct actor *a)
 	}
 }
 
-/* Take all there is, in small blocks, and give it back; one task at a time. */
+/*
+ * Allocate all memory in small blocks, and free the blocks; one task at a time.
+ */
 void torture_pressure_step(struct actor *a)
 {
 	static DEFINE_MUTEX(lock);
@@ -340,7 +342,7 @@ void torture_pressure_step(struct actor *a)
 
 /* ---- The end of a run ---- */
 
-/* The actor has ended, or is the caller. */
+/* Free all blocks of an actor, which has ended or is the caller. */
 void torture_pages_free_all(struct actor *a)
 {
 	unsigned int i;
@@ -350,7 +352,7 @@ void torture_pages_free_all(struct actor *a)
 			pages_free(a, &a->held[i]);
 }
 
-/* No actor holds anything any more. */
+/* Free the blocks in the exchange. All actors have freed their own blocks. */
 void torture_pages_end(struct actor *a)
 {
 	struct held h;

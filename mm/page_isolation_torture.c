@@ -3,15 +3,14 @@
  * Torture test of page isolation and of contiguous allocation.
  *
  * Workers allocate and free blocks of all orders, while movers isolate
- * pageblocks, make them visible again, and allocate ranges of frames. The
- * kernel's boot starts nothing; files in /sys/kernel/debug/page_isolation_torture
- * do:
+ * pageblocks, make them visible again, and allocate ranges of frames. The test
+ * does not start at boot; files in /sys/kernel/debug/page_isolation_torture
+ * control it:
  *
- *   run         Write how many seconds to run, 0 to stop now. Reads how many are
- *               left.
- *   stats       What was done since the last start
- *   blocks      Allocates up to 1000 blocks of the highest order, prints their
- *               frame numbers in the order of allocation, and frees them
+ *   run         Write how many seconds to run, 0 to stop now. Read the seconds left.
+ *   stats       Counts of operations since the last start
+ *   blocks      Read to allocate up to 1000 blocks of the highest order, print
+ *               their frame numbers in the order of allocation, and free them.
  *   limit_mb    How much memory the workers hold at most
  *   max_blocks  How many pageblocks a mover isolates at once, at most
  *   unmovable   Share of blocks in percent that let isolation fail
@@ -19,14 +18,16 @@
  *
  * A pageblock is *published* from the end of its isolation and of the drain to
  * the begin of its un-isolation. Publications are numbered. A worker reads the
- * last number before it allocates. If it gets a page of a pageblock that is
- * published with that or an earlier number, the allocator has handed out an
- * isolated page. Such a report is never false, and the worker takes no lock.
+ * last number before it allocates. If the worker gets a page of a pageblock
+ * that is published with that or an earlier number, the allocator has handed
+ * out an isolated page. Such a report is never false, and the worker takes no
+ * lock.
  *
- * A mover that disables the per-CPU lists before it isolates publishes for all
- * orders. A mover that only drains them, as alloc_contig_range() does, publishes
- * for the orders without per-CPU lists: a concurrent free may put a page on such
- * a list after the drain, which is a known limit of page isolation.
+ * A mover that disables the per-CPU lists before isolation publishes for all
+ * orders. A mover that only drains the lists, as alloc_contig_range() does,
+ * publishes for the orders without per-CPU lists: a concurrent free may put a
+ * page on such a list after the drain, which is a known limit of page
+ * isolation.
  *
  * Two isolated pageblocks may merge to one free block of the buddy allocator,
  * which alloc_contig_range() then takes as a whole. So each mover claims all
@@ -34,9 +35,9 @@
  * a run: alloc_contig_range() ends the isolation of its range even if another
  * caller isolated it.
  *
- * Isolation succeeds with used pages in the pageblock if they are PageOffline()
- * and the mover isolates for MEMORY_OFFLINE. Workers mark most of their pages so;
- * these are freed to pageblocks that are isolated.
+ * Isolation succeeds with used pages in the pageblock if the pages are
+ * PageOffline() and the mover isolates for MEMORY_OFFLINE. Workers mark most of
+ * their pages so. These pages are freed to pageblocks that are isolated.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -63,12 +64,18 @@
 /* Tasks on each CPU */
 #define NR_WORKERS	2
 #define NR_MOVERS	1
-/* Blocks that a worker holds, and blocks on their way to another worker */
+/*
+ * Most blocks that a worker holds, and most blocks on their way to another
+ * worker
+ */
 #define NR_HELD		128
 #define NR_EXCHANGED	64
-/* Frames that movers know of, to meet workers more often */
+/*
+ * Recently allocated frames, which movers choose to race with workers more
+ * often
+ */
 #define NR_RECENT	256
-/* What "blocks" shows */
+/* Most blocks that "blocks" shows */
 #define NR_SHOWN	1000
 
 enum count {
@@ -109,11 +116,11 @@ static const char * const count_names[NR_COUNTS] = {
 };
 
 /**
- * struct block - what the test knows of a pageblock
+ * struct block - state of a pageblock
  * @published: number of the publication, times two, plus one if the publication
  *	is for all orders; 0 if the pageblock is not published
- * @held: pages in it that workers hold
- * @fixed: those of them that let its isolation fail
+ * @held: pages of the pageblock that workers hold
+ * @fixed: pages of @held that let isolation fail
  */
 struct block {
 	atomic_long_t published;
@@ -123,8 +130,8 @@ struct block {
 /**
  * struct held - pages that a worker holds
  * @page: first page, NULL if there is none
- * @word: what the worker wrote into each page
- * @cpu: CPU of the worker that allocated them
+ * @word: value that the worker wrote into each page
+ * @cpu: CPU of the worker that allocated the pages
  * @order: order of the allocation
  * @offline: whether the pages are PageOffline()
  */
@@ -138,11 +145,11 @@ struct held {
 
 /**
  * struct actor - a worker or a mover
- * @task: its thread
- * @rnd: its random numbers
- * @cpu: the CPU that it is bound to
- * @seq: number of the mark that it wrote last
- * @counts: what it has done
+ * @task: thread of the actor
+ * @rnd: state of random numbers
+ * @cpu: CPU to which the actor is bound
+ * @seq: number of the mark that the actor wrote last
+ * @counts: counts of operations
  * @held: the pages of a worker
  */
 struct actor {
@@ -266,7 +273,7 @@ static void held_add(unsigned long pfn, const struct held *h, int sign)
 	}
 }
 
-/* @last is the last publication from before the allocation. */
+/* Check an allocation. @last is the last publication before the allocation. */
 static void published_check(unsigned long pfn, unsigned int order, long last)
 {
 	unsigned long end = pfn + (1UL << order);
@@ -413,7 +420,9 @@ static void release(struct area *r)
 		clear_bit_unlock(pfn >> MAX_PAGE_ORDER, claims);
 }
 
-/* Are all pageblocks there, in the zone, and of a type that can be restored? */
+/*
+ * Are all pageblocks online, in the zone, and of a type that can be restored?
+ */
 static bool usable(struct zone *zone, unsigned long start, unsigned long end)
 {
 	unsigned long pfn = pageblock_start_pfn(start);
@@ -462,7 +471,10 @@ static bool claim(struct actor *a, struct area *r, unsigned long nr,
 	return false;
 }
 
-/* Nothing else isolates a claimed pageblock, so that the answer is exact. */
+/*
+ * Check pageblocks that the mover has claimed. Only the mover isolates them, so
+ * the answer is exact.
+ */
 static void expect_isolated(unsigned long start, unsigned long end,
 			    bool isolated, const char *after)
 {
@@ -494,7 +506,7 @@ static void unpublish(struct area *r)
 
 	for (pfn = r->start; pfn < r->end; pfn += pageblock_nr_pages)
 		atomic_long_set(&block_of(pfn)->published, 0);
-	/* The allocator may hand out pages only after that is visible. */
+	/* The allocator may hand out pages only after this is visible. */
 	smp_mb();
 }
 
@@ -509,9 +521,9 @@ static long range_held(struct area *r)
 }
 
 /*
- * Has an allocation that was under way when the range was isolated for
- * MEMORY_OFFLINE put a page there that cannot move? Then memory offlining waits
- * for the page's owner.
+ * Has a racing allocation put a page that cannot move in the range? The
+ * allocation was under way when the range was isolated for MEMORY_OFFLINE.
+ * Memory offlining then waits for the owner of the page.
  */
 static bool range_slipped(struct area *r)
 {
@@ -534,8 +546,9 @@ static bool range_free(struct area *r)
 }
 
 /*
- * Isolated pages are freed, but not allocated. So a range that was entirely free
- * stays so, and workers hold none of its pages.
+ * Check the result of test_pages_isolated(). Isolated pages are freed, but not
+ * allocated. So a range that was entirely free stays so, and workers hold none
+ * of its pages.
  */
 static bool range_test(struct actor *a, struct area *r, int flags,
 		       bool was_free)
@@ -555,7 +568,10 @@ static bool range_test(struct actor *a, struct area *r, int flags,
 	return !ret;
 }
 
-/* What overlaps isolated pageblocks is refused, and changes nothing. */
+/*
+ * Check that isolation of a range that overlaps isolated pageblocks is refused,
+ * and changes nothing.
+ */
 static void refusals(struct actor *a, struct area *r, int flags)
 {
 	unsigned long start = r->claim_start, end = r->claim_end;
@@ -588,7 +604,10 @@ static void isolate_step(struct actor *a)
 	if (!claim(a, &r, (1 + rnd(a, knob(MAX_BLOCKS))) << pageblock_order,
 		   pageblock_order))
 		return;
-	/* A range that is not aligned stands for all its pageblocks. */
+	/*
+	 * Isolation of a range that is not aligned isolates all of its
+	 * pageblocks.
+	 */
 	inside = rnd(a, 2) ? 0 : rnd(a, pageblock_nr_pages / 2);
 	if (strict)
 		zone_pcp_disable(r.zone);
@@ -621,7 +640,9 @@ static void isolate_step(struct actor *a)
 	undo_isolate_page_range(r.start + inside, r.end - inside,
 				MIGRATE_MOVABLE);
 	expect_isolated(r.start, r.end, false, "un-isolation");
-	/* The zone's count of isolated pageblocks shows whether it is ignored. */
+	/*
+	 * A second un-isolation has no effect: check the zone's count in stats.
+	 */
 	if (!rnd(a, 4))
 		undo_isolate_page_range(r.start, r.end, MIGRATE_MOVABLE);
 out:
@@ -630,7 +651,7 @@ out:
 	release(&r);
 }
 
-/* The pages of a range become blocks of random orders, and are freed so. */
+/* Free the pages of a range as blocks of random orders. */
 static void contig_free_blocks(struct actor *a, struct area *r)
 {
 	unsigned long pfn = r->start, i;
@@ -719,7 +740,7 @@ out:
 	release(&r);
 }
 
-/* Ranges and flags that alloc_contig_range() has to refuse */
+/* Call alloc_contig_range() with ranges and flags that it has to refuse. */
 static void bad_input_step(struct actor *a)
 {
 	struct zone_state *zs = &zone_states[rnd(a, nr_zones)];
@@ -890,7 +911,7 @@ static int stats_show(struct seq_file *m, void *unused)
 		u64 sum = 0;
 
 		for (j = 0; j < nr_actors; j++)
-			/* The actors go on counting. */
+			/* The actors may be counting meanwhile. */
 			sum += data_race(actors[j]->counts[i]);
 		seq_printf(m, "%s %llu\n", count_names[i], sum);
 	}
@@ -927,7 +948,7 @@ static int blocks_show(struct seq_file *m, void *unused)
 	}
 	for (i = 0; i < nr; i++)
 		seq_printf(m, "%#lx\n", page_to_pfn(pages[i]));
-	/* The last one first, so that lists become what they were. */
+	/* Free the last block first, to restore the order of the free lists. */
 	while (nr--)
 		__free_pages(pages[nr], MAX_PAGE_ORDER);
 	kvfree(pages);
