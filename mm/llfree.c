@@ -339,10 +339,10 @@ void zf_shuffle(struct zone *zone)
 /* ---- Allocation ---- */
 
 /*
- * Set the migratetype of a pageblock to that of pages allocated in the
- * pageblock, unless the page came from a tree of another class that keeps its
- * class. If pages are not grouped, the first allocation from an entirely free
- * pageblock decides.
+ * Set the migratetype of a pageblock to that of a page allocated in the
+ * pageblock. The caller leaves the migratetype alone if the page came from a
+ * tree of another class that keeps its class. If pages are not grouped, only
+ * the first allocation from an entirely free pageblock decides.
  */
 static noinline void zf_set_migratetype(struct zone *zone, struct page *page,
 					unsigned int order, int migratetype,
@@ -456,8 +456,6 @@ zf_request(struct llfree_request *req, const struct llfree *llf,
  *
  * Return: the page; NULL, and the changes in @delta, if the slow path has to
  *	run
- *
- * Return: NULL, and in @delta what changed, if the slow path has to run
  */
 static __always_inline struct page *
 zf_alloc_quick(struct zone *zone, unsigned int order, int migratetype, int slot,
@@ -594,7 +592,7 @@ zf_alloc_slow(struct zone *zone, unsigned int order, int migratetype,
  *	ALLOC_NON_BLOCK and ALLOC_KSWAPD matter
  *
  * Return: the first page, as it was when it was freed; NULL if the zone has no
- *	such block, or none that ALLOC_NOFRAGMENT allows, or if an interrupt or
+ *	such block that ALLOC_NOFRAGMENT allows, or if an interrupt or
  *	ALLOC_NON_BLOCK allowed no longer search
  */
 struct page *zf_alloc(struct zone *zone, unsigned int order, int migratetype,
@@ -668,7 +666,7 @@ static unsigned int zf_bulk_large(struct zone *zone, struct llfree_request *req,
 					       alloc_flags, true, &delta);
 		if (!page)
 			break;
-		/* With something to return, more is not worth a long search. */
+		/* After the first blocks, more are not worth a long search. */
 		req->flags |= LLFREE_ALLOC_RESERVED;
 		list_add_tail(&page->pcp_list, list);
 	}
@@ -691,7 +689,7 @@ zf_bulk_rows(struct zone *zone, struct llfree_request *req, int migratetype,
 		pfn = llfree_alloc_batch(llf, req, nr - done, masks, &delta);
 		if (pfn < 0)
 			break;
-		/* With something to return, more is not worth a long search. */
+		/* After the first blocks, more are not worth a long search. */
 		req->flags |= LLFREE_ALLOC_RESERVED;
 
 		for (i = 0; i < LLFREE_CHILD_ROWS; i++, pfn += LLFREE_ROW_FRAMES) {
@@ -766,8 +764,8 @@ zf_alloc_bulk_cma(struct zone *zone, unsigned int order, int migratetype,
  * @list: pages are added to its tail by pcp_list
  *
  * Takes up to 2 MiB in one step. Stops short of @nr at the end of the pages
- * that the CPU has reserved, or before a free block of 2 MiB if there may be
- * pages elsewhere.
+ * that the CPU has reserved. Also stops before a free block of 2 MiB if there
+ * may be pages elsewhere.
  *
  * Return: number of blocks that were allocated; 0 only if zf_alloc() would
  *	return NULL

@@ -203,8 +203,8 @@ static unsigned long offline_child(struct zone *zone, unsigned long pfn)
  * @end: pfn after the last one
  *
  * test_pages_isolated() has found no page in use. This function claims the
- * pages, and so decides whether that is still true. If a page is in use, all
- * claimed pages are freed again.
+ * pages, and so makes sure that none is. If a page is in use, all claimed pages
+ * are freed again.
  *
  * Context: task, mem_hotplug_lock held for writing.
  *

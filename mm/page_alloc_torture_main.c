@@ -6,7 +6,7 @@
  * hardirqs, irq_work and, where possible, NMIs. Loading the module starts
  * nothing; files in /sys/kernel/debug/page_alloc_torture do:
  *
- *   run          Write how many seconds to run, 0 to stop now. Read the seconds left.
+ *   run          Write seconds to run, 0 to stop now. Read the seconds left.
  *   contexts     Write the names of contexts to run, or "all". Read the
  *                contexts that will run in brackets, and the reasons why others
  *                cannot.

@@ -7,7 +7,7 @@
  * does not start at boot; files in /sys/kernel/debug/page_isolation_torture
  * control it:
  *
- *   run         Write how many seconds to run, 0 to stop now. Read the seconds left.
+ *   run         Write seconds to run, 0 to stop now. Read the seconds left.
  *   stats       Counts of operations since the last start
  *   blocks      Read to allocate up to 1000 blocks of the highest order, print
  *               their frame numbers in the order of allocation, and free them.

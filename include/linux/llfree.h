@@ -440,7 +440,9 @@ int llfree_set_view(struct llfree *llf, unsigned long frame,
 void llfree_shuffle(struct llfree *llf, u64 key);
 int llfree_drain(struct llfree *llf, int slot);
 
-/* Lowest of the bits of a child word that say what the bits of its rows mean */
+/*
+ * Lowest bit of turn in a child word: bits of free frames are equal to this bit
+ */
 #define LLFREE_CHILD_TURN_SHIFT	13
 
 /* Queries */
@@ -523,7 +525,7 @@ int llfree_validate(const struct llfree *llf, struct llfree_fault *fault);
 void llfree_vmcoreinfo_setup(void);
 
 /**
- * llfree_next_child() - first frame of the child after that of @frame
+ * llfree_next_child() - first frame of the next child
  * @frame: any frame
  *
  * For iteration with llfree_child(), which refuses frames outside the range:

@@ -313,7 +313,6 @@ EXPORT_SYMBOL_GPL(llfree_alloc);
 /*
  * Count the blocks in the rest of a child, up to @max.
  * @row: first row to look at; set to the first row that has a block
- * @row: first row to look at; it is set to the first one that has any
  */
 static __always_inline unsigned int rows_count(const struct llfree *llf,
 					       unsigned long *row,
@@ -342,8 +341,9 @@ static __always_inline unsigned int rows_count(const struct llfree *llf,
  * @local: the reservation before the permits for @max were taken
  *
  * Return: number of blocks that the child seems to have, at most @max; 0 if
- *	there are none up to the end of the tree, or if an entirely free child
- *	would be broken up while partly free ones may be found
+ *	there are none up to the end of the tree; 0 also if the next block would
+ *	break up an entirely free child while partly free children may have
+ *	blocks
  */
 static __always_inline unsigned int
 rows_find(const struct llfree *llf, const struct llfree_request *req,

@@ -3,8 +3,8 @@
  * LLFree core: the search that looks at every child before an allocation fails.
  *
  * Permits are promises about numbers, which changes of views and other CPUs may
- * break. So the exhaustive search does not ask for permits. It takes blocks
- * that it sees in children, and leaves a deficit in their trees.
+ * break. So the exhaustive search does not ask for permits. The search takes
+ * blocks that it sees in children, and leaves a deficit in their trees.
  */
 #include <kunit/visibility.h>
 #include <linux/export.h>

@@ -12,10 +12,10 @@
  * less than before, even if the range shrinks: a CPU may use new addresses with
  * an old number.
  *
- * A number that the old addresses do not cover reaches a CPU from the range,
- * from a word that another CPU wrote by the new addresses, or from its caller.
- * The CPU reads the addresses after the number. For this, a CPU reads words
- * that carry numbers by an acquire before it uses the numbers for more than a
+ * A number that the old addresses do not cover has one of three sources: the
+ * range, a word that another CPU wrote by the new addresses, or the caller. A
+ * CPU reads the addresses after the number. For this, a CPU reads words that
+ * carry numbers by an acquire before it uses the numbers for more than a
  * comparison.
  *
  * Children without memory are holes: their word is LLFREE_HOLE_CHILD, and their
@@ -41,7 +41,7 @@ static int grow_check(unsigned long first, unsigned long nr)
 
 /*
  * Has @next the words of the instance, as far as the words are in the range?
- * This compares holes only.
+ * Only holes are compared.
  */
 static bool grow_same_words(const struct llfree *llf, const struct llfree *next)
 {

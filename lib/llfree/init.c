@@ -206,8 +206,8 @@ static void init_tree(struct llfree *llf, unsigned long tree)
  * @mem: memory of the sizes of llfree_layout(). From now on the memory belongs
  *	to the instance, and all of it can be written: there are no holes. @mem
  *	itself may be reused. If the mode keeps rows, the order of trees has to
- *	be that with which the rows were written, and frames that were outside
- *	the range are allocated.
+ *	be that with which the rows were written. In such a mode, frames that
+ *	were outside the range are allocated.
  * @mode: initial state of the frames
  * @policy: how requests spread over trees; NULL for llfree_default_policy
  *

@@ -49,7 +49,6 @@ static unsigned int child_largest(const struct llfree *llf, unsigned long child)
  * permits were out, searches may have missed blocks of up to @order.
  *
  * @given: return value of the child step
- * @given: what the child step returned
  */
 static void child_shown(struct llfree *llf, unsigned long child, unsigned int order,
 			unsigned int given)

@@ -15,8 +15,8 @@
  *
  * Frames of one lifetime stay together: a tree has one class as long as any
  * frame in the tree is allocated. A tree of another class is taken over if at
- * least half of the tree is free, since the frames allocated next fill it with
- * the new class. Else only the needed frames are taken, so that the tree can go
+ * least half of the tree is free. Then the next frames fill the tree with the
+ * new class. Else only the needed frames are taken, so that the tree can go
  * back to its own class.
  */
 static inline enum llfree_level

@@ -349,7 +349,6 @@ static long search_near(struct llfree *llf, struct search *s, unsigned long star
 /*
  * Allocate from partly free children in trees of the class around @start.
  * @local: the slot's reservation, in whose tree there is no such child; or NULL
- * @local: the slot's reservation, in whose tree nothing else was found; or NULL
  */
 static long search_partial(struct llfree *llf, struct search *s, const u64 *local,
 			   unsigned long start)
@@ -415,8 +414,6 @@ out:
  * @start: where to begin; for a bounded search, set to the cursor
  * @low: set to the first tree whose word the search reads
  * @high: set to the tree after the last one
- * @start: where to begin; a bounded search goes on at the cursor instead
- * @low, @high: of which trees it reads the words
  */
 static void search_begin(const struct llfree *llf, struct search *s, unsigned long *start,
 			 unsigned long *low, unsigned long *high)

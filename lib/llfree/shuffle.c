@@ -44,8 +44,9 @@ unsigned long llf_shuffled_child(const struct llfree *llf,
 
 /*
  * Allocate from a tree in use that suits, else from an entirely free tree. The
- * search takes entirely free trees in the order of the key of llfree_shuffle():
- * it goes on where the last search ended, by steps that come to each tree once.
+ * search takes entirely free trees in the order of the key of llfree_shuffle().
+ * The search goes on where the last search ended, by steps that come to each
+ * tree once.
  */
 long llf_search_shuffled(struct llfree *llf, struct search *s,
 			 unsigned long start)

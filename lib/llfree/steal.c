@@ -12,7 +12,6 @@
  * Allocate with permits that frees of other slots left in reserved trees.
  * @own: look at trees of the class of the request and its mates, else at the
  *	others
- * @own: trees of the class of the request and its mates, else of the others
  */
 static long search_steal_trees(struct llfree *llf, struct search *s, unsigned long start,
 			       unsigned long low, unsigned long high, bool own)

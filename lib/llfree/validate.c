@@ -123,10 +123,11 @@ static int validate_tree(const struct llfree *llf, unsigned long tree,
  * @llf: the instance
  * @fault: the first broken invariant is stored here; may be NULL
  *
- * Checks that the free frames of each child are its clear bits, that the
- * permits of each tree and view are the free frames of its children, that every
- * reserved tree has one holder, that an exhausted tree has no block, and that
- * no frame outside the range is free.
+ * Checks these invariants: the free frames of each child are its clear bits;
+ * the permits of each tree and view are the free frames of its children; every
+ * reserved tree has one holder; an exhausted tree has no block; no frame
+ * outside the range is free. Some others, such as valid classes, are checked as
+ * well.
  *
  * Context: any; only meaningful while no other CPU uses the instance.
  *

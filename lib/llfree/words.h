@@ -22,11 +22,10 @@
  * else the bit is set. Taking all of a child that is entirely free adds one to
  * turn, and so does giving a whole child back. So all bits change their
  * meaning, and no row is written. The turn of a child does not change while a
- * CPU owns a permit or a frame of the child, unless that CPU owns all frames
- * and changes turn itself. A free of a piece compares turn in its child step.
- * If turn has changed since the row step, the frames were not the caller's to
- * free. Turn has three bits, so that a change there and back does not look the
- * same.
+ * CPU owns a permit or a frame of the child. Only the owner of all frames may
+ * change turn. A free of a piece compares turn in its child step. If turn has
+ * changed since the row step, the frames were not the caller's to free. Turn
+ * has three bits, so that a change there and back does not look the same.
  *
  * Upper level (upper.h): where to look. Counting the lower level restores it.
  *
@@ -42,13 +41,13 @@
  *          next. Frees of other slots to a reserved tree add to tree.free; the
  *          slot fetches these permits when its own run out.
  *
- * One rule keeps the levels together. A compare-and-swap that changes
- * child.free by d while the view of the child is v belongs to an operation that
- * changes the permits of v by d and reports d for v in its delta. An operation
- * that undoes its child step uses the view at the time of the undo, not the
- * view at the time of the child step. A change of view moves child.free. Frames
- * of an allocation that began before the change count as in use; frames that
- * are freed later belong to the new view.
+ * One rule keeps the levels together. Take a compare-and-swap that changes
+ * child.free by d while the view of the child is v. The operation with this
+ * step changes the permits of v by d and reports d for v in its delta. An
+ * operation that undoes its child step uses the view at the time of the undo,
+ * not the view at the time of the child step. A change of view moves
+ * child.free. Frames of an allocation that began before the change count as in
+ * use; frames that are freed later belong to the new view.
  *
  * A permit of a tree is a promise about numbers, not about a fitting block or
  * view. An allocation that finds no block gives its permits back and looks
@@ -76,9 +75,10 @@
  *                 free.
  *   child_give:A  pairs with child_take:A and child_stable:A. The cleared bits
  *                 are visible to the CPU that takes the permits, so a permit
- *                 finds its bit, and to the CPU that compares permits with
- *                 clear bits. For whole children, of which no row is written,
- *                 this pair also does the work of row_clear:A and row_set:A.
+ *                 finds its bit. The bits are also visible to the CPU that
+ *                 compares permits with clear bits. For whole children, of
+ *                 which no row is written, this pair also does the work of
+ *                 row_clear:A and row_set:A.
  *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
  *                 sees the bit of a hidden claim sees that its permit is gone.
  *   tree_give:A   pairs with tree_take:A, tree_reserve:A and local_sync:A; and
@@ -110,13 +110,13 @@
  * Racy hints, read and written without order: the row in a local, last_free, partial,
  * round, and every word that is read to decide where to try.
  *
- * Preemption is off from a child step until its row step or its undo is done,
- * and from the row step of a free until its permits are in a tree or a
- * reservation. Only child_alloc(), child_alloc_whole() and the functions of
- * free.c do such steps. Correctness does not depend on this. With preemption
- * off, the interval is short in which other CPUs see a block that they cannot
- * allocate or that an exhausted tree hides, and in which llfree_child_stable()
- * says -EAGAIN.
+ * Preemption is off from a child step until its row step or its undo is done.
+ * In a free, preemption is off from the row step until the permits are in a
+ * tree or a reservation. Only child_alloc(), child_alloc_whole() and the
+ * functions of free.c do such steps. Correctness does not depend on this.
+ * Preemption is off to keep the interval short in which other CPUs see a block
+ * that they cannot allocate. In this interval an exhausted tree may hide a
+ * block, and llfree_child_stable() says -EAGAIN.
  */
 #ifndef _LIB_LLFREE_WORDS_H
 #define _LIB_LLFREE_WORDS_H
