@@ -329,10 +329,10 @@ static int pool_register(struct nd_pool *np, const u8 uuid[16])
 
 	mutex_lock(&pools_lock);
 	list_for_each_entry(other, &pools, node)
-		if (!memcmp(other->core.uuid, uuid, sizeof(other->core.uuid)))
+		if (!memcmp(other->uuid, uuid, sizeof(other->uuid)))
 			ret = -EEXIST;
 	if (!ret) {
-		memcpy(np->core.uuid, uuid, sizeof(np->core.uuid));
+		memcpy(np->uuid, uuid, sizeof(np->uuid));
 		list_add(&np->node, &pools);
 	}
 	mutex_unlock(&pools_lock);

@@ -38,6 +38,8 @@ struct nd_region;
  *	one sweeps
  * @users: open files
  * @node: of the list of all pools
+ * @uuid: UUID of the pool, for the other pools on the list. Attaching writes the copy in
+ *	@core, without a lock.
  */
 struct nd_pool {
 	struct device dev;
@@ -58,6 +60,7 @@ struct nd_pool {
 	struct mutex users_lock; /* see above */
 	unsigned int users;
 	struct list_head node;
+	u8 uuid[16];
 };
 
 u32 nd_pool_persistence(const struct nd_pool *np);
