@@ -17,7 +17,7 @@
 static const char *const view_names[] = { "normal", "cma", "highatomic",
 					  "isolated" };
 
-/* The first failure counts; what follows from it is of no interest. */
+/* Only the first failure counts; later ones follow from it. */
 static void __printf(3, 4) fail(struct diff *d, int line, const char *fmt, ...)
 {
 	char why[256];
@@ -44,7 +44,7 @@ static void __printf(2, 0) vnote(const struct diff *d, const char *fmt,
 		       "", what);
 }
 
-/* What is about to be done, which takes or gives at most @frames */
+/* Announce the next operation, which takes or gives at most @frames. */
 static void __printf(3, 4) begin(struct diff *d, unsigned long frames,
 				 const char *fmt, ...)
 {
@@ -75,7 +75,10 @@ static void __printf(2, 3) note(const struct diff *d, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Nothing happens between the call of the core and what the model did. */
+/*
+ * No other operation runs between the call of the core and the change of the
+ * model.
+ */
 #define CALL(d, expr)							\
 ({									\
 	struct diff *__d = (d);						\
@@ -86,7 +89,7 @@ static void __printf(2, 3) note(const struct diff *d, const char *fmt, ...)
 	__ret;								\
 })
 
-/* Did nothing interrupt the operation, nor did it interrupt another? */
+/* Was the operation neither interrupted nor an interrupt of another one? */
 static bool alone(const struct diff *d)
 {
 	return !d->depth && !d->mixed;
@@ -98,8 +101,8 @@ static bool slot_exists(const struct diff *d, int slot)
 }
 
 /*
- * After each operation: what it says it changed is what the model changed.
- * @frames: by how many the number of free ones grew
+ * Compare the delta that an operation returned with the change of the model.
+ * @frames: growth of the number of free frames
  */
 static void compare_delta(struct diff *d, const struct llfree_delta *delta,
 			  long frames)
@@ -125,7 +128,7 @@ static void compare_delta(struct diff *d, const struct llfree_delta *delta,
 		FAIL(d, "free frames changed by %ld, not %ld", sum, frames);
 }
 
-/* NOFRAGMENT may fail only if no unreserved tree that suits has a block. */
+/* NOFRAGMENT may fail only if no suitable unreserved tree has a block. */
 static bool nofragment_may_fail(struct diff *d, const struct llfree_request *req)
 {
 	struct llfree_child child;
@@ -145,9 +148,9 @@ static bool nofragment_may_fail(struct diff *d, const struct llfree_request *req
 }
 
 /*
- * RESERVED may fail only if there is no block in the tree of the slot; small
- * blocks of entirely free children do not count. That there are permits for a
- * block does not depend on where they are.
+ * RESERVED may fail only if there is no block in the tree of the slot. Small
+ * blocks of entirely free children do not count. Permits of the tree are good
+ * for any block in it.
  */
 static bool reserved_may_fail(struct diff *d, const struct llfree_request *req)
 {
@@ -213,12 +216,13 @@ static void check_did(struct diff *d, const struct llfree_request *req,
 static void check_nothing(struct diff *d, const struct llfree_request *req)
 {
 	/*
-	 * What interrupts another operation may find that it holds the last
-	 * block; what was interrupted may have looked where there was none yet.
+	 * An operation that interrupts another one may fail, since that one
+	 * holds the last block. An interrupted search may have passed a place
+	 * before the block was free.
 	 */
 	if (d->depth || !d->only_takes)
 		return;
-	/* It may have looked elsewhere. */
+	/* A bounded search may have looked elsewhere. */
 	if (req->flags & LLFREE_ALLOC_BOUNDED)
 		return;
 	if (req->flags & LLFREE_ALLOC_RESERVED) {
@@ -237,7 +241,7 @@ static void check_nothing(struct diff *d, const struct llfree_request *req)
 	if (model_has_block(&d->m, d->m.first, d->m.end, req->order, req->view))
 		FAIL(d, "no memory for order %d view %s, but a block is there",
 		     req->order, view_names[req->view]);
-	/* Order 0 needs no hint: there is the number of free frames. */
+	/* Order 0 needs no hint: the number of free frames answers. */
 	if (alone(d) && req->order &&
 	    llfree_may_have_order(&d->in.llf, req->order, req->view))
 		FAIL(d, "hint for order %d view %s is up after a failed get",
@@ -332,7 +336,7 @@ long diff_alloc_batch(struct diff *d, const struct llfree_request *req,
 			check_got_mask(d, req, frame + i * LLFREE_ROW_FRAMES, masks[i]);
 		check_did(d, req, &delta);
 	}
-	/* Masks stay as they were if it fails. */
+	/* Masks do not change if the allocation fails. */
 	frames = batch_frames(masks);
 	if (frame < 0 ? frames : !frames || frames > most)
 		FAIL(d, "alloc_batch of at most %u frames returned %u", most, frames);
@@ -360,10 +364,13 @@ int diff_free(struct diff *d, int slot, unsigned long frame, unsigned int order)
 		nr = 1UL << order;
 	}
 	begin(d, nr, "free slot %d frame %#lx order %u", slot, frame, order);
-	/* Now, since others may get the frames before the free returns. */
+	/*
+	 * Mark before the free: other threads may get the frames before it
+	 * returns.
+	 */
 	if (!want)
 		model_mark(&d->m, frame, nr, false);
-	/* Either way, and always the same for a block */
+	/* Use both functions, but always the same one for a block. */
 	if (order < BITS_PER_LONG && frame >> order & 1)
 		ret = CALL(d, inst_free_fast(&d->in.llf, slot, frame, order,
 					     &delta));
@@ -407,7 +414,9 @@ int diff_free_reported(struct diff *d, unsigned long frame, unsigned int order)
 	return ret;
 }
 
-/* While other operations are under way, all of the block must be allocated. */
+/*
+ * While other operations are under way, all of the block has to be allocated.
+ */
 long diff_free_rest(struct diff *d, int slot, unsigned long frame,
 		    unsigned int order)
 {
@@ -514,14 +523,20 @@ long diff_claim_row(struct diff *d, unsigned long row, u64 mask,
 	ret = CALL(d, llfree_claim_row(&d->in.llf, row, mask, flags, &claimed,
 				       &delta));
 	note(d, "= %ld %#llx", ret, (unsigned long long)claimed);
-	/* Bits outside the range belong to no free frame: nothing to claim. */
+	/*
+	 * Bits outside the range belong to no free frame, so claims ignore
+	 * them.
+	 */
 	if ((flags & ~LLFREE_CLAIM_HIDDEN) ||
 	    !IS_ALIGNED(row, LLFREE_ROW_FRAMES) || row >= d->m.end ||
 	    row + LLFREE_ROW_FRAMES <= d->m.first ||
 	    row + LLFREE_ROW_FRAMES < row) {
 		want = -EINVAL;
 	} else if (!alone(d)) {
-		/* Whatever it was, nobody may own it. */
+		/*
+		 * The view may have changed, but no claimed frame may have an
+		 * owner.
+		 */
 		expect = claimed & mask & model_row_mask(&d->m, row, false);
 		want = ret == -EBUSY ? ret : hweight64(expect);
 	} else if (!(flags & LLFREE_CLAIM_HIDDEN) &&
@@ -733,8 +748,8 @@ void diff_set_slots(struct diff *d, unsigned int nr)
 }
 
 /*
- * What operations that were cut off have left allocated, they may; but what is
- * owned must be allocated.
+ * Operations that were cut off may have left frames allocated; @most is their
+ * number. Frames with an owner must be allocated.
  */
 static void adopt_rows(struct diff *d, unsigned long most)
 {
@@ -764,7 +779,10 @@ void diff_restart(struct diff *d, enum llfree_mode mode)
 	int ret;
 
 	if (mode == LLFREE_INIT_RECOVER) {
-		/* A crash loses counters, and of views only that of isolated children. */
+		/*
+		 * A crash loses the counters, and the views of isolated
+		 * children only.
+		 */
 		for (i = 0; i < d->m.nr_children; i++) {
 			if (d->m.view[i] == LLFREE_VIEW_ISOLATED)
 				d->m.view[i] = LLFREE_VIEW_NORMAL;
@@ -820,7 +838,10 @@ static void check_queries(struct diff *d)
 			if (nr[o] != want[o])
 				FAIL(d, "%lu blocks of order %d view %s, not %lu",
 				     nr[o], o, view_names[v], want[o]);
-		/* The classes, and no class, add up. */
+		/*
+		 * The counts of all classes, and of trees without a class, add
+		 * up.
+		 */
 		memset(want, 0, sizeof(want));
 		for (class = 0; class <= LLFREE_CLASS_NONE; class++) {
 			llfree_count_orders(&d->in.llf, v, class, one);

@@ -1,33 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Systematic exploration of what threads can do to shared memory.
+ * Systematic exploration of the interleavings of threads on shared memory.
  *
  * Schedules. Two schedules differ only if they differ in the order of two
- * accesses to one word of which at least one is a write. Runs are repeated from
- * the start with other decisions, depth first, by dynamic partial order
- * reduction with source sets and sleep sets (Abdulla et al., POPL 2014): at each
- * access, an earlier access that conflicts and does not happen before it is a
- * race, and the other order has to be explored from the point where the earlier
- * one was made. What was explored from a point sleeps until something conflicts
- * with it. Threads here never wait, so all that have not ended can run.
+ * accesses to one word, at least one of which is a write. explore() repeats
+ * runs from the start with other decisions, depth first, by dynamic partial
+ * order reduction with source sets and sleep sets (Abdulla et al., POPL 2014).
+ * At each access, a race is an earlier access that conflicts and does not
+ * happen before this one. The other order then has to be explored from the
+ * point of the earlier access. A thread that was explored from a point sleeps
+ * until an access conflicts with its next one. Threads never wait here, so all
+ * threads that have not ended can run.
  *
- * Weak memory. Every word has the history of its values. A thread has a view:
- * for each word, the oldest value that it may still see. Its loads choose among
- * what is not older, and so is a failing compare-and-swap; a successful one acts
- * on the newest value. A value carries a view: that of its writer for a release,
- * of its writer's last full barrier for a relaxed write, and in both cases that
- * of the value it replaced, if it did so atomically. Acquire joins it to the
- * view of the reader, a full barrier joins all that was read before, and the view
- * of all other full barriers. A fully ordered atomic has a full barrier on both
- * sides, if it succeeds.
+ * Weak memory. Each word has the history of its values. A thread has a view:
+ * for each word, the oldest value that the thread may still see. Its loads
+ * choose among the values that are not older. A failing compare-and-swap
+ * chooses, too; a successful one acts on the newest value. Each value carries a
+ * view. A release stores the view of its writer, and a relaxed write that of
+ * the writer's last full barrier. A write that replaces a value atomically adds
+ * the view of that value. An acquire joins the view of the value to that of the
+ * reader. A full barrier joins the views of all values that were read before,
+ * and the view of all other full barriers. A fully ordered atomic has a full
+ * barrier on both sides, if it succeeds.
  *
  * So stores may become visible late and out of order, and loads may be early.
- * Compared with the kernel's memory model, what is not seen here is a load that
- * is delayed past a later store of its thread, a store that overtakes another one
- * to the same word, and an acquire that acquires nothing since it reads what its
- * own thread wrote. What is seen though it cannot be is a store from before a
- * full barrier that is late for who hears of it by a relaxed write of a third
- * thread.
+ * Three outcomes of the kernel's memory model are not seen here: a load that is
+ * delayed past a later store of its thread, a store that overtakes another
+ * store to the same word, and an acquire that orders nothing since it reads a
+ * value of its own thread. One outcome is seen here that the model forbids: a
+ * store from before a full barrier can be late for a thread that learns of the
+ * barrier by a relaxed write of a third thread.
  */
 #include <linux/atomic.h>
 #include <setjmp.h>
@@ -43,7 +45,7 @@
 
 #define NR_THREADS	EXPLORE_THREADS
 #define STACK_SIZE	(128 << 10)
-/* Words are told apart by their address in the smallest units. */
+/* An address in units of the smallest size tells words apart. */
 #define NR_LOCS		(EXPLORE_SIZE / 2)
 #define LOC_FENCE	NR_LOCS
 #define LOC_EVENT	(NR_LOCS + 1)
@@ -67,14 +69,14 @@ static void fatal(const char *what)
 
 enum node_kind { NODE_THREAD, NODE_CHOICE };
 
-/* A point where runs differ: who goes on, or what value is chosen. */
+/* A point where runs differ: which thread goes on, or which value is chosen */
 struct node {
 	u8 kind;
-	/* what is decided now */
+	/* the current decision */
 	u8 now;
 	/* NODE_CHOICE: number of choices */
 	u8 nr;
-	/* NODE_THREAD, sets of threads: to try, tried, and of no use */
+	/* NODE_THREAD, sets of threads: to try, tried, and useless to try */
 	u8 todo;
 	u8 done;
 	u8 sleep;
@@ -82,7 +84,10 @@ struct node {
 
 static struct node nodes[MAX_NODES];
 static unsigned int nr_nodes;
-/* Where the current run is, and where it leaves what was decided before */
+/*
+ * Position of the current run, and where it leaves the decisions of the run
+ * before
+ */
 static unsigned int cursor;
 static unsigned int replayed;
 
@@ -93,7 +98,10 @@ struct access {
 	bool write;
 	/* Is it a full barrier, too? */
 	bool fence;
-	/* Does it change a watched word, or what is looked at together with these? */
+	/*
+	 * Does it change a watched word, or something that is looked at with
+	 * these words?
+	 */
 	bool watched;
 };
 
@@ -101,19 +109,22 @@ struct event {
 	struct access access;
 	u8 tid;
 	unsigned int node;
-	/* For each thread, the number of events of the run that come before. */
+	/* For each thread, how many events of the run happen before this one */
 	u32 clock[NR_THREADS];
 };
 
 static struct event events[MAX_STEPS];
 static unsigned int nr_events;
 
-/* What was done to a word: numbers of events, from 1 on */
+/* Accesses to a word so far: numbers of events, from 1 on */
 struct loc {
 	unsigned long run;
 	u32 write;
 	u32 read[NR_THREADS];
-	/* Weak memory: its variable plus 1, once it was written */
+	/*
+	 * Weak memory: the variable of the word plus 1, once the word was
+	 * written
+	 */
 	u8 var;
 };
 
@@ -154,8 +165,9 @@ static struct thread {
 	unsigned long steps;
 	struct access next;
 	u32 clock[NR_THREADS];
-	/* Weak memory: what it sees; what a full barrier would add to that; and
-	 * what its relaxed writes publish.
+	/*
+	 * Weak memory: the view; additions to it by a full barrier; and the
+	 * view that relaxed writes publish
 	 */
 	struct view view;
 	struct view pending;
@@ -271,7 +283,7 @@ bool explore_preemptible(void)
 	return true;
 }
 
-/* Who makes the next step? */
+/* Decide which thread makes the next step. */
 static int decide(void)
 {
 	u8 can = runnable(), set;
@@ -311,7 +323,7 @@ static int decide(void)
 	return node->now;
 }
 
-/* Let the next one go on; returns when it is the turn of the caller again. */
+/* Let the next thread go on. Returns at the next turn of the calling thread. */
 static void schedule(void)
 {
 	int next = decide();
@@ -350,7 +362,7 @@ static struct loc *loc_get(unsigned int index)
 	return loc;
 }
 
-/* Is there another thread that should go first, where @early was made? */
+/* Should another thread go first at the point where @early was made? */
 static void race(u32 early, const struct access *access)
 {
 	struct node *node = &nodes[events[early - 1].node];
@@ -358,8 +370,8 @@ static void race(u32 early, const struct access *access)
 	unsigned int i, u;
 
 	/*
-	 * The events since then that do not happen after it: which threads
-	 * could make the first one?
+	 * Of the later events, look at those that do not happen after @early.
+	 * Find the threads that could make the first one of these.
 	 */
 	for (i = early; i < nr_events; i++) {
 		const struct event *e = &events[i];
@@ -386,7 +398,7 @@ static void race(u32 early, const struct access *access)
 		for (u = 0; u < test->nr_threads; u++)
 			if (threads[current].clock[u] > early)
 				initial = false;
-		/* Nothing in between that it depends on? */
+		/* Does it depend on no event in between? */
 		for (i = early; i < nr_events && initial; i++)
 			if (events[i].clock[events[early - 1].tid] < early &&
 			    conflict(&events[i].access, access))
@@ -400,7 +412,9 @@ static void race(u32 early, const struct access *access)
 		node->todo |= first;
 }
 
-/* The current thread did @access; note its races, and who need not sleep now. */
+/*
+ * The current thread made @access: note its races, and wake threads that sleep.
+ */
 static void commit(struct access *access)
 {
 	struct thread *t = &threads[current];
@@ -475,7 +489,7 @@ static void commit(struct access *access)
 			run_sleep &= ~(1U << u);
 }
 
-/* Before an access: let others go first. */
+/* Called before an access: let other threads go first. */
 static void before(unsigned int loc, bool write, bool fence)
 {
 	struct thread *t = &threads[current];
@@ -588,13 +602,13 @@ static bool releases(int order)
 	return order == __ATOMIC_RELEASE || order == __ATOMIC_SEQ_CST;
 }
 
-/* The variable of a word, if it was ever written in this run */
+/* The variable of a word, or -1 if the word was not written in this run */
 static int var_of(const void *p)
 {
 	return (int)loc_get(loc_of(p))->var - 1;
 }
 
-/* Read the @back'th last value. */
+/* Read the last value but @back. */
 static u64 weak_read(struct thread *t, unsigned int var, unsigned int back,
 		     int order)
 {
@@ -640,7 +654,10 @@ static void weak_write(struct thread *t, const void *p, u64 old, u64 val,
 	t->view.seen[loc->var - 1] = var->nr - 1;
 	t->pending.seen[loc->var - 1] = var->nr - 1;
 	msg->view = releases(order) ? t->view : t->published;
-	/* Cumulative: what was read before counts, with whatever order. */
+	/*
+	 * A release is cumulative: it publishes all values that were read
+	 * before, in any order.
+	 */
 	if (releases(order))
 		join(&msg->view, &t->pending);
 	msg->view.seen[loc->var - 1] = var->nr - 1;
@@ -648,7 +665,7 @@ static void weak_write(struct thread *t, const void *p, u64 old, u64 val,
 		join(&msg->view, &last->view);
 }
 
-/* How many values may a load see? */
+/* Number of values that a load may see */
 static unsigned int nr_visible(const struct thread *t, int var)
 {
 	if (!opt->weak || var < 0 || !stale_left)
@@ -714,7 +731,10 @@ void model_store(void *p, unsigned int size, unsigned long long val, int order)
 		test->wrote(p);
 }
 
-/* A failing one may have seen an old value that differs from the expected one. */
+/*
+ * Let a compare-and-swap fail with an old value that differs from the expected
+ * one.
+ */
 static bool cmpxchg_stale(struct thread *t, const void *p, u64 *old)
 {
 	u8 backs[MAX_VALUES];
@@ -736,7 +756,7 @@ static bool cmpxchg_stale(struct thread *t, const void *p, u64 *old)
 	return true;
 }
 
-/* Of memory that threads do not share */
+/* For memory that threads do not share */
 static bool plain_cmpxchg(void *p, unsigned int size, unsigned long long *old,
 			  unsigned long long val)
 {
@@ -843,7 +863,9 @@ unsigned long long model_xchg(void *p, unsigned int size,
 
 void model_fence(void)
 {
-	/* Orders nothing that others could tell, if memory is not weak. */
+	/*
+	 * With strong memory, a fence has no effect that other threads can see.
+	 */
 	if (current < 0 || !opt->weak)
 		return;
 	before(LOC_NONE, false, true);
@@ -1014,7 +1036,7 @@ static void run_once(void)
 	}
 }
 
-/* The next run's decisions; false if there is none. */
+/* Make the decisions of the next run. Return: false if there is no other run */
 static bool next_run(void)
 {
 	while (nr_nodes) {
@@ -1072,7 +1094,7 @@ void explore(const struct explore_test *t, const struct explore_options *o,
 	if (!run_why)
 		return;
 
-	/* Once more, to tell how it came to this. */
+	/* Repeat the run, and print how it came to the fault. */
 	res->why = run_why;
 	res->where = run_where;
 	if (!tracing) {

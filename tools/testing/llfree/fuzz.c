@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Coverage-guided fuzzing of the core with libFuzzer. An input is a header,
- * which says what instance to make, and operations of a fixed size, which run
- * on the core and on the model; see diff.h for what is checked.
+ * which describes the instance, and operations of a fixed size. The operations
+ * run on the core and on the model; diff.h explains what is compared.
  *
- * If the header says so, operations interrupt each other: one that says at
- * which of its steps is interrupted by the one that follows in the input, which
- * may be interrupted in turn, or cut off by a crash that leaves all that are
- * under way unfinished.
+ * If the header says so, operations interrupt each other. An operation may name
+ * a step of its own, at which the next operation of the input interrupts it.
+ * That one may be interrupted in turn. It may also be a crash, which leaves all
+ * operations under way unfinished.
  *
  * To read an input, run it with LLFREE_FUZZ_TRACE=1.
  */
@@ -27,7 +27,7 @@
 #include "lower.h"
 #include "libfuzzer.h"
 
-/* Short inputs are fast, and can be read. */
+/* Short inputs run fast and are readable. */
 #define MAX_OPS		100
 /* How often a single operation of an input may run */
 #define MAX_REPEAT	64
@@ -58,7 +58,7 @@ enum state {
 enum kind {
 	GET,
 	ALLOC_BATCH,
-	PUT,		/* something that is allocated */
+	PUT,		/* free of a block that is allocated */
 	FREE_ANY,
 	FREE_BATCH,
 	CLAIM,
@@ -68,7 +68,7 @@ enum kind {
 	FREE_REST,
 	DRAIN,
 	QUERY,
-	RESTART,	/* if it interrupts others: a crash */
+	RESTART,	/* a crash, if it interrupts other operations */
 	SET_SLOTS,
 	NR_KINDS,
 };
@@ -78,12 +78,12 @@ struct op {
 	u8 slot;
 	u8 size;	/* order, class */
 	u8 how;		/* view, flags, repetitions */
-	u8 odd;		/* which argument is bad, or what mask */
+	u8 odd;		/* which argument is bad, or which mask */
 	u8 where[2];
-	u8 step;	/* when it is interrupted, what it interrupts */
+	u8 step;	/* step to be interrupted at; when again */
 };
 
-/* What comes often stands here often. */
+/* A kind that is frequent has many entries. */
 static const u8 kinds[] = {
 	GET, GET, GET, GET, GET, ALLOC_BATCH, ALLOC_BATCH, ALLOC_BATCH, PUT, PUT, PUT,
 	PUT, PUT, PUT, FREE_BATCH, FREE_BATCH, FREE_BATCH, FREE_ANY, FREE_ANY, CLAIM,
@@ -95,19 +95,25 @@ static struct diff d;
 static const struct op *next_op, *last_op;
 static bool trace;
 static bool interrupts;
-/* Isolated and never allocated, so that a free of it is bad until a recovery */
+/*
+ * A frame that is isolated and never allocated: a free of it is bad until a
+ * recovery
+ */
 static unsigned long free_frame;
 #define NO_FRAME	ULONG_MAX
-/* What runs at each depth, and after how many steps it is interrupted */
+/*
+ * The operation at each depth, and the steps that are left until it is
+ * interrupted
+ */
 static const struct op *under_way[DIFF_DEPTHS];
 static unsigned long steps[DIFF_DEPTHS];
 static unsigned long checked_op;
 static jmp_buf crash;
 
 /*
- * Besides code that was reached libFuzzer takes the bytes of this section that
- * are set for coverage: how operations end, and where they are interrupted by
- * what.
+ * libFuzzer counts the bytes of this section as coverage, besides code that was
+ * reached. A byte is set for how an operation ended, or for the place and the
+ * kind of an interrupt.
  */
 #define NR_PLACES	4096
 #pragma clang section bss = "__libfuzzer_extra_counters"
@@ -143,7 +149,7 @@ static unsigned int op_where(const struct op *op)
 	return op->where[0] | op->where[1] << 8;
 }
 
-/* Most arguments are good; a request has one that is not. */
+/* Most operations have good arguments only. Is argument @which bad? */
 static bool op_odd(const struct op *op, unsigned int which)
 {
 	return op->odd == 0xf8 + which;
@@ -173,7 +179,7 @@ static int op_slot(const struct op *op)
 	return op->slot % (nr + 1) - 1;
 }
 
-/* 0 to 15; what is above the largest order stands for small ones */
+/* Random orders 0 to 15; one above the largest order stands for a small one */
 static unsigned int op_order(const struct op *op)
 {
 	unsigned int order = op->size & 0xf;
@@ -232,7 +238,10 @@ static struct llfree_request op_request(const struct op *op)
 	return req;
 }
 
-/* Up to what a row has and some more, or up to what a child has */
+/*
+ * Number of blocks: up to a little more than a row has, or up to more than a
+ * child has
+ */
 static unsigned int op_blocks(const struct op *op)
 {
 	return op->where[0] % 80 * (op->where[0] % 160 < 80 ? 1 : 8);
@@ -244,7 +253,7 @@ static bool touches_free_frame(unsigned long frame, unsigned long nr)
 	       free_frame - frame < nr;
 }
 
-/* The first used frame from @frame on, or else from the start */
+/* Find the first used frame from @frame on, or else from the start. */
 static bool find_used(unsigned long *frame)
 {
 	unsigned long i, nr = d.m.end - d.m.first;
@@ -277,9 +286,9 @@ static bool do_free(const struct op *op)
 }
 
 /*
- * What looks used or free to the model may be on its way while operations are
- * under way; a free of that would be a fault of the caller that the core need
- * not find out. Is a free surely right or surely wrong?
+ * Is a free certainly right, or certainly wrong? While operations are under
+ * way, the model may lag behind. A free of a frame that only looks used would
+ * be a fault of the caller, which the core need not find.
  */
 static bool free_is_sure(int slot, unsigned long frame, unsigned int order)
 {
@@ -288,7 +297,7 @@ static bool free_is_sure(int slot, unsigned long frame, unsigned int order)
 	       model_all_used(&d.m, frame, 1UL << order);
 }
 
-/* Whatever it is: the model says whether it is right. */
+/* A free of any frame; the model says whether the free is right. */
 static bool do_free_any(const struct op *op, bool others)
 {
 	unsigned int order = op->size & 0x1f;
@@ -304,7 +313,7 @@ static bool do_free_any(const struct op *op, bool others)
 	return !diff_free(&d, slot, frame, order);
 }
 
-/* Whole children, mostly */
+/* Mostly free whole children. */
 static bool do_free_reported(const struct op *op, bool others)
 {
 	unsigned int order = LLFREE_CHILD_ORDER + op->size % 4;
@@ -319,7 +328,10 @@ static bool do_free_reported(const struct op *op, bool others)
 	return !diff_free_reported(&d, frame, order);
 }
 
-/* What is allocated of a block; while others are under way, that must be all of it. */
+/*
+ * Free the allocated frames of a block. While other operations are under way,
+ * all of the block has to be allocated.
+ */
 static bool do_free_rest(const struct op *op, bool others)
 {
 	unsigned int order = op_order(op);
@@ -414,7 +426,10 @@ static bool do_restart(const struct op *op)
 {
 	const bool keep = !d.depth && op->how & 1, crashed = d.depth;
 
-	/* Recovery gives an isolated child the normal view: its last frame is as others. */
+	/*
+	 * Recovery gives an isolated child the normal view. Its last frame is
+	 * no exception then.
+	 */
 	if (!keep)
 		free_frame = NO_FRAME;
 	diff_restart(&d, keep ? LLFREE_INIT_KEEP : LLFREE_INIT_RECOVER);
@@ -425,14 +440,17 @@ static bool do_restart(const struct op *op)
 
 static bool do_set_slots(const struct op *op)
 {
-	/* Others may be using the slots. */
+	/* An interrupted operation may be using the slots. */
 	if (d.depth)
 		return false;
 	diff_set_slots(&d, op->slot % (d.in.nr_slots + 1));
 	return true;
 }
 
-/* One operation, once; @others may be under way when it is or it meets some. */
+/*
+ * Run an operation once. @others: it interrupts other ones, or may be
+ * interrupted
+ */
 static bool do_op(const struct op *op, bool others)
 {
 	struct llfree_request req;
@@ -478,11 +496,11 @@ static unsigned long op_step(const struct op *op)
 {
 	unsigned long step = op->step & 0x3f;
 
-	/* Long searches repeat themselves. */
+	/* Steps of long searches are alike. */
 	return step < 48 ? step : 48 + (step - 48) * 16;
 }
 
-/* The next operation of the input, as often as it says */
+/* Run the next operation of the input, as often as it says. */
 static void run_next(void)
 {
 	static const u8 repeats[] = { 1, 1, 4, MAX_REPEAT };
@@ -513,7 +531,7 @@ static bool takes(enum kind kind)
 	       kind != FREE_REPORTED && kind != FREE_REST && kind != SET_VIEW;
 }
 
-/* Before each step of the core */
+/* Called before each step of the core */
 void shim_step(const void *word)
 {
 	int preempt = shim_preempt_count;
@@ -537,15 +555,16 @@ void shim_step(const void *word)
 		       shim_preempt_count, preempt);
 		d.failed = true;
 	}
-	/* The one that follows may interrupt the same one again. */
+	/* The following operation may interrupt the same one again. */
 	if (next_op < last_op)
 		steps[d.depth] = next_op->step >> 6 ?
 				 1UL << 2 * ((next_op->step >> 6) - 1) : 0;
 }
 
 /*
- * What inst_init() fills memory with is what rows say if they are kept, in the turn
- * that child words say.
+ * inst_init() fills memory with a pattern. If rows are kept, that pattern says
+ * which frames are used, in the turn of the child words, which have the same
+ * pattern.
  */
 static void adopt_fragments(void)
 {
@@ -633,7 +652,7 @@ static bool start(const u8 *header)
 	}
 	if (state == STATE_FRAGMENTED) {
 		adopt_fragments();
-		/* All children have the view that the memory happens to say. */
+		/* The pattern in memory also decides the views of children. */
 		diff_settle(&d);
 		if (header[H_MODE] & HEADER_EXTRA)
 			for (f = first; f < first + nr; f = llfree_next_child(f))
@@ -651,7 +670,7 @@ int fuzz_init(int *argc, char ***argv)
 	const char *env = getenv("LLFREE_FUZZ_TRACE");
 
 	trace = env && *env && strcmp(env, "0");
-	/* What led to a fault must be out before the fault is. */
+	/* Print the lines before a fault at once. */
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	return 0;
 }
@@ -665,7 +684,7 @@ int fuzz_input(const u8 *data, size_t size)
 						   sizeof(struct op));
 	if (!start(data))
 		abort();
-	/* A crash comes back here. */
+	/* A crash jumps back to here. */
 	setjmp(crash);
 	while (next_op < last_op && !d.failed) {
 		run_next();
@@ -700,7 +719,7 @@ size_t fuzz_mutate(u8 *data, size_t size, size_t max_size, unsigned int seed)
 	i = rng_below(&rng, nr + 1);
 	switch (nr ? rng_below(&rng, 8) : 0) {
 	case 0:
-	case 1:		/* a new one */
+	case 1:		/* a new operation */
 		if (nr == room)
 			break;
 		memmove(&ops[i + 1], &ops[i], (nr - i) * sizeof(op));
@@ -710,13 +729,13 @@ size_t fuzz_mutate(u8 *data, size_t size, size_t max_size, unsigned int seed)
 			ops[i].odd &= 0x3;
 		nr++;
 		break;
-	case 2:		/* some less */
+	case 2:		/* fewer operations */
 		len = 1 + rng_below(&rng, min(nr - min(i, nr - 1), 4U));
 		i = min(i, nr - len);
 		memmove(&ops[i], &ops[i + len], (nr - i - len) * sizeof(op));
 		nr -= len;
 		break;
-	case 3:		/* a copy of some */
+	case 3:		/* copies of operations */
 		from = rng_below(&rng, nr);
 		len = 1 + rng_below(&rng, ARRAY_SIZE(copy));
 		len = min(len, min(nr - from, room - nr));
@@ -727,7 +746,7 @@ size_t fuzz_mutate(u8 *data, size_t size, size_t max_size, unsigned int seed)
 		memcpy(&ops[i], copy, len * sizeof(op));
 		nr += len;
 		break;
-	case 4:		/* another order */
+	case 4:		/* another sequence */
 		from = rng_below(&rng, nr);
 		i = rng_below(&rng, nr);
 		op = ops[i];

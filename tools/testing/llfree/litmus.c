@@ -2,12 +2,12 @@
 /*
  * Litmus tests on explore(), and tests of explore() itself.
  *
- * The litmus tests of Documentation/litmus-tests/llfree/ say which barriers of
- * the core are needed, and for what. Here each of them runs in all ways that
- * explore() knows with weak memory, and what comes out has to be its Result. The
+ * The litmus tests of Documentation/litmus-tests/llfree/ say which barriers the
+ * core needs, and for what. Each test runs here in all ways that explore()
+ * knows with weak memory, and the outcomes have to match its Result. The
  * kernel's own tests, as far as litmus-gen can translate them, show that this
- * weak memory is that of tools/memory-model/, but for what is listed as
- * stronger.
+ * weak memory is that of tools/memory-model/. The list "stronger" has the
+ * exceptions.
  *
  * SEED=n in the environment repeats the random programs of an earlier run.
  */
@@ -45,8 +45,9 @@ struct litmus {
 };
 
 /*
- * Tests that the model allows and explore() does not, since it neither delays a
- * load past a later store nor lets stores to one word overtake each other.
+ * Tests whose outcome the model allows and explore() does not. explore()
+ * neither delays a load past a later store, nor lets stores to one word
+ * overtake each other.
  */
 static const char * const stronger[] = {
 	/* Loads */
@@ -63,7 +64,7 @@ static int regs[EXPLORE_THREADS][NR_REGS];
 static const struct litmus *litmus_now;
 static unsigned long seen[2];
 
-/* What the shims lack, since the core does not use it */
+/* Memory orders. The shims lack the other ones, which the core does not use. */
 enum order { RELAXED, ACQUIRE, RELEASE, FULL };
 
 static bool rmw_try(int *p, int *old, int new, enum order order)
@@ -177,9 +178,9 @@ static void check_litmus(struct __test_metadata *_metadata,
 
 #include "litmus-tests.h"
 
-/* ---- Random programs, with all schedules and with those that matter ---- */
+/* ---- Random programs, with all schedules and with a part of them ---- */
 
-/* The smallest ones, side by side, lest the explorer mixes them up */
+/* Adjacent words of the smallest size: the explorer must tell them apart. */
 static u16 words[4];
 
 enum op_kind { LOAD, STORE, XCHG, CMPXCHG, FENCE, BEGIN, RETURNED, NR_KINDS };
@@ -190,7 +191,7 @@ static const char * const kinds[] = {
 
 static const char * const orders[] = { "", "acquire", "release", "full" };
 
-/* @expect of a compare-and-swap: what the thread has read last */
+/* @expect of a compare-and-swap: the value that the thread has read last */
 #define LAST_READ	15
 
 struct op {
@@ -209,11 +210,14 @@ static struct program {
 	struct op ops[EXPLORE_THREADS][MAX_OPS];
 } program;
 
-/* What operations return, by thread, and who has returned: 4 bits each */
+/*
+ * Values that operations returned, by thread, and which threads have returned;
+ * 4 bits each
+ */
 static u16 values[3];
 static u8 returned;
 
-/* All that a run can tell about itself, of each run */
+/* All observations of a run, for each run */
 struct states {
 	u64 *all;
 	size_t nr;
@@ -226,7 +230,7 @@ static u16 run_op(const struct op *op, unsigned int tid, u16 last)
 {
 	u16 *p = &words[op->word], old;
 
-	/* The barriers are what is tested; they pair with whatever comes. */
+	/* The test is about the barriers; they pair with any other access. */
 	switch (op->kind) {
 	case LOAD:
 		if (op->order != ACQUIRE)
@@ -341,7 +345,7 @@ static struct explore_result run_program(const struct explore_options *opt,
 	return res;
 }
 
-/* Is every one of @a in @b? */
+/* Is each state of @a in @b? */
 static bool states_in(const struct states *a, const struct states *b)
 {
 	size_t i;
@@ -377,7 +381,7 @@ static void random_op(struct rng *rng, struct op *op)
 	}
 }
 
-/* @most: accesses of all threads together */
+/* Make a random program. @most: accesses of all threads together */
 static void random_program(struct rng *rng, unsigned int most)
 {
 	unsigned int nr_words = 2 + rng_below(rng, 2), total, tid, i;
@@ -448,7 +452,7 @@ FIXTURE_TEARDOWN(random)
 	free(self->some.all);
 }
 
-/* What is left out cannot be told from what is not; neither memory matters. */
+/* Reduction loses no final state, with strong and with weak memory. */
 TEST_F_TIMEOUT(random, reduction, SECONDS_MAX)
 {
 	unsigned long long runs = 0, runs_all = 0;
@@ -480,7 +484,7 @@ TEST_F_TIMEOUT(random, reduction, SECONDS_MAX)
 			if (weak)
 				break;
 		}
-		/* Weak memory only adds to what can happen. */
+		/* Weak memory has all states of strong memory. */
 		EXPECT_TRUE(states_in(&self->states[0], &self->states[1])) {
 			log_program(_metadata);
 		}
@@ -488,7 +492,7 @@ TEST_F_TIMEOUT(random, reduction, SECONDS_MAX)
 	TH_LOG("%u programs, %llu runs of %llu", i, runs, runs_all);
 }
 
-/* Random runs find nothing else, and the same again with the same seed. */
+/* Random runs find no other states. The same seed gives the same states. */
 TEST_F_TIMEOUT(random, runs, SECONDS_MAX)
 {
 	unsigned int i;
@@ -514,7 +518,7 @@ TEST_F_TIMEOUT(random, runs, SECONDS_MAX)
 	}
 }
 
-/* ---- How many runs there are ---- */
+/* ---- Number of runs ---- */
 
 static void add_op(unsigned int tid, enum op_kind kind, enum order order,
 		   unsigned int word)
@@ -524,7 +528,10 @@ static void add_op(unsigned int tid, enum op_kind kind, enum order order,
 	};
 }
 
-/* Threads that do @nr_ops times the same, with the same word or one of their own */
+/*
+ * Threads repeat one operation @nr_ops times, on one shared word or on a word
+ * each.
+ */
 static struct explore_result count_runs(bool weak, unsigned int nr_threads,
 					unsigned int nr_ops, enum op_kind kind,
 					enum order order, bool same_word)
@@ -563,16 +570,16 @@ TEST(independent_threads_run_once)
 			EXPECT_TRUE(res.complete);
 		}
 	}
-	/* Nor do those conflict that only look. */
+	/* Loads do not conflict with each other. */
 	EXPECT_EQ(1, count_runs(false, 3, 1, LOAD, RELAXED, true).runs);
 	EXPECT_EQ(1, count_runs(true, 3, 1, LOAD, RELAXED, true).runs);
 	EXPECT_EQ(1, count_runs(true, 3, 1, BEGIN, RELAXED, true).runs);
-	/* A barrier is nothing, unless memory is weak. */
+	/* A barrier has no effect with strong memory. */
 	EXPECT_EQ(1, count_runs(false, 3, 1, FENCE, RELAXED, true).runs);
 	EXPECT_EQ(0, count_runs(false, 3, 1, FENCE, RELAXED, true).steps);
 }
 
-/* As many as there are orders, and none of them twice */
+/* There are as many runs as orders, and no order runs twice. */
 TEST(conflicting_threads_run_in_all_orders)
 {
 	static const enum op_kind both[] = { STORE, XCHG, RETURNED };
@@ -583,7 +590,7 @@ TEST(conflicting_threads_run_in_all_orders)
 		EXPECT_EQ(2, count_runs(i % 2, 2, 1, both[i / 2], RELAXED, true).runs);
 		EXPECT_EQ(6, count_runs(i % 2, 3, 1, both[i / 2], RELAXED, true).runs);
 	}
-	/* Full barriers, whatever the word */
+	/* Full barriers conflict, whatever the word. */
 	for (i = 0; i < ARRAY_SIZE(full); i++) {
 		EXPECT_EQ(2, count_runs(true, 2, 1, full[i], FULL, false).runs);
 		EXPECT_EQ(6, count_runs(true, 3, 1, full[i], FULL, false).runs);
@@ -597,7 +604,7 @@ TEST(max_runs)
 	struct explore_result res;
 	struct states s = { };
 
-	/* As above, 6 runs */
+	/* As above, there are 6 runs. */
 	count_runs(false, 3, 1, STORE, RELAXED, true);
 	for (opt.max_runs = 1; opt.max_runs < 6; opt.max_runs++) {
 		res = run_program(&opt, &s);
@@ -611,7 +618,7 @@ TEST(max_runs)
 
 /* ---- Full barriers ---- */
 
-/* All final states; leaving out runs may not lose one. */
+/* Find all final states. Reduction must not lose one. */
 static void find_states(struct __test_metadata *_metadata, bool weak,
 			struct states *s)
 {
@@ -629,8 +636,9 @@ static void find_states(struct __test_metadata *_metadata, bool weak,
 }
 
 /*
- * Random programs hardly ever have this: that somebody goes first at a race does
- * not help, if what it does then depends on who should have gone first.
+ * Random programs hardly ever have such a race. Running another thread first at
+ * the race does not help, if its next step depends on the thread that should go
+ * first.
  */
 TEST(dependent_race)
 {
@@ -638,7 +646,7 @@ TEST(dependent_race)
 
 	memset(&program, 0, sizeof(program));
 	program.nr_threads = 3;
-	/* Fails, but that is not known before. */
+	/* This compare-and-swap fails, which explore() cannot know before. */
 	add_op(0, CMPXCHG, FULL, 2);
 	program.ops[0][0].expect = 5;
 	add_op(0, LOAD, RELAXED, 0);
@@ -651,13 +659,16 @@ TEST(dependent_race)
 	free(s.all);
 }
 
-/* What the @i'th operation of a thread returned */
+/* The value that operation number @i of a thread returned */
 static unsigned int state_value(u64 state, unsigned int tid, unsigned int i)
 {
 	return state >> (16 * tid + 4 * i) & 15;
 }
 
-/* Is there a final state in which these two returned @a and @b? */
+/*
+ * Is there a final state in which the last operations of two threads returned
+ * @a and @b?
+ */
 static bool can_return(const struct states *s, unsigned int tid_a, unsigned int a,
 		       unsigned int tid_b, unsigned int b)
 {
@@ -671,8 +682,9 @@ static bool can_return(const struct states *s, unsigned int tid_a, unsigned int 
 }
 
 /*
- * A fully ordered operation is one, and so is smp_mb(), between what comes
- * before and what comes after; the operation's own write comes before, too.
+ * A fully ordered operation, and smp_mb(), is a full barrier between all
+ * accesses before and all accesses after it. The operation's own write comes
+ * before the barrier.
  */
 TEST(full_barriers)
 {
@@ -692,7 +704,9 @@ TEST(full_barriers)
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(ops); i++) {
-		/* Two threads store and look what the other one did. */
+		/*
+		 * Two threads store, and then load the word of the other one.
+		 */
 		memset(&program, 0, sizeof(program));
 		program.nr_threads = 2;
 		for (tid = 0; tid < 2; tid++) {
@@ -706,7 +720,7 @@ TEST(full_barriers)
 		}
 		EXPECT_TRUE(can_return(&s, 0, 1, 1, 1));
 
-		/* The same, and the operation is the store. */
+		/* Here the operation under test is also the store. */
 		if (ops[i].kind == XCHG || ops[i].kind == CMPXCHG) {
 			memset(&program, 0, sizeof(program));
 			program.nr_threads = 2;
@@ -721,9 +735,10 @@ TEST(full_barriers)
 		}
 
 		/*
-		 * What a thread has seen, in whatever order, is visible to who
-		 * sees what it does after a full barrier: words 0, 1 and 2 are
-		 * written one after the other, and read from the last one on.
+		 * A thread reads a value, in whatever order, and writes after a
+		 * full barrier. A thread that reads this write sees the value,
+		 * too. Words 0, 1 and 2 are written one after the other, and
+		 * read from the last one on.
 		 */
 		memset(&program, 0, sizeof(program));
 		program.nr_threads = 3;
@@ -801,7 +816,10 @@ TEST(choose)
 
 static struct explore_stamp stamp;
 static enum order give_order, take_order;
-/* How the word is written and read: an operation, or barrier and load or store */
+/*
+ * Operations that write and read the word, or barriers beside a store and a
+ * load
+ */
 static enum op_kind give_kind, take_kind;
 
 static void hand_over_reset(void)
@@ -814,7 +832,10 @@ static void hand_over(unsigned int tid)
 {
 	struct op op = { .order = give_order, .kind = give_kind, .val = 1 };
 
-	/* Before there is an owner, anybody may take; and the owner again. */
+	/*
+	 * Any thread may take while there is no owner, and so may the owner
+	 * again.
+	 */
 	if (!tid) {
 		explore_take(&stamp, 1);
 		explore_give(&stamp);
@@ -840,7 +861,7 @@ static void hand_over(unsigned int tid)
 	explore_take(&stamp, 77);
 }
 
-/* Also catches what explore() prints about a fault. */
+/* Run the test, and catch the messages of explore() about a fault. */
 static struct explore_result run_hand_over(struct __test_metadata *_metadata,
 					   bool weak,
 					   void (*thread)(unsigned int tid))
@@ -908,7 +929,7 @@ TEST(give_and_take)
 	}
 }
 
-/* The same with a value that another one has replaced for sure */
+/* As hand_over(), with a value that another one has certainly replaced */
 static void old_value(unsigned int tid)
 {
 	struct op op = { .kind = take_kind, .order = take_order, .val = 9,
@@ -916,7 +937,7 @@ static void old_value(unsigned int tid)
 
 	if (!tid) {
 		explore_give(&stamp);
-		/* Pairs with what is tested. */
+		/* Pairs with the acquire under test. */
 		smp_store_release(&words[0], 1);
 		WRITE_ONCE(words[0], 2);
 		explore_event(true);
@@ -936,7 +957,7 @@ TEST(old_values)
 		bool ordered;
 	} takes[] = {
 		{ LOAD, ACQUIRE, true }, { LOAD, RELAXED, false },
-		/* These fail. */
+		/* These operations fail. */
 		{ CMPXCHG, RELAXED, false }, { CMPXCHG, ACQUIRE, false },
 		{ CMPXCHG, RELEASE, false }, { CMPXCHG, FULL, false },
 	};
@@ -952,7 +973,7 @@ TEST(old_values)
 	}
 }
 
-/* ---- Freezing, and what explore() calls ---- */
+/* ---- Freezing, and callbacks of explore() ---- */
 
 static char order_log[64];
 static unsigned int nr_steps[EXPLORE_THREADS];
@@ -966,7 +987,7 @@ static void log_reset(void)
 	nr_wrote = 0;
 }
 
-/* Loads and stores in turn */
+/* Load and store in turn. */
 static void log_thread(unsigned int tid)
 {
 	unsigned int i;
@@ -1007,7 +1028,10 @@ TEST(freeze)
 	}
 }
 
-/* Does an access of its own, which is no reason to call it again. */
+/*
+ * A callback with an access of its own. explore() must not call it again for
+ * that.
+ */
 static void extra_step(unsigned int tid)
 {
 	if (!nr_steps[tid]++)
@@ -1027,7 +1051,10 @@ static const char *check_calls(void)
 		return "not one step for each access";
 	if (words[1] != 1 || words[2] != 1)
 		return "a step did nothing";
-	/* 1 and 2 stores to the first word, and those of the steps */
+	/*
+	 * The threads store 1 and 2 times to the first word, and each of them
+	 * once in extra_step().
+	 */
 	if (nr_wrote != 5)
 		return "not one call for each write";
 	return NULL;

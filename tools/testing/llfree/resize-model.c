@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every way in which growing and shrinking can meet other operations; see explore.h.
+ * Exhaustive interleavings of growing and shrinking with other operations; see
+ * explore.h.
  *
- * The words of the instance have several addresses: those from before it grew, and those
- * from after. What must hold, also with weak memory:
+ * The words of the instance have two sets of addresses, from before it grew and
+ * from after. The following must hold, also with weak memory:
  *
- *   - no CPU uses an address beyond the memory that was there when it was given, and
- *     none changes a hole;
- *   - no frame is owned twice, and no free of an own frame fails;
- *   - the next owner of a frame sees what the last one did;
+ *   - no CPU uses an address beyond the memory that the address was given with,
+ *     and none changes a hole;
+ *   - no frame has two owners, and no free of an own frame fails;
+ *   - the next owner of a frame sees all writes of the last owner;
  *   - at the end all words add up.
  *
  * EFFORT=n in the environment makes the limits n times as high (default 1).
@@ -40,7 +41,10 @@
 #define FRAME(c)	(BASE + (c) * CHILD)
 #define NR_SLOTS	2
 
-/* The range before: a part of the second tree. Only the last of these has free frames. */
+/*
+ * The first range is a part of the second tree. Only its last child has free
+ * frames.
+ */
 #define FIRST_CHILD	(TREE_CHILDREN + 1)
 #define LAST_CHILD	(TREE_CHILDREN + 2)
 
@@ -50,25 +54,33 @@ static struct world {
 	u32 trees[LLFREE_ALLOC_VIEWS][16];
 	struct llfree_local locals[NR_SLOTS];
 	struct llfree llf;
-	/* Has a child memory that can be written? */
+	/* Does a child have memory that can be written? */
 	bool there[NR_CHILDREN];
 } ____cacheline_aligned world, saved_world;
 
 static struct llfree *const llf = &world.llf;
 
-/* Owners of the blocks of 8 frames, by thread + 1, and what hands them over */
+/*
+ * Owners of blocks of 8 frames, by thread + 1, and the stamps for a change of
+ * owner
+ */
 #define UNIT		8
 #define NR_UNITS	(NR_CHILDREN * CHILD / UNIT)
 #define OTHER		0xff
 static u8 owner[NR_UNITS], saved_owner[NR_UNITS];
 static struct explore_stamp stamps[NR_UNITS];
 
-/* The child that comes or goes; and how many do, of which all others stay allocated */
+/*
+ * The first child that comes or goes, and how many do. All others stay
+ * allocated.
+ */
 static unsigned long child, nr_children = 1;
 
 /* ---- Addresses ---- */
 
-/* Nothing is there; only what explore() maps is. */
+/*
+ * There is no memory at these addresses; explore() maps accesses to the world.
+ */
 #define OLD		0x100000000000UL
 #define NEW		0x200000000000UL
 #define ADDRESSES	0x100000UL
@@ -77,11 +89,11 @@ static unsigned long child, nr_children = 1;
 #define TREES_AT	0x20000UL
 #define TREES_STRIDE	0x1000UL
 
-/* What all holes read as, where a compare-and-swap has to fail */
+/* The words that all holes read as. A compare-and-swap has to fail there. */
 static u64 hole_row;
 static u16 hole_child;
 
-/* One that is used where there is nothing */
+/* The word for accesses where there is no memory */
 static u64 nowhere;
 
 static void *beyond(const char *why, unsigned long at)
@@ -91,7 +103,7 @@ static void *beyond(const char *why, unsigned long at)
 	return &nowhere;
 }
 
-/* Do these trees have addresses from the start? */
+/* Does this tree have old addresses? */
 static bool old_tree(unsigned long tree)
 {
 	return tree == FIRST_CHILD / TREE_CHILDREN;
@@ -135,7 +147,7 @@ static void *world_map(const void *p)
 	return &world.trees[view][i];
 }
 
-/* Addresses of the trees from that of child @c on */
+/* Addresses of the words, from those of the tree of child @c on */
 static struct llfree_memory memory_at(unsigned long addresses, unsigned long c)
 {
 	const unsigned long tree = c / TREE_CHILDREN;
@@ -170,7 +182,10 @@ static unsigned long unit(unsigned long frame)
 	return (frame - BASE) / UNIT;
 }
 
-/* Blocks of less than a unit count as one; what shares it belongs to no thread. */
+/*
+ * A block of less than a unit counts as one; no thread owns the rest of the
+ * unit.
+ */
 static void take(unsigned int tid, unsigned long frame, unsigned int order)
 {
 	unsigned long u;
@@ -199,9 +214,9 @@ static void give(unsigned int tid, unsigned long frame, unsigned int order)
 		explore_fail("the free of an own block failed", frame);
 }
 
-/* ---- What threads do ---- */
+/* ---- Operations of threads ---- */
 
-/* The child comes, and becomes free. */
+/* The child gets memory, and becomes free. */
 static void op_grow(unsigned int tid)
 {
 	unsigned long low = child < FIRST_CHILD ? child : FIRST_CHILD;
@@ -217,7 +232,7 @@ static void op_grow(unsigned int tid)
 	give(tid, FRAME(child), LLFREE_CHILD_ORDER);
 }
 
-/* The child goes, if it is all free. */
+/* The child loses its memory, if it is all free. */
 static void op_shrink(unsigned int tid)
 {
 	unsigned int i;
@@ -240,7 +255,10 @@ static void op_shrink(unsigned int tid)
 		for (i = 0; i < nr_children; i++)
 			if (world.children[child + i] != LLFREE_HOLE_CHILD)
 				explore_fail("a child that went is no hole", child + i);
-		/* Other memory is behind the addresses: not before, and not after others. */
+		/*
+		 * Only now, other memory is behind the addresses. No step of
+		 * another thread may come in between.
+		 */
 		WRITE_ONCE(world.children[child], LLFREE_HOLE_CHILD);
 		memset(&world.there[child], false, nr_children);
 		return;
@@ -293,7 +311,10 @@ static void op_alloc_whole(unsigned int tid)
 	alloc_order(tid, 0, LLFREE_CHILD_ORDER, 0);
 }
 
-/* Where there may be nothing, before or after: answers may be either, nothing else. */
+/*
+ * Queries of a child that may come or go: any answer but an impossible one is
+ * right.
+ */
 static void op_ask(unsigned int tid)
 {
 	const unsigned long frame = FRAME(child) + 64;
@@ -314,7 +335,9 @@ static void op_count(unsigned int tid)
 	llfree_find_order(llf, 3, LLFREE_VIEW_NORMAL);
 }
 
-/* A CPU that knows the block from its last owner, without an allocator between them */
+/*
+ * A CPU knows the block from its last owner, without an allocation in between.
+ */
 static void op_claim(unsigned int tid)
 {
 	const unsigned long frame = FRAME(child) + 64;
@@ -325,7 +348,10 @@ static void op_claim(unsigned int tid)
 	give(tid, frame, 3);
 }
 
-/* The first half of a pair is given back, as the other half is not there or not free. */
+/*
+ * A claim gives back the first half of a pair, as the other half is a hole or
+ * not free.
+ */
 static void op_claim_pair(unsigned int tid)
 {
 	const unsigned long frame = ALIGN_DOWN(FRAME(child), 2 * CHILD);
@@ -354,7 +380,10 @@ static void world_init(bool grown)
 	if (llfree_init(llf, FRAME(0), NR_TREES * TREE, &real, LLFREE_INIT_ALLOC, NULL) ||
 	    llfree_set_slots(llf, world.locals, NR_SLOTS))
 		abort();
-	/* Take away what was not there, as llfree_shrink() does. */
+	/*
+	 * Remove the children that have no memory at first, as llfree_shrink()
+	 * does.
+	 */
 	for (c = 0; c < NR_CHILDREN; c++) {
 		world.there[c] = old_child(c) ||
 				 (grown && c >= child && c < child + nr_children);
@@ -532,7 +561,7 @@ FIXTURE_VARIANT(child)
 	unsigned long nr;
 };
 
-/* Of the tree that is there, of the next one, and of the one before */
+/* Children of the tree that exists, of the next tree, and of the one before */
 FIXTURE_VARIANT_ADD(child, same_tree) { LAST_CHILD + 1, 1 };
 FIXTURE_VARIANT_ADD(child, same_tree_below) { FIRST_CHILD - 1, 1 };
 FIXTURE_VARIANT_ADD(child, next_tree) { 2 * TREE_CHILDREN, 1 };
@@ -568,7 +597,7 @@ static void pairs(struct __test_metadata *_metadata, op_fn op, bool weak)
 	}
 }
 
-/* An operation that begins with the old addresses, and one after it with either */
+/* Run an operation together with each pair of other ones. */
 static void triples(struct __test_metadata *_metadata, op_fn op, bool weak)
 {
 	unsigned int i, j;
@@ -607,7 +636,10 @@ TEST_F_TIMEOUT(child, weak_grow_with_two, 120)
 	triples(_metadata, op_grow, true);
 }
 
-/* A slot that two CPUs use comes to a row that one of them has not heard of. */
+/*
+ * Two CPUs share a slot, and one of them meets a row that only the other one
+ * knows of.
+ */
 TEST_F(child, weak_row_of_another_cpu)
 {
 	world_init(false);
@@ -628,7 +660,7 @@ TEST_F(child, weak_shrink)
 	pairs(_metadata, op_shrink, true);
 }
 
-/* The child comes back; permits from before must not. */
+/* The child comes back. Permits from before must not come back. */
 TEST_F(child, shrink_and_grow)
 {
 	unsigned int i;

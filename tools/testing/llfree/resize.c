@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Instances that grow and shrink while they are in use. Their words are in pages that
- * are mapped anew for each range. An access beyond what an address covers ends the
- * program, and so does a write to a hole unless other threads run.
+ * Tests of instances that grow and shrink while they are in use. Their words
+ * are in pages that are mapped anew for each range. An access beyond the mapped
+ * addresses ends the program. So does a write to a hole, unless other threads
+ * run.
  */
 #include <linux/align.h>
 #include <linux/kernel.h>
@@ -37,13 +38,13 @@ FIXTURE(sparse) {
 	struct grown g;
 };
 
-/* Sections 8 and 9, of which the last child is not in the range as a whole */
+/* Sections 8 and 9; a part of their last child is outside of the range */
 #define FIRST	(8 * SECTION)
 #define NR	(2 * SECTION - 100)
-/* Where children begin that are not in the range */
+/* The first child that is entirely outside of the range */
 #define END	ALIGN(FIRST + NR, CHILD)
 
-/* What another CPU does in the middle of a search, once */
+/* Called once in the middle of a search: another CPU */
 static void (*in_search)(struct grown *g);
 static struct grown *in_search_of;
 static struct llfree_policy policy;
@@ -88,7 +89,7 @@ FIXTURE_TEARDOWN(sparse)
 	sparse_exit(&self->g.sp);
 }
 
-/* Add frames, with memory for them. */
+/* Add frames, with memory for their words. */
 static int grow(struct grown *g, unsigned long first, unsigned long nr)
 {
 	struct llfree *llf = &g->llf;
@@ -111,7 +112,7 @@ static int move(struct grown *g)
 	return llfree_move(llf, &mem);
 }
 
-/* Make all of some allocated children free. */
+/* Make all frames of some allocated children free. */
 static void show(struct __test_metadata *_metadata, struct grown *g,
 		 unsigned long first, unsigned long nr)
 {
@@ -124,7 +125,9 @@ static void show(struct __test_metadata *_metadata, struct grown *g,
 	}
 }
 
-/* Allocate all of some free children, for the caller that takes them away. */
+/*
+ * Allocate all frames of some free children, for the caller that removes them.
+ */
 static void hide(struct __test_metadata *_metadata, struct grown *g,
 		 unsigned long first, unsigned long nr)
 {
@@ -156,7 +159,7 @@ static long alloc(struct grown *g, int slot, unsigned int order)
 	return llfree_alloc(&g->llf, &req, &g->sum);
 }
 
-/* Allocate all there is; returns the number of frames. */
+/* Allocate all free frames. Return: how many there were */
 static unsigned long alloc_all(struct grown *g, int slot, unsigned int order)
 {
 	unsigned long nr = 0;
@@ -166,7 +169,10 @@ static unsigned long alloc_all(struct grown *g, int slot, unsigned int order)
 	return nr;
 }
 
-/* Nothing of [@first, @first + @nr) is there, and no call writes to it. */
+/*
+ * No frame of [@first, @first + @nr) has memory, and no call writes to the
+ * hole.
+ */
 static void check_hole(struct __test_metadata *_metadata, struct grown *g,
 		       unsigned long first, unsigned long nr)
 {
@@ -202,7 +208,10 @@ static void check_hole(struct __test_metadata *_metadata, struct grown *g,
 
 /* ---- Growth ---- */
 
-/* What is added is allocated and isolated, until the caller frees and shows it. */
+/*
+ * Added frames are allocated and isolated, until the caller frees and shows
+ * them.
+ */
 TEST_F(sparse, grow_up)
 {
 	unsigned long frame = END;
@@ -219,7 +228,7 @@ TEST_F(sparse, grow_up)
 		EXPECT_EQ(0, llfree_row_mask(&self->g.llf, frame));
 		EXPECT_EQ(0, llfree_child_stable(&self->g.llf, frame));
 	}
-	/* The frames between are in the range now, but were never handed over. */
+	/* The frames between are now in the range, but were never freed. */
 	EXPECT_FALSE(llfree_frame_is_free(&self->g.llf, FIRST + NR));
 	show(_metadata, &self->g, END, SECTION);
 	EXPECT_EQ(free + SECTION, alloc_all(&self->g, 0, 0));
@@ -236,7 +245,10 @@ TEST_F(sparse, grow_down)
 	EXPECT_EQ(free + SECTION + CHILD, alloc_all(&self->g, 1, 0));
 }
 
-/* Children of a tree that is there, next to it and before it */
+/*
+ * Add children of a tree that exists, of the tree next to it and of the one
+ * before.
+ */
 TEST_F(sparse, grow_by_children)
 {
 	unsigned long frame = END;
@@ -250,7 +262,7 @@ TEST_F(sparse, grow_by_children)
 	EXPECT_EQ(trees + 3, self->g.llf.nr_trees);
 }
 
-/* Nothing writes to a hole, and searches pass over it. */
+/* No operation writes to a hole, and searches pass over it. */
 TEST_F(sparse, grow_far_away)
 {
 	unsigned long far = 900 * SECTION, free = free_frames(&self->g.llf);
@@ -267,7 +279,7 @@ TEST_F(sparse, grow_far_away)
 		i += stats.trees[o];
 	EXPECT_EQ(self->g.llf.nr_trees, i);
 
-	/* Searches of all kinds, with success and without */
+	/* Searches of all kinds, successful and unsuccessful */
 	for (o = LLFREE_MAX_ORDER + 1; o--;) {
 		free -= alloc_all(&self->g, o % 2 ? 0 : LLFREE_NO_SLOT, o);
 		for (i = 0; i < 4; i++) {
@@ -298,7 +310,7 @@ TEST_F(sparse, grow_into_a_hole)
 	EXPECT_EQ(free + SECTION, alloc_all(&self->g, 0, 1));
 }
 
-/* An instance that a CPU still reads by old addresses has the same words. */
+/* A CPU that still uses old addresses finds the same words there. */
 TEST_F(sparse, old_addresses)
 {
 	struct llfree old = self->g.llf;
@@ -334,9 +346,9 @@ TEST_F(sparse, grow_bad_input)
 	EXPECT_EQ(-EINVAL, GROW(first + ROW, SECTION));
 	EXPECT_EQ(-EINVAL, GROW(LLFREE_END_FRAMES, SECTION));
 	EXPECT_EQ(-EINVAL, GROW(FIRST + LLFREE_MAX_FRAMES, SECTION));
-	/* More than there is memory for */
+	/* The range is larger than the memory of the words. */
 	EXPECT_EQ(-EINVAL, GROW(first, SECTION + TREE));
-	/* Partly or wholly there */
+	/* A part of the frames is in the range already, or all of them. */
 	EXPECT_EQ(-EEXIST, GROW(FIRST, SECTION));
 	EXPECT_EQ(-EEXIST, GROW(first - CHILD, 2 * CHILD));
 	bad.tree_order++;
@@ -354,7 +366,7 @@ TEST_F(sparse, grow_bad_input)
 	bad.trees_stride = 64;
 	EXPECT_EQ(-EINVAL, GROW(first, SECTION));
 
-	/* Memory that does not have the words of the instance */
+	/* This memory does not have the words of the instance. */
 	sparse_init(&other);
 	sparse_add(&other, 10, 1);
 	sparse_map(&other, FIRST, 3 * SECTION, &bad);
@@ -383,7 +395,7 @@ TEST_F(sparse, shrink_what_is_in_use)
 	hide(_metadata, &self->g, FIRST, SECTION - CHILD);
 	EXPECT_EQ(-EBUSY, llfree_shrink(llf, FIRST, SECTION));
 
-	/* Isolated, and one frame is free */
+	/* The children are isolated, but one frame is free. */
 	hide(_metadata, &self->g, FIRST + SECTION - CHILD, CHILD);
 	frame = FIRST + SECTION / 2;
 	ASSERT_EQ(0, llfree_free(llf, -1, frame, 0, NULL));
@@ -398,7 +410,7 @@ TEST_F(sparse, shrink_what_is_in_use)
 	EXPECT_EQ(-EINVAL, llfree_shrink(llf, FIRST, SECTION));
 }
 
-/* A slot has reserved the tree, though nothing is left in it. */
+/* A slot has reserved the tree, though no memory is left in it. */
 TEST_F(sparse, shrink_a_reserved_tree)
 {
 	struct llfree *llf = &self->g.llf;
@@ -416,7 +428,10 @@ TEST_F(sparse, shrink_a_reserved_tree)
 		EXPECT_EQ(LLFREE_HOLE_TREE, *tree_at(llf, i, tree / TREE));
 }
 
-/* Away and back, at either end and in the middle, also with other pages */
+/*
+ * Memory goes and comes back at either end and in the middle, also on other
+ * pages.
+ */
 TEST_F(sparse, shrink_and_grow)
 {
 	static const unsigned long at[] = { 8, 12, 10, 11, 8 };
@@ -446,7 +461,7 @@ TEST_F(sparse, shrink_and_grow)
 	EXPECT_EQ(free, alloc_all(&self->g, 1, 0));
 }
 
-/* Down to nothing, and up again elsewhere */
+/* Shrink to no memory at all, and grow elsewhere. */
 TEST_F(sparse, shrink_to_nothing)
 {
 	struct llfree *llf = &self->g.llf;
@@ -481,7 +496,10 @@ TEST_F(sparse, shrink_to_nothing)
 
 /* ---- Other addresses ---- */
 
-/* What was there before is not used any more, and a page of holes serves for holes. */
+/*
+ * No word is used at the old addresses any more, and a page of holes serves for
+ * holes.
+ */
 TEST_F(sparse, move)
 {
 	const unsigned long far = 900 * SECTION, free = free_frames(&self->g.llf);
@@ -534,7 +552,9 @@ TEST_F(sparse, move_bad_input)
 
 /* ---- Slots ---- */
 
-/* A larger instance gets more of them while those that it has are in use. */
+/*
+ * An instance that has grown gets more slots while the first ones are in use.
+ */
 TEST_F(sparse, slots_rise)
 {
 	unsigned long old;
@@ -557,9 +577,9 @@ TEST_F(sparse, slots_rise)
 	EXPECT_EQ(0, llfree_free(&self->g.llf, SLOTS, frame, 0, &self->g.sum));
 }
 
-/* ---- Everything at random ---- */
+/* ---- Shuffling ---- */
 
-/* The order of free trees goes on to be hard to guess, and comes to each of them. */
+/* The order of free trees stays hard to guess, and comes to each tree. */
 TEST_F(sparse, shuffled)
 {
 	unsigned int i;
@@ -577,7 +597,10 @@ TEST_F(sparse, shuffled)
 
 /* ---- In the middle of a search ---- */
 
-/* The far end goes, and the range grows at the near one: old numbers stay valid. */
+/*
+ * The far end goes, and the range grows at the near end. Numbers from before
+ * stay valid.
+ */
 static void move_range(struct grown *g)
 {
 	const unsigned long far = 900 * SECTION;
@@ -602,7 +625,10 @@ TEST_F(sparse, range_moves_under_a_search)
 
 	ASSERT_EQ(0, grow(&self->g, 900 * SECTION, SECTION));
 	show(_metadata, &self->g, 900 * SECTION, SECTION);
-	/* Trees of another class, so that the search looks at all of them. */
+	/*
+	 * Give the trees to another class, so that the search looks at all of
+	 * them.
+	 */
 	for (f = FIRST; f < FIRST + NR; f += TREE)
 		ASSERT_EQ(0, llfree_claim(llf, f, 0, 0, NULL));
 	ASSERT_EQ(0, llfree_drain(llf, -1));
@@ -626,7 +652,10 @@ static void grow_and_free(struct grown *g)
 	}
 }
 
-/* What is added before a search asks to be told is not looked over. */
+/*
+ * Frames that are added after the search began, but before it arms the hint,
+ * are found.
+ */
 TEST_F(sparse, grow_before_the_hint)
 {
 	struct llfree *llf = &self->g.llf;
@@ -642,7 +671,10 @@ TEST_F(sparse, grow_before_the_hint)
 	EXPECT_TRUE(llfree_find_order(llf, LLFREE_CHILD_ORDER, LLFREE_VIEW_NORMAL));
 }
 
-/* Free trees are still shuffled after there was only one tree for a time. */
+/*
+ * Free trees are still shuffled after the instance had only one tree for a
+ * time.
+ */
 TEST_F(sparse, shuffle_one_tree)
 {
 	const unsigned long nr = SECTION + 7 * TREE;
@@ -716,7 +748,9 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Claim what is free of a section until it is all there, as offlining does. */
+/*
+ * Claim the free frames of a section, as offlining does, until all are claimed.
+ */
 static bool take_section(struct llfree *llf, unsigned long section, bool give_up)
 {
 	unsigned long f, left = 0;
@@ -735,7 +769,7 @@ static bool take_section(struct llfree *llf, unsigned long section, bool give_up
 	} while (left && !give_up);
 	if (!left)
 		return true;
-	/* Give back what was claimed. */
+	/* Give the claimed frames back. */
 	for (f = section * SECTION; f < (section + 1) * SECTION; f += CHILD)
 		llfree_set_view(llf, f, LLFREE_VIEW_NORMAL, NULL);
 	for (f = section * SECTION; f < (section + 1) * SECTION; f++) {
@@ -748,7 +782,7 @@ static bool take_section(struct llfree *llf, unsigned long section, bool give_up
 	return false;
 }
 
-/* All operations that are under way end. */
+/* Wait until all operations have ended that are under way. */
 static void wait_for_threads(void)
 {
 	unsigned long before;
@@ -762,7 +796,10 @@ static void wait_for_threads(void)
 	}
 }
 
-/* Sections come and go at both ends and in between while other threads allocate. */
+/*
+ * Sections come and go at both ends and in between while other threads
+ * allocate.
+ */
 TEST_F_TIMEOUT(sparse, threads, 120)
 {
 	bool there[THREAD_SECTIONS] = { };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Many threads on one instance. Whoever gets a frame marks it in a table with
- * an atomic exchange, so a frame that is handed out twice, or freed by who does
- * not own it, is noticed at once. Each owner also writes to the frame without
- * any atomics: only the allocator's own ordering makes that right, and
- * ThreadSanitizer says if it does not.
+ * Stress test: many threads on one instance. The owner of a frame marks it in a
+ * table with an atomic exchange. So the test notices at once when a frame gets
+ * two owners, or is freed by a thread that does not own it. Each owner also
+ * writes to the frame without atomics: only the ordering of the allocator makes
+ * this correct, and ThreadSanitizer reports if it does not.
  */
 #include <linux/align.h>
 #include <linux/bits.h>
@@ -45,10 +45,10 @@ struct scenario;
 /**
  * struct thread - one of the threads
  * @nr: its number; it owns frames as @nr + 1
- * @held: blocks it has
- * @limit: how many it may have
- * @frames: what its operations changed
- * @huge: the same
+ * @held: blocks that it holds
+ * @limit: how many blocks it may hold
+ * @frames: sum of the deltas of its operations, in frames
+ * @huge: sum of these deltas, in entirely free children
  */
 struct thread {
 	pthread_t pthread;
@@ -69,15 +69,16 @@ static struct inst in;
 static const struct scenario *scenario;
 static struct thread threads[MAX_THREADS];
 static unsigned int nr_threads;
-/* Who owns a frame, by frame - in.llf.first */
+/* Owner of each frame, by frame - in.llf.first */
 static u8 *owner;
-/* What the owner writes; plain accesses */
+/* Payload that the owner writes, by plain accesses */
 static u32 *payload;
-/* Blocks on the way to another thread: letters, 0 if empty */
+/* Blocks on the way to another thread, as letters; 0 if empty */
 static u64 mailboxes[NR_MAILBOXES];
 /*
- * When a child was isolated, by a clock that counts isolations; 0 if it is not.
- * An allocation that read the clock later must not return frames of it.
+ * When a child was isolated, by a clock that counts isolations; 0 if it is not
+ * isolated. An allocation that read the clock later must not return frames of
+ * the child.
  */
 static u64 *isolated_since;
 static u64 isolation_clock = 1;
@@ -91,7 +92,10 @@ static struct {
 	const char *only;
 } opt = { .seconds = 10, .max_threads = 32 };
 
-/* Give others the CPU in the midst of operations: few CPUs interleave little. */
+/*
+ * Yield the CPU in the middle of operations: a few CPUs alone interleave
+ * little.
+ */
 static __thread u32 step_random, step_rare;
 
 void shim_step(const void *word)
@@ -136,7 +140,10 @@ static void own(struct thread *t, unsigned long frame, unsigned long nr)
 	if (frame < in.llf.first || frame + nr > in.llf.end)
 		die("frame %#lx is not in the range", frame);
 	for (i = frame - in.llf.first; i < frame - in.llf.first + nr; i++) {
-		/* Relaxed, lest it order what the allocator has to. */
+		/*
+		 * Relaxed, so that the exchange adds no order to that of the
+		 * allocator
+		 */
 		old = __atomic_exchange_n(&owner[i], t->nr + 1, __ATOMIC_RELAXED);
 		if (old)
 			die("thread %u got frame %#lx, which thread %u has",
@@ -145,7 +152,10 @@ static void own(struct thread *t, unsigned long frame, unsigned long nr)
 	}
 }
 
-/* Before a free, since another thread may get it before the free returns */
+/*
+ * Called before a free, since another thread may get the frame before that
+ * returns
+ */
 static void disown(struct thread *t, unsigned long frame, unsigned long nr)
 {
 	unsigned int old;
@@ -162,7 +172,7 @@ static void disown(struct thread *t, unsigned long frame, unsigned long nr)
 	}
 }
 
-/* Take over from another thread what came through a mailbox. */
+/* Take over a block that another thread put into a mailbox. */
 static void adopt(struct thread *t, unsigned long frame, unsigned long nr)
 {
 	unsigned long i;
@@ -231,7 +241,10 @@ static void check_visible(unsigned long frame, unsigned long nr, u64 began)
 
 static int pick_slot(struct thread *t)
 {
-	/* Mostly the own one, as a CPU would; then any, and none. */
+	/*
+	 * Mostly the thread's own slot, as for a CPU; sometimes any slot, or
+	 * none
+	 */
 	switch (rng_below(&t->rng, 8)) {
 	case 0:
 		return (int)rng_below(&t->rng, in.nr_slots + 1) - 1;
@@ -279,7 +292,7 @@ static bool alloc_one(struct thread *t, unsigned int order, unsigned int view)
 
 static void alloc_batch(struct thread *t)
 {
-	/* What a row has is enough half of the time. */
+	/* In half of the calls, ask for no more than a row has. */
 	unsigned int most = rng_below(&t->rng, 2) ? ROW : CHILD;
 	unsigned int order = rng_below(&t->rng, 4), i;
 	struct llfree_request req = pick_request(t, order);
@@ -322,7 +335,7 @@ static void free_block(struct thread *t, struct block block)
 		    block.order, err);
 }
 
-/* A row's worth of what is in the block, by word */
+/* Free a block by batches of a row each. */
 static void free_words(struct thread *t, struct block block)
 {
 	unsigned long frame = block.frame, row, nr;
@@ -342,7 +355,7 @@ static void free_words(struct thread *t, struct block block)
 	}
 }
 
-/* In two halves, one of which somebody else may free. */
+/* Split a block into two halves; another thread may free one of them. */
 static void split_block(struct thread *t, struct block block)
 {
 	if (!block.order || t->nr_held + 2 > MAX_HELD) {
@@ -445,7 +458,7 @@ static void claim(struct thread *t)
 		check_visible(frame, 1, began);
 }
 
-/* Whatever else a kernel does at any time */
+/* Other calls that a kernel makes at any time */
 static void other(struct thread *t)
 {
 	unsigned long nr[LLFREE_NR_ORDERS], frame = pick_frame(t);
@@ -486,11 +499,11 @@ static void other(struct thread *t)
 static void step(struct thread *t, unsigned int max_order)
 {
 	unsigned int what = rng_below(&t->rng, 100);
-	/* Each thread drifts between having much and little. */
+	/* Each thread drifts between holding many blocks and few. */
 	unsigned int fill = (t->ops >> 12) & 1 ? 30 : 45;
 
 	if (what < fill) {
-		/* Small orders are as frequent as in life. */
+		/* Small orders are as frequent as in a kernel. */
 		unsigned int order = rng_below(&t->rng, 3) ?
 			rng_below(&t->rng, min(4U, max_order + 1)) :
 			rng_below(&t->rng, max_order + 1);
@@ -514,14 +527,15 @@ static void step(struct thread *t, unsigned int max_order)
 
 /**
  * struct scenario - a test
- * @name: what it is
+ * @name: its name
  * @first: first frame
  * @nr: number of frames
  * @threads: number of threads
  * @slots: number of slots
  * @limit: blocks that each thread may hold
- * @run: what a thread does until stop
- * @finish: checks after all have stopped, blocks still held; may be NULL
+ * @run: loop of a thread until the test stops
+ * @finish: checks after all threads have stopped, with blocks still held; may
+ * 	be NULL
  */
 struct scenario {
 	const char *name;
@@ -542,18 +556,18 @@ static void run_mixed(struct thread *t)
 
 static void run_low_memory(struct thread *t)
 {
-	/* All try to have all of it. */
+	/* All threads try to allocate all of memory. */
 	while (!stopped(t)) {
 		step(t, 3);
 		if (!rng_below(&t->rng, 4))
 			alloc_one(t, 0, LLFREE_VIEW_NORMAL);
 	}
-	/* Some of it back, so that there is something left to find. */
+	/* Free some blocks, so that the check at the end finds some. */
 	while (t->nr_held && rng_below(&t->rng, 20))
 		free_block(t, release(t, rng_below(&t->rng, t->nr_held)));
 }
 
-/* What is free can be had, from any slot, though nobody was drained. */
+/* Any slot can allocate all free frames, though no slot was drained. */
 static void finish_low_memory(void)
 {
 	struct llfree_request req = { .slot = in.nr_slots - 1 };
@@ -576,7 +590,7 @@ static void finish_low_memory(void)
 	ksft_print_msg("%lu frames were left, all of them could be had\n", free);
 }
 
-/* Half of memory is always free: no allocation of a frame may ever fail. */
+/* Half of memory is always free, so no allocation of a frame may fail. */
 static void run_always_enough(struct thread *t)
 {
 	struct llfree_request req;
@@ -604,7 +618,10 @@ static void run_always_enough(struct thread *t)
 	}
 }
 
-/* Rounds: one allocates a huge block, all free pieces of it at the same time. */
+/*
+ * In each round one thread allocates a huge block, and all free pieces of it at
+ * a time.
+ */
 static unsigned long piece_frame;
 static unsigned int piece_order;
 
@@ -615,7 +632,7 @@ static void alloc_pieces(struct thread *t)
 	struct llfree_request req = pick_request(t, 9 + rng_below(&t->rng, 2));
 	long frame;
 
-	/* The others wait: all is free. */
+	/* All other threads wait, so all frames are free. */
 	if (inst_free_frames(&in) != in.llf.end - in.llf.first)
 		die("frames were lost: %lu of %lu free", inst_free_frames(&in),
 		    in.llf.end - in.llf.first);
@@ -644,7 +661,7 @@ static void run_pieces(struct thread *t)
 		pthread_barrier_wait(&barrier);
 		if (pieces_done)
 			return;
-		/* Every thread its share, in pieces of a size of its own */
+		/* Each thread frees its share, in pieces of a random size. */
 		nr = (1UL << piece_order) / shares;
 		order = rng_below(&t->rng, 1 + __fls(nr));
 		for (f = piece_frame + t->nr * nr;
@@ -661,7 +678,7 @@ static void run_pieces(struct thread *t)
 	}
 }
 
-/* Threads that isolate; each has children of its own. */
+/* Threads that isolate children; no two isolate the same child. */
 #define ISOLATORS	2
 
 static void wait_stable(unsigned long frame, unsigned int *free)
@@ -701,14 +718,17 @@ static void isolate_one(struct thread *t)
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
 		mask[i] = llfree_row_mask(&in.llf, frame + i * ROW);
 	sched_yield();
-	/* A free that has cleared such bits may not have counted them yet. */
+	/*
+	 * A free that has cleared some of these bits may not have counted them
+	 * yet.
+	 */
 	wait_stable(frame, &free);
-	/* Once stable, free frames only become more. */
+	/* In a stable child the number of free frames can only rise. */
 	for (i = 0; i < LLFREE_CHILD_ROWS; i++)
 		if (mask[i] & ~llfree_row_mask(&in.llf, frame + i * ROW))
 			die("frame of isolated child %#lx was allocated", frame);
 	if (free == CHILD) {
-		/* As offlining does: take all of it, give it back. */
+		/* Claim all of the child and free it, as offlining does. */
 		ret = llfree_claim(&in.llf, frame, 9, LLFREE_CLAIM_HIDDEN,
 				   &t->delta);
 		if (ret)
@@ -716,7 +736,7 @@ static void isolate_one(struct thread *t)
 		own(t, frame, CHILD);
 		free_block(t, (struct block) { frame, 9 });
 	} else {
-		/* As contig allocation does: take what is free. */
+		/* Claim the free frames only, as contiguous allocation does. */
 		ret = llfree_claim_row(&in.llf, frame, mask[0],
 				       LLFREE_CLAIM_HIDDEN, &claimed, &t->delta);
 		if (ret < 0 || claimed != mask[0])
@@ -752,7 +772,7 @@ static void run_views(struct thread *t)
 	}
 }
 
-/* Everything to the normal view; then books are compared. */
+/* Give all children the normal view; then the counters are compared. */
 static void finish_views(void)
 {
 	struct thread *t = &threads[0];
@@ -789,7 +809,7 @@ static void *thread_main(void *arg)
 	struct thread *t = arg;
 
 	step_random = rng_next(&t->rng) | 1;
-	/* Some are interrupted in most operations, some seldom. */
+	/* Half of the threads yield often, the others seldom. */
 	step_rare = t->nr & 1 ? 0xf : 0xff;
 	pthread_barrier_wait(&barrier);
 	scenario->run(t);
@@ -852,7 +872,7 @@ static void run_scenario(const struct scenario *s, u64 seed, double seconds)
 
 	scenario = s;
 	nr_threads = min(s->threads, opt.max_threads);
-	/* Trees of other sizes in every second run */
+	/* Use trees of another size in every second run. */
 	inst_tree_order = LLFREE_MIN_TREE_ORDER + (seed & 1);
 	if (inst_init(&in, s->first, s->nr, LLFREE_INIT_FREE, NULL, s->slots))
 		ksft_exit_fail_msg("init failed\n");

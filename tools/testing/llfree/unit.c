@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Operations that another context interrupts after each of their steps, numbers of
- * steps, crashes, and ranges of more memory than a kernel under test may have. All
- * other tests of operations are in lib/llfree/tests/.
+ * Tests of operations that another context interrupts after each step, of
+ * numbers of steps, of crashes, and of ranges of more memory than a kernel
+ * under test may have. All other tests of operations are in lib/llfree/tests/.
  */
 #include <linux/align.h>
 #include <linux/bits.h>
@@ -18,7 +18,9 @@
 #include "words.h"
 #include "kselftest_harness.h"
 
-/* Seconds that a test may take where all is slow. Those that hang do for ever. */
+/*
+ * Seconds for a test on a slow machine. A test that hangs does not end at all.
+ */
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	300
 
@@ -26,11 +28,11 @@
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
 
-/* What another context does before the next shared access of an operation */
+/* Called before the next shared access of an operation: another context */
 static void (*interrupt)(struct inst *in);
 static struct inst *interrupt_inst;
 static long interrupt_steps = -1;
-/* Shared accesses so far: what an operation costs */
+/* Shared accesses so far: the cost of an operation */
 static unsigned long nr_steps;
 
 void shim_step(const void *word)
@@ -49,7 +51,7 @@ static void interrupt_after(long steps, void (*fn)(struct inst *in),
 	interrupt_steps = steps;
 }
 
-/* Did it happen? If not the operation has fewer steps. */
+/* Did the interrupt happen? If not, the operation has fewer steps. */
 static bool interrupt_done(void)
 {
 	bool done = interrupt_steps < 0;
@@ -70,7 +72,7 @@ static bool tree_is_reserved(struct inst *in, unsigned long frame)
 	return !llfree_child(&in->llf, frame, &child) && child.tree_reserved;
 }
 
-/* All that there is, with gets of one order; returns how many came. */
+/* Allocate all free blocks of an order. Return: how many there were */
 static unsigned long alloc_all(struct inst *in, int slot, unsigned int order,
 			       int view)
 {
@@ -111,7 +113,10 @@ static void alloc_during_bad_free(struct inst *in)
 	bad_free_allocated = inst_alloc(in, -1, 0);
 }
 
-/* While a bad free finds out that it is one, no caller allocates what it tried to free. */
+/*
+ * Until the core has refused a bad free, no caller allocates frames of that
+ * free.
+ */
 TEST(fault6_bad_free_hands_nothing_out)
 {
 	unsigned int order;
@@ -124,7 +129,10 @@ TEST(fault6_bad_free_hands_nothing_out)
 	for (order = 1; order <= 12; order++) {
 		unsigned long last = BASE + (1UL << order) - 1;
 
-		/* Two free frames at its end: getting one leaves it bad. */
+		/*
+		 * The last two frames are free. The free stays bad if one of
+		 * them is taken.
+		 */
 		ASSERT_EQ(0, inst_free(&in, -1, last - 1, 1));
 		for (steps = 0, more = true; more; steps++) {
 			bad_free_allocated = -1;
@@ -146,7 +154,7 @@ TEST(fault6_bad_free_hands_nothing_out)
 	inst_exit(&in);
 }
 
-/* An allocation from another view costs the same, wherever the children of it are. */
+/* An allocation from another view costs the same, wherever its children are. */
 TEST(views_have_cursors)
 {
 	const unsigned int trees = 4096;
@@ -165,7 +173,7 @@ TEST(views_have_cursors)
 	cost = nr_steps;
 	EXPECT_LT(cost, 30);
 
-	/* It looks everywhere for all that. */
+	/* A search of that view still looks everywhere. */
 	ASSERT_EQ(LLFREE_VIEW_NORMAL, inst_set_view(&in, 0, LLFREE_VIEW_CMA));
 	ASSERT_EQ(LLFREE_VIEW_CMA, inst_set_view(&in, last, LLFREE_VIEW_NORMAL));
 	EXPECT_EQ(0, inst_alloc_view(&in, 0, 0, LLFREE_VIEW_CMA));
@@ -174,8 +182,8 @@ TEST(views_have_cursors)
 }
 
 /*
- * Atomic requests ask a fragmented reserve in vain again and again. Only the first
- * search looks at everything, whatever the size of memory.
+ * Atomic requests search a fragmented reserve again and again without success.
+ * Only the first search looks at everything, whatever the size of memory.
  */
 TEST(exhausted_reserve_costs_nothing)
 {
@@ -187,7 +195,10 @@ TEST(exhausted_reserve_costs_nothing)
 	for (i = 0; i < ARRAY_SIZE(gib); i++) {
 		nr = (unsigned long)gib[i] << 18;
 		ASSERT_EQ(0, inst_init(&in, 0, nr, LLFREE_INIT_ALLOC, NULL, 1));
-		/* A percent is the reserve, at the far end; every other frame is free. */
+		/*
+		 * One percent, at the far end, is the reserve. Every other
+		 * frame is free.
+		 */
 		for (frame = nr - ALIGN(nr / 100, CHILD); frame < nr; frame += CHILD)
 			ASSERT_EQ(LLFREE_VIEW_NORMAL,
 				  inst_set_view(&in, frame, LLFREE_VIEW_HIGHATOMIC));
@@ -200,7 +211,7 @@ TEST(exhausted_reserve_costs_nothing)
 		nr_steps = 0;
 		for (fails = 0; fails < 30; fails++) {
 			order = fails % 3 + 1;
-			/* As zones do */
+			/* Zones ask the hint first. */
 			if (!llfree_may_have_order(&in.llf, order,
 						   LLFREE_VIEW_HIGHATOMIC))
 				continue;
@@ -214,15 +225,15 @@ TEST(exhausted_reserve_costs_nothing)
 	}
 }
 
-/* Another caller frees a frame that is not its own. */
+/* Another caller frees a frame that it does not own. */
 static void free_stray(struct inst *in)
 {
 	inst_free(in, -1, BASE + 3 * ROW, 0);
 }
 
 /*
- * Another caller frees a frame of a huge block while its owner frees the block. One of
- * the two is refused or both: no frame is counted twice.
+ * Another caller frees a frame of a huge block while its owner frees the block.
+ * At least one of the two frees is refused: no frame is counted twice.
  */
 TEST(free_huge_and_stray_free)
 {
@@ -244,7 +255,7 @@ TEST(free_huge_and_stray_free)
 	EXPECT_TRUE(refused);
 }
 
-/* How often the whole child changes hands while a piece of it is freed. */
+/* How often the whole child changes its owner while a piece of it is freed */
 static unsigned int whole_changes, whole_changed;
 
 static void change_whole(struct inst *in)
@@ -258,8 +269,9 @@ static void change_whole(struct inst *in)
 }
 
 /*
- * The free of a piece begins before the child is freed, and allocated, as a whole, and
- * ends after that. It must not free what has another owner by then.
+ * The free of a piece begins before the child is freed and allocated as a
+ * whole, and ends after that. The free must not give away frames of a new
+ * owner.
  */
 TEST(stray_free_and_huge)
 {
@@ -277,7 +289,7 @@ TEST(stray_free_and_huge)
 			interrupt_after(steps, change_whole, &in);
 			llfree_free(&in.llf, -1, BASE + 5, 0, &delta);
 			more = interrupt_done();
-			/* Else it came before, or after. */
+			/* If not, the changes came before or after the free. */
 			if (more && steps > RANGE_STEPS && whole_changed == whole_changes) {
 				met++;
 				EXPECT_EQ(0, delta.frames[LLFREE_VIEW_NORMAL]);
@@ -299,7 +311,7 @@ TEST(stray_free_and_huge)
 	EXPECT_LT(7, met);
 }
 
-/* What free_huge_early() found */
+/* Results of free_huge_early() */
 static bool was_free;
 static int early;
 
@@ -309,7 +321,10 @@ static void free_huge_early(struct inst *in)
 	early = inst_free(in, -1, BASE, LLFREE_CHILD_ORDER);
 }
 
-/* Permits are out, but a bit is clear still: the child is not the caller's to free. */
+/*
+ * The permit is taken, but the bit is still clear: the caller does not own all
+ * of the child yet.
+ */
 TEST(free_huge_before_the_bit_is_set)
 {
 	bool more = true, seen = false;
@@ -347,7 +362,7 @@ static void take_row(struct inst *in)
 	llfree_claim_row(&in->llf, BASE, ~0ULL, 0, &mask, &in->sum);
 }
 
-/* An undo finds another view than the step that it undoes. */
+/* An undo finds another view than the step before it. */
 static void take_row_show_to_cma(struct inst *in)
 {
 	take_row(in);
@@ -359,7 +374,7 @@ static void take_next_child(struct inst *in)
 	llfree_claim(&in->llf, BASE + CHILD, LLFREE_CHILD_ORDER, 0, &in->sum);
 }
 
-/* Permits cannot go back to where they came from. */
+/* The reservation is gone, so permits cannot go back to it. */
 static void take_row_drain(struct inst *in)
 {
 	take_row(in);
@@ -367,8 +382,8 @@ static void take_row_drain(struct inst *in)
 }
 
 /*
- * Somebody gets in its way at each of its steps: permits are where they belong, and
- * what it says is what it did.
+ * Another context interrupts llfree_alloc_fast() at each of its steps. Permits
+ * go back to the right words, and the delta describes all changes.
  */
 TEST(quick_interrupted)
 {
@@ -414,7 +429,10 @@ TEST(quick_interrupted)
 				}
 				inst_exit(&in);
 			}
-			/* The next child matters only to who wants two. */
+			/*
+			 * The next child matters only to an allocation of two
+			 * children.
+			 */
 			EXPECT_EQ(others[j] != take_next_child || orders[i] == 10,
 				  !!refused) {
 				TH_LOG("order %u other %u", orders[i], j);
@@ -430,7 +448,10 @@ static void claim_in_run(struct inst *in)
 	llfree_claim(&in->llf, RUN_ROW, 0, 0, &in->sum);
 }
 
-/* The only block of the order is lost at each step; the masks stay as they were. */
+/*
+ * A batch loses the only block of the order at each step. The masks do not
+ * change.
+ */
 TEST_F(core, batch_leaves_masks)
 {
 	struct llfree_request req = { .order = 3 };
@@ -483,7 +504,9 @@ static void free_other_half_at_once(struct inst *in)
 		abort();
 }
 
-/* Another CPU frees its pieces in the middle of our freeing ours. */
+/*
+ * Another CPU frees its pieces while this CPU frees pieces of the same block.
+ */
 TEST_F(core, fault2_pieces_freed_at_the_same_time)
 {
 	static void (*const other[])(struct inst *) = {
@@ -519,7 +542,9 @@ TEST_F(core, fault2_pieces_freed_at_the_same_time)
 	}
 }
 
-/* It does so from its own tree, without a search through all the others. */
+/*
+ * The owner fetches permits from its own tree, without a search of all others.
+ */
 TEST(fault1_owner_syncs_without_search)
 {
 	const unsigned long trees = 256;
@@ -544,9 +569,7 @@ TEST(fault1_owner_syncs_without_search)
 	inst_exit(&in);
 }
 
-/*
- * Fault 3: undo of multi-word allocations while the view changes
- */
+/* Fault 3: undo of multi-word allocations while the view changes */
 static enum llfree_view fault3_view;
 static unsigned long fault3_frame;
 static int fault3_claim;
@@ -556,7 +579,9 @@ static void change_view_and_claim(struct inst *in)
 	unsigned long f;
 	u64 claimed;
 
-	/* What makes the other context undo: it has permits but no bits. */
+	/*
+	 * This claim makes the other context undo: it has permits but no bits.
+	 */
 	if (fault3_claim >= 0 &&
 	    llfree_claim_row(&in->llf, fault3_frame + fault3_claim * ROW, 1ULL << 63,
 			     LLFREE_CLAIM_HIDDEN, &claimed, &in->sum) < 0)
@@ -598,13 +623,13 @@ static void undo_at_each_step(struct __test_metadata *_metadata,
 		ASSERT_EQ(4 * CHILD - used, alloc_all(&in, slot, 0, 0));
 		ASSERT_STREQ("", inst_check(&in));
 		inst_exit(&in);
-		/* Searches are long; their steps are alike. */
+		/* Searches are long, and their steps are alike. */
 		if (steps > 60)
 			steps += steps / 8;
 	}
 }
 
-/* Two pairs of children */
+/* All orders, in an instance of two pairs of children */
 static void undo_in_view(struct __test_metadata *_metadata,
 			 enum llfree_view view)
 {
@@ -640,7 +665,10 @@ static void free_pair(struct inst *in)
 		abort();
 }
 
-/* A free during the exhaustive search: the hint may not stay down after it. */
+/*
+ * A free during the exhaustive search: the hint must not stay set after the
+ * search.
+ */
 TEST_F(core, fault5_free_during_search)
 {
 	long steps, frame;
@@ -664,7 +692,7 @@ TEST_F(core, fault5_free_during_search)
 	EXPECT_GT(steps, 10);
 }
 
-/* Is a block there of which the hint says that there is none? */
+/* Is there a block whose order the hint calls exhausted? */
 static int hidden_order(struct inst *in, int view)
 {
 	unsigned long nr[LLFREE_NR_ORDERS];
@@ -690,8 +718,9 @@ static void alloc_one_and_search(struct inst *in)
 }
 
 /*
- * A claim or get of several rows fails at the last one, since somebody took a
- * frame of it. Who looked in the meantime did not see the other rows.
+ * A claim or allocation of several rows fails at the last row, since another
+ * context has taken a frame there. Searches in the meantime did not see the
+ * other rows.
  */
 static void search_at_each_step(struct __test_metadata *_metadata,
 				unsigned int order, bool claim)
@@ -736,7 +765,10 @@ static void alloc_part(struct inst *in)
 	inst_alloc(in, -1, 3);
 }
 
-/* Part of what was freed is allocated again before the free looks what it is part of. */
+/*
+ * A part of the freed block is allocated before the free finds out which larger
+ * block it belongs to.
+ */
 static void alloc_at_each_step(struct __test_metadata *_metadata,
 			       unsigned int order)
 {
@@ -774,14 +806,15 @@ static void swap_rows_and_change_view(struct inst *in)
 	struct llfree_request req = { .slot = -1 };
 	u64 masks[LLFREE_CHILD_ROWS];
 
-	/* Takes the frames of which the free has cleared the bits. */
+	/* This takes the frames whose bits the free has cleared. */
 	llfree_alloc_batch(&in->llf, &req, ROW, masks, &in->sum);
 	inst_set_view(in, BASE, LLFREE_VIEW_CMA);
 }
 
 /*
- * Permits are good for any frame of the child: those of a free can make another
- * row available than the one that it cleared, and in another view.
+ * Permits are good for any frame of the child. So the permits of a free can
+ * make another row available than the one whose bits were cleared, in another
+ * view.
  */
 static void swap_at_each_step(struct __test_metadata *_metadata,
 			      unsigned int order)
@@ -819,10 +852,11 @@ TEST(fault5_free_makes_another_row_available)
 }
 
 /*
- * A block is freed while another one of its child is free. A CPU allocates a frame of
- * what is free already but has no permits yet: then the permits of the other block are
- * too few, and searches do not see it until the free is done. Other frames of the tree
- * are free, so that it has permits.
+ * A block is freed while another block of its child is free. Between the steps
+ * of the free, a CPU allocates a frame of the block whose permits are not there
+ * yet. Then too few permits are left for the other block, and searches do not
+ * see it until the free is done. Other frames of the tree are free, so that the
+ * tree has permits.
  */
 static void search_in_free(struct __test_metadata *_metadata, unsigned int order,
 			   unsigned int freed)
@@ -866,8 +900,8 @@ static void take_and_free(struct inst *in)
 }
 
 /*
- * Children that are freed as reported: another context that uses one, after any step
- * of the free, removes the mark.
+ * Children are freed as reported. If another context uses such a child after
+ * any step of the free, it removes the mark.
  */
 TEST(free_reported)
 {
@@ -886,7 +920,7 @@ TEST(free_reported)
 			break;
 		ASSERT_EQ(0, llfree_child(&in.llf, 0, &child));
 		ASSERT_EQ(CHILD, child.free);
-		/* Before the child step there is nothing to use. */
+		/* Before the child step there is no free memory to use. */
 		if (!child.reported)
 			break;
 		ASSERT_EQ(0, inst_alloc(&in, LLFREE_NO_SLOT, LLFREE_CHILD_ORDER));
@@ -906,7 +940,7 @@ static void claim_hidden(struct inst *in)
 	llfree_claim(&in->llf, BASE + 1, 0, LLFREE_CLAIM_HIDDEN, &in->sum);
 }
 
-/* A free that is between its two steps is not hidden by a claim. */
+/* A claim does not hide a free that is between its two steps. */
 TEST_F(core, stable_under_claim)
 {
 	struct llfree *llf = &self->in.llf;
@@ -943,7 +977,9 @@ static void crash(struct inst *in)
 	memcpy(at_crash.children, in->mem.children, sizeof(at_crash.children));
 }
 
-/* Whatever step a crash cuts an allocation or a free at, no frame is lost for ever. */
+/*
+ * A crash cuts an allocation or a free at each step. No frame is lost for ever.
+ */
 static void cut_at_each_step(struct __test_metadata *_metadata, unsigned int order,
 			     bool put)
 {
@@ -980,7 +1016,10 @@ static void cut_at_each_step(struct __test_metadata *_metadata, unsigned int ord
 		EXPECT_EQ(0, inst_free_frames(&again));
 		inst_exit(&again);
 	}
-	/* Some were cut between two steps, unless all frames change in one. */
+	/*
+	 * Some operations were cut between two steps, unless all frames change
+	 * in one step.
+	 */
 	EXPECT_EQ(order > LLFREE_ROW_ORDER && order != LLFREE_CHILD_ORDER, cut);
 	EXPECT_GT(all, 0);
 }
@@ -997,8 +1036,8 @@ TEST(recovery_finishes_what_was_cut)
 }
 
 /*
- * Large: 64 TiB. Rows of untouched memory read as zero, that is, as free, so
- * a recovery costs no memory but the children and trees.
+ * An instance of 64 TiB. Rows of untouched memory read as zero, which means
+ * free. So a recovery takes no memory but that of children and trees.
  */
 TEST(range_of_64T)
 {
@@ -1019,12 +1058,15 @@ TEST(range_of_64T)
 	EXPECT_GE(frame, 0);
 	EXPECT_EQ(0, inst_free(&in, 1, frame, 10));
 	EXPECT_EQ(LLFREE_MAX_FRAMES - 1024, inst_free_frames(&in));
-	/* All of a former allocation that spans the largest order. */
+	/*
+	 * Free all of an earlier allocation that is larger than the largest
+	 * order.
+	 */
 	EXPECT_EQ(-EINVAL, inst_free(&in, 0, 0, 33));
 	inst_exit(&in);
 }
 
-/* A block has no more frames than a delta can count. */
+/* A block must not have more frames than a delta can count. */
 TEST(free_of_8T)
 {
 	const unsigned long nr = 1UL << 31;
