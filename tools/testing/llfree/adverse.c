@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long allocations take in states that are bad for a search, for several sizes
- * of memory. In each state all that fits is hard to find:
+ * Times of allocations in states that are bad for a search, for several sizes
+ * of memory. In each state a block that fits is hard to find:
  *
- *   blocks    every second frame is free; in 256 MiB there is one block of order 3,
- *             which is wanted
- *   no-slot   the same for callers without a slot, which remember no place
- *   far       the same, but there is one block only in every 16th tree, whatever the
+ *   blocks    every second frame is free; in 256 MiB there is one block of
+ *             order 3, which is wanted
+ *   no-slot   blocks, for callers without a slot, which remember no place
+ *   far       no-slot, with one block only in every 16th tree, whatever the
  *             size of trees
- *   children  every second frame is free; in 16,000 MiB there is one child that is
- *             entirely free, which is wanted
- *   frame     everything is allocated but one frame, which is wanted and each time
- *             somewhere else
- *   none      every second frame is free; a block of order 3 is wanted, and there is
- *             none. Between two attempts frames in random trees are freed and others
- *             allocated.
- *   bounded   the same for a caller that must not search for long
+ *   children  every second frame is free; in 16,000 MiB there is one entirely
+ *             free child, which is wanted
+ *   frame     all frames but one are allocated; this frame is wanted and each
+ *             time somewhere else
+ *   none      every second frame is free; a block of order 3 is wanted, and
+ *             there is none. Between two attempts frames in random trees are
+ *             freed and others allocated.
+ *   bounded   none, for a caller that must not search for long
  *
- * What was found is freed again only when there is no more. So the first round, in
- * which each search finds what no search has seen before, is told apart from later ones.
+ * Blocks are freed again only when there is no other one. So in the first round
+ * each search finds a block that no search has seen before. This round is told
+ * apart from later ones.
  *
- * One thread does the same several times, and of each operation the fastest run
- * counts: the machine may interrupt an operation once, but not each time. Built with
- * SHIM_STEP it counts steps instead of time, which are accesses to shared words.
+ * One thread repeats each run, and the fastest run of each operation counts:
+ * the machine may interrupt an operation once, but not each time. Built with
+ * SHIM_STEP, the program counts steps instead of time. A step is an access to a
+ * shared word.
  */
 #include <linux/align.h>
 #include <linux/kernel.h>
@@ -36,7 +38,7 @@
 
 #define RUNS		3
 #define MAX_OPS		20000U
-/* A run of a state ends after that, but not before so many operations. */
+/* A run of a state ends after this time, but not before MIN_OPS operations. */
 #define RUN_NS		2000000000UL
 #define MIN_OPS		16U
 /* Frames that are freed and allocated between two attempts in "none" */
@@ -60,7 +62,7 @@ static struct {
 
 static struct inst in;
 static struct rng rng;
-/* What the operations of a state took, the least of all runs */
+/* Time or steps of the operations of a state, the least of all runs */
 static unsigned long taken[MAX_OPS];
 static unsigned int nr_taken;
 static unsigned long churned[CHURN];
@@ -114,7 +116,7 @@ static void release(unsigned long frame, unsigned int order)
 		die("a block cannot be freed");
 }
 
-/* Frames between two blocks that are wanted; 0 if there are none */
+/* Frames between two wanted blocks; 0 if there are none */
 static unsigned long distance(enum state state)
 {
 	switch (state) {
@@ -144,7 +146,7 @@ static void set_up(enum state state, unsigned long frames)
 	for (row = 0; row < frames / LLFREE_ROW_FRAMES; row++)
 		rows[row] = state == FRAME ? ~0ULL : SINGLES;
 	step = distance(state);
-	/* At the end of what a search for it reads */
+	/* Each block is at the end of the words that a search for it reads. */
 	for (frame = min(step, frames); step && frame <= frames; frame += step) {
 		row = (frame - (1UL << order)) / LLFREE_ROW_FRAMES;
 		if (order < LLFREE_ROW_ORDER)
@@ -187,7 +189,7 @@ static long attempt(unsigned int nr, int slot, unsigned int order, unsigned int 
 	return frame;
 }
 
-/* One run; returns the number of operations. */
+/* Run a state once. Return: number of operations */
 static unsigned int run(enum state state, unsigned long frames)
 {
 	unsigned int order = state == CHILDREN ? LLFREE_CHILD_ORDER :

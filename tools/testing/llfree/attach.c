@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pools on media with random damage: superblocks, state, roots and rows that no pool has
- * written, sizes that are no multiple of anything, and lines that cannot be read.
+ * Tests of pools on media with random damage: superblocks, state, roots and
+ * rows that no pool has written, odd sizes, and lines that cannot be read.
  *
- * A pool refuses such a medium, or it works: all words of the instance agree, metadata is
- * never free, and the pool forgets nothing that it has committed. There is no memory behind
- * the rows of the medium, and a sanitizer watches what surrounds each area.
+ * A pool refuses such a medium, or it works. Then all words of the instance
+ * agree, metadata is never free, and the pool forgets no block that it has
+ * committed. There is no memory behind the rows of the medium, and a sanitizer
+ * watches the surroundings of each area.
  */
 #include <linux/align.h>
 #include <linux/crc32.h>
@@ -31,7 +32,7 @@
 #define MAX_SLOTS	4
 /* Operations of a pool */
 #define OPS		60
-/* Times that reads fail for no reason, of 256 */
+/* Reads of 256 that fail for no reason */
 #define FLAKY		20
 
 enum damage {
@@ -268,7 +269,9 @@ static void check_pool(void)
 	CHECK(!shim_warnings, "a warning");
 }
 
-/* Frames are allocated if they were committed or their row cannot be read, else free. */
+/*
+ * Frames are allocated if they were committed or if their row cannot be read.
+ */
 static void check_committed(void)
 {
 	unsigned long at;
@@ -278,7 +281,7 @@ static void check_committed(void)
 		      "frame %lu is %s", at, is_free(at) ? "free" : "allocated");
 }
 
-/* Any number, often one that could be right */
+/* Any number, often one that could be a valid frame */
 static unsigned long any_frame(void)
 {
 	switch (rng_below(&rng, 8)) {
@@ -374,7 +377,7 @@ static void operate(void)
 	}
 }
 
-/* Attach, use and detach. Return: was there a pool? */
+/* Attach, use and detach the pool. Return: was there a pool? */
 static bool use(bool orderly)
 {
 	unsigned int i;
@@ -393,7 +396,7 @@ static bool use(bool orderly)
 		operate();
 	check_pool();
 	if (chance(2)) {
-		/* The medium is good again. */
+		/* From now on all lines of the medium can be read. */
 		memset(t.bad, 0, sizeof(t.bad));
 		t.flaky = false;
 		sweep_live(t.pool.first, t.pool.frames - t.pool.first, true);
@@ -422,7 +425,7 @@ static void run(unsigned int what)
 		damage(what);
 	}
 	if (use(true) && !*why) {
-		/* The pool has repaired all damage, or reports it. */
+		/* The pool has repaired all damage, or reports damage. */
 		bad = t.pool.bad_rows;
 		t.flaky = false;
 		if (!pool_attach()) {

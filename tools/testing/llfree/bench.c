@@ -3,23 +3,27 @@
  * Nanoseconds per operation of the core, on this machine, without a kernel
  * around it. Each thread is pinned to a CPU and has a slot of its own.
  *
- *   prim    what the machine needs for a load and a compare-and-swap on one
+ *   prim    time of the machine for a load and a compare-and-swap on one
  *           private cache line (cas), on each of three (floor), and on one that
- *           all threads share (shared). With three levels nothing can be faster
- *           than the floor, so all results are given in multiples of it, too.
- *   bulk    every thread allocates blocks, waits for the others, frees all in order
- *   words   bulk with up to 64 frames (a row's worth) with each allocation, and what
- *           it has of a row with each free; per block
- *   repeat  alloc and free of one block
- *   rand    every thread allocates blocks; they are shuffled across all threads, and
- *           freed: mostly what others allocated
- *   remote  what all threads allocated is freed by one; by two of more than four
- *   exit    every thread frees what it allocated, in random order, all at once
- *   mixed   random allocates and frees, orders as a kernel asks for them
- *   fill    allocates and frees while part of the memory is in use, scattered
+ *           all threads share (shared). With three levels no operation can be
+ *           faster than the floor, so all results are also given in multiples
+ *           of it.
+ *   bulk    each thread allocates blocks, waits for the others, and frees all
+ *           of its blocks in order
+ *   words   bulk with up to 64 frames (a row) with each allocation, and all of
+ *           its frames of a row with each free; per block
+ *   repeat  allocation and free of one block
+ *   rand    each thread allocates blocks; the blocks are shuffled across all
+ *           threads and freed, so most frees are of blocks of other threads
+ *   remote  one thread frees the blocks of all threads; two of them if there
+ *           are more than four
+ *   exit    each thread frees its blocks in random order, all threads at once
+ *   mixed   random allocations and frees, with the orders that a kernel asks
+ *           for
+ *   fill    allocations and frees while part of the memory is in use, scattered
  *
- * The CSV has a row for each round, in the form that the kernel's benchmark
- * module has.
+ * The CSV has a row for each round, in the form of the kernel's benchmark
+ * module.
  */
 #include <linux/align.h>
 #include <linux/bitops.h>
@@ -42,7 +46,10 @@
 #define MAX_THREADS	256
 #define MAX_ROUNDS	101
 #define MAX_ORDERS	LLFREE_NR_ORDERS
-/* Blocks that fill allocates and frees at a time, and that mixed holds at most */
+/*
+ * Blocks that fill allocates and frees at a time, and most blocks that mixed
+ * holds
+ */
 #define BATCH		256U
 #define MIXED_HELD	1024U
 
@@ -83,7 +90,7 @@ static struct {
 struct worker {
 	pthread_t pthread;
 	unsigned int nr;
-	/* Blocks that it holds, and for words the bits of each */
+	/* Blocks of the worker, and for words the bits of each */
 	unsigned long *frames;
 	u64 *masks;
 	unsigned long n;
@@ -93,7 +100,7 @@ struct worker {
 	unsigned long ops[NR_MEASURES];
 };
 
-/* One round: a bench with some threads, one order and level */
+/* One round: a benchmark with a number of threads, one order and one level */
 static struct inst in;
 static unsigned int nr_threads, order, level;
 static unsigned long blocks;
@@ -339,7 +346,7 @@ static void run_mixed(struct worker *w)
 			die("out of memory");
 		w->frames[at] = frame;
 	}
-	/* An allocation and a free */
+	/* An allocation and a free are two operations. */
 	count(w, PAIR, start, opt.ops / 2);
 	for (at = 0; at < held; at++)
 		if (~sizes[at])
@@ -359,7 +366,7 @@ static void run_fill(struct worker *w)
 		w->frames[w->n] = frame;
 	}
 	meet();
-	/* What is freed is anywhere. */
+	/* Keep random blocks, so that the free memory lies anywhere. */
 	keep = w->n * level / 100;
 	for (i = w->n; i > keep; i--) {
 		at = rng_below(&w->rng, i);
@@ -390,11 +397,11 @@ static void run_fill(struct worker *w)
 static const struct bench {
 	const char *name;
 	void (*run)(struct worker *w);
-	/* Share of the memory that it gets at most, in percent */
+	/* Largest share of the memory that it allocates, in percent */
 	unsigned int memory;
 	unsigned int max_order;
 	bool levels;
-	/* Has nothing to do with orders */
+	/* Does not depend on orders */
 	bool once;
 } benches[] = {
 	{ "prim", run_prim, 50, LLFREE_MAX_ORDER, .once = true },
@@ -445,7 +452,7 @@ static void run_round(double *ns, unsigned long *ops, unsigned int round)
 		w->masks = calloc(blocks + LLFREE_ROW_FRAMES, sizeof(*w->masks));
 		if (!w->frames || !w->masks)
 			die("no memory");
-		/* First use of a page is not what is measured. */
+		/* The first use of a page must not count. */
 		memset(w->frames, 1, blocks * sizeof(*w->frames));
 		memset(w->masks, 1, blocks * sizeof(*w->masks));
 	}
@@ -466,7 +473,7 @@ static void run_round(double *ns, unsigned long *ops, unsigned int round)
 		free(workers[i].masks);
 	}
 	pthread_barrier_destroy(&barrier);
-	/* A benchmark of something broken would be worth nothing. */
+	/* A benchmark of a faulty allocator measures nothing. */
 	if (llfree_validate(&in.llf, NULL) ||
 	    inst_free_frames(&in) != opt.gib << 18)
 		die("frames were lost");

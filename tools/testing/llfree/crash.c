@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process allocates, commits, publishes and frees blocks of a pool with several threads,
- * and is killed at a random moment. Then the pool is attached again:
+ * Crash test of a pool. A process allocates, commits, publishes and frees
+ * blocks with several threads, and is killed at a random moment. Then the pool
+ * is attached again:
  *
- *   - each published block is allocated, has the content that its owner wrote to it, and
- *     shares no frame with another one;
- *   - frames that are allocated and not published are no more than those of operations
- *     under way;
+ *   - each published block is allocated, has the content that its owner wrote
+ *     to it, and shares no frame with another one;
+ *   - the allocated frames that are not published are no more than those of
+ *     operations under way;
  *   - a sweep frees these; and after all blocks are freed, all frames are free.
  *
- * A block is published by a pointer in the table of its thread. The table is a frame of
- * the pool, to which a root leads. The next process goes on with the blocks that there
- * are, unless all were freed. Some processes detach the pool: then there are no leaks.
+ * A block is published by a pointer in the table of its thread. The table is a
+ * frame of the pool, to which a root leads. The next process continues with the
+ * blocks of the pool, unless all were freed. Some processes detach the pool:
+ * then there are no leaks.
  */
 #include <linux/kernel.h>
 #include <linux/minmax.h>
@@ -34,7 +36,7 @@
 #define ENTRIES		(4096 / sizeof(u64))
 /* A pointer: the first frame of a block and its order */
 #define ORDER_BITS	4
-/* The longest that a process lives */
+/* Longest life of a process */
 #define LIFE_US		20000
 
 static struct {
@@ -47,7 +49,7 @@ static struct {
 	bool csv;
 } opt = { .threads = 4, .order = -1, .rounds = 100, .mib = 256 };
 
-/* The pool after a crash */
+/* Results of an examination of the pool after a crash */
 struct found {
 	unsigned long published;
 	unsigned long leaked;
@@ -58,7 +60,7 @@ struct found {
 	double attach_cpu;
 };
 
-/* Shared with the process that is killed */
+/* Memory that is shared with the process to be killed */
 struct life {
 	bool stop;
 	unsigned long ops[MAX_THREADS];
@@ -78,19 +80,22 @@ static u64 *frame_at(struct persist *p, unsigned long frame)
 	return p->dax.m.base + (frame << LLFREE_POOL_FRAME_SHIFT);
 }
 
-/* From one frame of a block to the next one that the owner writes to: eight at most */
+/*
+ * Distance of the frames of a block that the owner writes to: eight frames at
+ * most
+ */
 static unsigned long frame_step(unsigned int order)
 {
 	return 1UL << (order > 3 ? order - 3 : 0);
 }
 
-/* What the owner of an entry writes to a frame of its block */
+/* The word that the owner of an entry writes to a frame of its block */
 static u64 content(unsigned int thread, unsigned int entry, unsigned long frame)
 {
 	return (u64)(thread + 1) << 56 | (u64)entry << 40 | frame;
 }
 
-/* ---- The process that is killed ---- */
+/* ---- The process to be killed ---- */
 
 struct worker {
 	pthread_t pthread;
@@ -122,7 +127,10 @@ static u64 *worker_table(struct worker *w)
 	w->p->dax.m.write_back(&w->p->dax.m, table, ENTRIES * sizeof(*table));
 	if (llfree_pool_commit(pool, frame, 0))
 		wrong("a table is not committed", frame);
-	/* The root waits for the table and for the commit. */
+	/*
+	 * This call waits for the table and for the commit before it changes
+	 * the root.
+	 */
 	if (llfree_pool_root_cas(pool, w->nr, &none, frame))
 		wrong("a root was changed", none);
 	return table;
@@ -300,7 +308,7 @@ static const char *examine(struct persist *p, unsigned int threads, int order, b
 		return "invariants do not hold";
 	if ((found->exited && p->pool.was_dirty) || p->pool.rows_damaged)
 		return "not the state in which it was left";
-	/* A process can be killed after the detach. */
+	/* A process may also be killed after the detach. */
 	found->clean = !p->pool.was_dirty;
 	live = calloc(DIV_ROUND_UP(nr, LLFREE_ROW_FRAMES), sizeof(*live));
 	if (!live)
@@ -327,7 +335,7 @@ static const char *examine(struct persist *p, unsigned int threads, int order, b
 	return why;
 }
 
-/* One process. Return: what is wrong, or NULL */
+/* Run and kill one process. Return: the fault, or NULL */
 static const char *run_round(struct persist *p, unsigned int threads, int order,
 			     struct rng *rng, bool last, struct found *found)
 {
@@ -349,7 +357,7 @@ static const char *run_round(struct persist *p, unsigned int threads, int order,
 	rng_next(rng);
 	usleep(rng_below(rng, LIFE_US));
 	WRITE_ONCE(life->stop, stop);
-	/* Some are killed while they stop. */
+	/* Some processes are killed while they stop. */
 	if (stop && rng_below(rng, 2))
 		usleep(rng_below(rng, 500));
 	else if (stop)

@@ -42,7 +42,7 @@ static void do_fence(const struct llfree_pool_medium *m)
 	asm volatile("sfence" : : : "memory");
 }
 
-/* An instruction for each line of some bytes */
+/* Run an instruction for each line of a range of bytes. */
 #define FOR_LINES(insn, start, size)						\
 do {										\
 	const void *__start = (start), *__end = __start + (size);		\
@@ -73,7 +73,7 @@ void dax_evict(const void *start, size_t size)
 	asm volatile("mfence" : : : "memory");
 }
 #else
-/* Other architectures have none of these, or not for programs. */
+/* Other architectures do not have these instructions, or not for programs. */
 bool dax_flush_usable(enum dax_flush flush)
 {
 	return flush <= DAX_FENCE;
@@ -148,7 +148,7 @@ void dax_open(struct dax *dax, const char *path, size_t size, enum dax_flush flu
 			 memfd_create("llfree-pool", MFD_CLOEXEC);
 	if (dax->fd < 0 || fstat(dax->fd, &st))
 		err(2, "%s", path ?: "memfd");
-	/* What is not used stays a hole. */
+	/* A part of the file that is not used stays a hole. */
 	if (S_ISREG(st.st_mode) && st.st_size < (off_t)size && ftruncate(dax->fd, size))
 		err(2, "%s: %zu bytes", path ?: "memfd", size);
 	dax->m.size = size;

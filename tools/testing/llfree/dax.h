@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Persistent memory in userspace: a file that is mapped, and how lines are written back. */
+/*
+ * Persistent memory in userspace: a mapped file, and ways to write lines back
+ */
 #ifndef _LLFREE_TEST_DAX_H
 #define _LLFREE_TEST_DAX_H
 
@@ -8,10 +10,11 @@
 
 /**
  * enum dax_flush - how a cache line is written back
- * @DAX_NONE: not at all, and a fence is no instruction: shows the price of the others
+ * @DAX_NONE: not at all, and a fence is no instruction: shows the cost of the
+ *	others
  * @DAX_FENCE: not at all, as where caches persist; a fence is an instruction
  * @DAX_CLFLUSH: by clflush, which waits for earlier ones
- * @DAX_CLFLUSHOPT: by clflushopt, which does not, and evicts the line
+ * @DAX_CLFLUSHOPT: by clflushopt, which does not wait, and evicts the line
  * @DAX_CLWB: by clwb, which may keep the line in the cache
  * @DAX_NR_FLUSHES: number of these
  */
@@ -28,7 +31,7 @@ extern const char *const dax_flush_names[DAX_NR_FLUSHES];
 
 /**
  * struct dax - a file that is mapped
- * @m: where, as the medium of a pool
+ * @m: the mapping, as the medium of a pool
  * @fd: the file
  * @sync: mapped with MAP_SYNC: lines that are written back need no fsync()
  */
@@ -40,7 +43,7 @@ struct dax {
 
 /* Does this CPU have the instruction? */
 bool dax_flush_usable(enum dax_flush flush);
-/* The last one that this CPU has */
+/* The last of these that this CPU has */
 enum dax_flush dax_flush_best(void);
 
 /*
@@ -48,9 +51,9 @@ enum dax_flush dax_flush_best(void);
  * process and its children share. Ends the program on an error.
  */
 void dax_open(struct dax *dax, const char *path, size_t size, enum dax_flush flush);
-/* Map it again, as another program would. */
+/* Map the file again, as another program would. */
 void dax_remap(struct dax *dax);
-/* Note on stderr that the file system does not accept MAP_SYNC, if so. */
+/* Note on stderr if the file system does not accept MAP_SYNC. */
 void dax_note(const struct dax *dax, const char *path);
 void dax_close(struct dax *dax);
 /* Remove lines from the caches, as a restart does. */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The core and the model side by side: each operation runs on both, and what
- * the core answers must be what the model answers. Where the core may choose
- * (get), the model must agree that the choice was possible.
+ * The core and the model side by side: each operation runs on both, and the
+ * core has to answer as the model does. Where the core may choose (an
+ * allocation), the model has to agree that the choice was possible.
  *
- * A program may run operations within others, as interrupts do. What only one
- * order of events allows is then not asked of those that were interrupted or
- * interrupt others; who owns which frame always is.
+ * A program may run operations within others, as interrupts do. Operations that
+ * were interrupted, or interrupt others, are not checked for answers that only
+ * one order of events allows. The owners of frames are always checked.
  */
 #ifndef _LLFREE_TEST_DIFF_H
 #define _LLFREE_TEST_DIFF_H
@@ -21,19 +21,19 @@
  * struct diff - an instance and its model
  * @in: the instance
  * @m: the model
- * @rng: what is left to chance
+ * @rng: random numbers
  * @op: number of the operation, for messages
- * @sparse: diff_check_all() asks about one frame in so many, by chance
+ * @sparse: diff_check_all() asks about one frame in this number, at random
  * @verbose: print each operation before it runs, and its result
  * @marks_lost: a pair was taken and put back, or may have been: marks that
  *	children are reported may be gone
- * @failed: something was wrong, and was printed
+ * @failed: a fault was found and printed
  * @depth: how many operations this one interrupts
  * @running: the core is at work, and may be interrupted
  * @mixed: the outermost operation was interrupted
- * @only_takes: if so, by none that could make a free block or show one
- * @number: of the operation at each depth
- * @flying: most frames that it takes or gives
+ * @only_takes: if so, by no operation that could make a block free or show one
+ * @number: number of the operation at each depth
+ * @flying: most frames that the operation at each depth takes or gives
  */
 struct diff {
 	struct inst in;
@@ -52,11 +52,13 @@ struct diff {
 	unsigned long flying[DIFF_DEPTHS];
 };
 
-/* Policies other than the default one, at both ends of what is allowed */
+/* Policies other than the default one, at both ends of the allowed range */
 #define DIFF_POLICIES	2
 extern const struct llfree_policy diff_policies[DIFF_POLICIES];
 
-/* Operations, with good and bad arguments. They return what the core does. */
+/*
+ * Operations, with good and bad arguments. They return the result of the core.
+ */
 long diff_alloc(struct diff *d, const struct llfree_request *req, bool quick);
 long diff_alloc_batch(struct diff *d, const struct llfree_request *req,
 		      unsigned int nr);
@@ -79,20 +81,24 @@ void diff_query_orders(struct diff *d, int view, int class);
 void diff_query_stats(struct diff *d);
 
 /*
- * For who uses the instance alone: other slots, up to those it was made with;
- * a restart with LLFREE_INIT_KEEP or, with counters spoilt, LLFREE_INIT_RECOVER.
- * The latter also if operations are under way; they are never finished then.
+ * Only for a caller that uses the instance alone: set the slots, up to the
+ * number at the start; or restart with LLFREE_INIT_KEEP or, with spoilt
+ * counters, LLFREE_INIT_RECOVER. A recovery may also come while operations are
+ * under way, which then never end.
  */
 void diff_set_slots(struct diff *d, unsigned int nr);
 void diff_restart(struct diff *d, enum llfree_mode mode);
 
-/* After an operation that was interrupted: which order of events was it? */
+/*
+ * Take over the state of the core after an operation that was interrupted,
+ * since several orders of events are possible.
+ */
 void diff_settle(struct diff *d);
-/* Invariants; and all that can be asked */
+/* Check the invariants, and the answers to all queries. */
 void diff_check(struct diff *d);
 void diff_check_all(struct diff *d);
 
-/* Is a free of this bad, whatever state the frames are in? */
+/* Is a free with these arguments bad, whatever the state of the frames? */
 bool diff_free_hopeless(const struct diff *d, int slot, unsigned long frame,
 			unsigned int order);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Random operations on the core and on the model side by side. */
+/* Random operations, run on the core and on the model side by side */
 #include <linux/align.h>
 #include <linux/bits.h>
 #include <linux/bitops.h>
@@ -20,7 +20,10 @@ struct options {
 	bool verbose;
 };
 
-/* percentage of allocations among allocates and frees; drifts to fill and to empty */
+/*
+ * Percentage of allocations among allocations and frees; drifts to fill and to
+ * empty memory
+ */
 static unsigned int fill;
 
 static unsigned int pick(struct diff *d, unsigned int below)
@@ -38,7 +41,7 @@ static unsigned long pick_frame(struct diff *d)
 	return d->m.first + rng_below(&d->rng, d->m.end - d->m.first);
 }
 
-/* Mostly inside, sometimes just outside or far away */
+/* Mostly a frame of the range, sometimes one just outside or far away */
 static unsigned long pick_any_frame(struct diff *d)
 {
 	if (!chance(d, 3))
@@ -62,7 +65,10 @@ static int pick_slot(struct diff *d)
 
 static unsigned int pick_view(struct diff *d)
 {
-	/* Other views have few children: most allocations go to the normal one. */
+	/*
+	 * Other views have few children, so most allocations use the normal
+	 * one.
+	 */
 	return chance(d, 80) ? LLFREE_VIEW_NORMAL : pick(d, LLFREE_ALLOC_VIEWS);
 }
 
@@ -84,7 +90,7 @@ static struct llfree_request pick_request(struct diff *d)
 	};
 }
 
-/* Spoils one field; the request must then be refused. */
+/* Spoil one field of a request, so that the core must refuse it. */
 static void spoil_request(struct diff *d, struct llfree_request *req,
 			  unsigned int max_order)
 {
@@ -134,7 +140,7 @@ static void do_alloc_batch(struct diff *d)
 	diff_alloc_batch(d, &req, nr);
 }
 
-/* A used block, found from a random frame; order -1 if none was found. */
+/* Find a used block from a random frame. @order is -1 if there is none. */
 static unsigned long pick_used(struct diff *d, int *order)
 {
 	unsigned long frame, block;
@@ -161,7 +167,7 @@ static void do_free(struct diff *d)
 	unsigned long frame;
 
 	if (chance(d, 5)) {
-		/* Whatever it is: the model says whether it is right. */
+		/* Free any frame; the model says whether the free is right. */
 		order = chance(d, 80) ? (int)pick(d, 13) : (int)pick(d, 34);
 		frame = pick_any_frame(d);
 		if (!chance(d, 10))
@@ -176,7 +182,7 @@ static void do_free(struct diff *d)
 	diff_free(d, slot, frame, order);
 }
 
-/* Whole children; they are claimed before about half of the time. */
+/* Free whole children. About half of them are claimed before. */
 static void do_free_reported(struct diff *d)
 {
 	unsigned int order = LLFREE_CHILD_ORDER + pick(d, 4);
@@ -192,7 +198,7 @@ static void do_free_reported(struct diff *d)
 	diff_free_reported(d, frame, order);
 }
 
-/* What is allocated of any block */
+/* Free the allocated frames of any block. */
 static void do_free_rest(struct diff *d)
 {
 	unsigned int order = chance(d, 3) ? pick(d, 34) : pick_order(d);
@@ -287,7 +293,9 @@ static void do_drain(struct diff *d)
 		diff_drain(d, pick_slot(d));
 }
 
-/* Other slots, or the same memory after an orderly stop or a crash */
+/*
+ * Set the slots again, or restart on the same memory after a stop or a crash.
+ */
 static void do_restart(struct diff *d)
 {
 	switch (pick(d, 3)) {
@@ -400,7 +408,7 @@ static void run_one(const struct options *opt, u64 seed)
 				policy, nr_slots);
 	if (err)
 		ksft_exit_fail_msg("init %#lx+%#lx: %d\n", first, nr, err);
-	/* All frames of a large range would take long. */
+	/* To check all frames of a large range would take long. */
 	d.sparse = nr > 8192 ? 16 : 1;
 	diff_check_all(&d);
 	for (d.op = 1; d.op <= opt->ops && !d.failed; d.op++) {

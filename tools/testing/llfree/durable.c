@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nanoseconds of CPU time per operation of a pool, by how lines are written back. Each
- * thread has a CPU and a slot of its own.
+ * Nanoseconds of CPU time per operation of a pool, by the way lines are written
+ * back. Each thread has a CPU and a slot of its own.
  *
  *   core   allocation and free in an instance without a medium
- *   none   the same in a pool, and a commit, without an instruction for persistence
+ *   none   allocation, free and commit in a pool, without instructions for
+ *          persistence
  *   fence  with fences only, as where caches persist
  *   clflush, clflushopt, clwb    with the instruction
  *
- *   alloc, commit, free   every thread allocates blocks, commits all, frees all
+ *   alloc, commit, free   each thread allocates blocks, commits all, frees all
  *   batch  commits all again, by one call for each batch
- *   frees  allocates and commits all again, and frees by one call for each batch
+ *   frees  allocates and commits all again, and frees by one call for each
+ *          batch
  *   pair   a few blocks are allocated and committed, and freed again
  *
- * One sync follows each batch of commits. In each round all ways to write back take turns,
- * so that a change of the machine's speed affects them alike.
+ * One sync follows each batch of commits. In each round all ways to write back
+ * take turns, so that a change of the machine's speed affects all alike.
  */
 #include <linux/kernel.h>
 #include <linux/minmax.h>
@@ -136,7 +138,7 @@ static __always_inline void run_pair(struct worker *w, bool core)
 	count(w, PAIR, start, i);
 }
 
-/* Allocate and commit all blocks of a worker, by batch. */
+/* Allocate and commit all blocks of a worker, in batches. */
 static void commit_all(struct worker *w)
 {
 	unsigned long i;
@@ -237,7 +239,7 @@ static void start_memory(void)
 		die("no pool");
 }
 
-/* A benchmark that loses frames has measured nothing. */
+/* The result of a benchmark that loses frames is worthless. */
 static void end_memory(void)
 {
 	const unsigned long frames = (unsigned long)opt.gib << 18;
@@ -277,7 +279,9 @@ static void run_round(unsigned int b, unsigned int round)
 		workers[i].blocks = malloc(blocks * sizeof(*workers[i].blocks));
 		if (!workers[i].frames || !workers[i].blocks)
 			die("no memory");
-		/* The first use of a page takes time that is not the pool's. */
+		/*
+		 * The first use of a page must not count as time of the pool.
+		 */
 		memset(workers[i].frames, 1, blocks * sizeof(*workers[i].frames));
 		memset(workers[i].blocks, 1, blocks * sizeof(*workers[i].blocks));
 	}
@@ -305,7 +309,10 @@ static void run_round(unsigned int b, unsigned int round)
 	}
 }
 
-/* Medians as multiples: of those of the core, or of commits in the first size of batches */
+/*
+ * Medians as multiples: of those of the core, or of commits in the first batch
+ * size
+ */
 static void print_way(unsigned int w, unsigned int b, const double *medians,
 		      const double *core, const double *first)
 {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How much a search reads: trees without a block are not looked at again, and a bounded
- * search stops.
+ * Number of words that searches read: unsuccessful searches mark trees as
+ * exhausted, and later ones skip these. Bounded searches read a limited number
+ * of words.
  */
 #include <linux/align.h>
 #include <linux/kernel.h>
@@ -32,7 +33,7 @@ static u32 tree_read(struct inst *in, unsigned long frame, int view)
 	return *tree_at(&in->llf, view, child_tree(&in->llf, frame_child(frame)));
 }
 
-/* Steps of an allocation that has to fail */
+/* Count the steps of an allocation that has to fail. */
 static unsigned long fail_steps(struct __test_metadata *_metadata, struct inst *in,
 				unsigned int order, int view)
 {
@@ -45,7 +46,7 @@ FIXTURE(half) {
 	struct inst in;
 };
 
-/* Every second frame is free, and in the last row all are allocated. */
+/* Every second frame is free, but all frames of the last row are allocated. */
 FIXTURE_SETUP(half)
 {
 	unsigned long frame;
@@ -62,7 +63,7 @@ FIXTURE_TEARDOWN(half)
 	inst_exit(&self->in);
 }
 
-/* Make all trees exhausted of @order and more: by two searches, see words.h. */
+/* Make all trees exhausted of @order and more, by two searches; see words.h. */
 static void exhaust(struct __test_metadata *_metadata, struct inst *in,
 		    unsigned int order, int view)
 {
@@ -82,7 +83,10 @@ TEST_F(half, third_search_reads_no_children)
 	EXPECT_GT(first, TREES * TREE / ROW);
 	fail_steps(_metadata, &self->in, 3, 0);
 	third = fail_steps(_metadata, &self->in, 3, 0);
-	/* A few passes over the tree words, whatever is in the trees */
+	/*
+	 * The third search makes a few passes over the tree words, and reads no
+	 * children.
+	 */
 	EXPECT_LT(third, 12 * TREES + 30);
 }
 
@@ -100,7 +104,7 @@ TEST_F(half, higher_order_first)
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 8));
 	exhaust(_metadata, &self->in, 3, 0);
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 2));
-	/* A search for more does not make it less. */
+	/* A search of a higher order does not remove the mark. */
 	fail_steps(_metadata, &self->in, 9, 0);
 	EXPECT_TRUE(tree_exhausted(tree_read(&self->in, BASE, 0), 3));
 }
@@ -143,17 +147,17 @@ TEST_F(half, frees_of_a_slot_are_seen_when_it_is_drained)
 	ASSERT_EQ(BASE, frame);
 	ASSERT_TRUE(tree_reserved(tree_read(&self->in, BASE, 0)));
 	ASSERT_EQ(0, inst_free(&self->in, 0, BASE + 5, 0));
-	/* Other slots may have it at once, */
+	/* Other slots can allocate the block at once, */
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 1));
 	EXPECT_EQ(BASE + 4, inst_alloc(&self->in, 1, 1));
 	ASSERT_EQ(0, inst_free(&self->in, 0, BASE + 4, 1));
-	/* and when the tree is no longer reserved. */
+	/* and also when the tree is no longer reserved. */
 	ASSERT_EQ(0, llfree_drain(&self->in.llf, -1));
 	EXPECT_FALSE(tree_exhausted(tree_read(&self->in, BASE, 0), 1));
 	EXPECT_EQ(BASE + 4, inst_alloc(&self->in, LLFREE_NO_SLOT, 1));
 }
 
-/* Whatever frees frames, the block is found, though the trees were exhausted. */
+/* After a free of any kind, a search finds the block in an exhausted tree. */
 TEST_F(half, found_after_each_kind_of_free)
 {
 	const unsigned long end = BASE + TREES * TREE;
@@ -224,7 +228,10 @@ TEST_F(full, change_of_view_is_found)
 	EXPECT_EQ(BASE + 3, inst_alloc_view(&self->in, LLFREE_NO_SLOT, 0, LLFREE_VIEW_CMA));
 }
 
-/* The order of a tree word's parts is such that a generation ends in no other part. */
+/*
+ * The generation is between other parts of a tree word: a carry must not change
+ * these.
+ */
 TEST(generations_go_round)
 {
 	u32 word = tree_make(-7, 5, true) | TREE_WATCHED, old = word;
@@ -240,7 +247,7 @@ TEST(generations_go_round)
 	EXPECT_EQ(word, tree_reopen(word));
 }
 
-/* What llfree_validate() says of a tree that is exhausted but has a block */
+/* llfree_validate() reports a tree that is exhausted but has a block. */
 TEST_F(half, validate_finds_a_wrong_one)
 {
 	struct llfree_fault fault = { };
@@ -265,7 +272,7 @@ TEST(tree_order_by_size)
 	EXPECT_EQ(LLFREE_MIN_TREE_ORDER, llfree_tree_order(16 * gib, 16));
 	EXPECT_EQ(LLFREE_MIN_TREE_ORDER + 1, llfree_tree_order(32 * gib, 16));
 	EXPECT_EQ(LLFREE_MAX_TREE_ORDER, llfree_tree_order(1024 * gib, 16));
-	/* Many CPUs need many trees. */
+	/* Many slots need many trees. */
 	EXPECT_EQ(14, llfree_tree_order(1024 * gib, 1024));
 	EXPECT_EQ(LLFREE_MIN_TREE_ORDER, llfree_tree_order(32 * gib, 512));
 	EXPECT_EQ(LLFREE_MAX_TREE_ORDER, llfree_tree_order(LLFREE_MAX_FRAMES, 8192));
@@ -296,7 +303,7 @@ FIXTURE_VARIANT_ADD(size, mib32) { 13 };
 FIXTURE_VARIANT_ADD(size, mib128) { 15 };
 FIXTURE_VARIANT_ADD(size, mib256) { 16 };
 
-/* Neither end is the end of a tree. */
+/* The range begins and ends within a tree. */
 FIXTURE_SETUP(size)
 {
 	inst_tree_order = variant->order;
@@ -311,7 +318,7 @@ FIXTURE_TEARDOWN(size)
 	inst_exit(&self->in);
 }
 
-/* All of it can be had in blocks of any order, and is as before when it is back. */
+/* All of memory can be allocated in blocks of each order, and freed again. */
 TEST_F(size, all_of_each_order)
 {
 	const unsigned long nr = 5UL << variant->order;
@@ -324,7 +331,7 @@ TEST_F(size, all_of_each_order)
 	for (o = 0; o < ARRAY_SIZE(orders); o++) {
 		for (n = 0; (frame = inst_alloc(&self->in, n % 3 - 1, orders[o])) >= 0; n++)
 			frames[n] = frame;
-		/* What lies across the ends is in no block. */
+		/* No block crosses an end of the range. */
 		EXPECT_GE(nr >> orders[o], n);
 		EXPECT_LE((nr >> orders[o]) - 2, n);
 		ASSERT_STREQ("", inst_check(&self->in));
@@ -346,7 +353,10 @@ TEST_F(size, reservation_of_a_whole_tree)
 	frame = inst_alloc(&self->in, 0, 0);
 	local = self->in.locals[0].reserved[0];
 	ASSERT_TRUE(local & LOCAL_PRESENT);
-	/* The first tree is cut off; the next ones are not. */
+	/*
+	 * The range has only a part of the first tree, but all of the next
+	 * ones.
+	 */
 	while (local_free(local) != tree - 1) {
 		frame = inst_alloc(&self->in, 0, 0);
 		ASSERT_LE(0, (long)frame);
@@ -358,7 +368,7 @@ TEST_F(size, reservation_of_a_whole_tree)
 
 /* ---- Bounded searches ---- */
 
-/* Every second frame is free, by the rows alone. */
+/* Every second frame is free. Rows say so, and recovery counts them. */
 static void init_half(struct __test_metadata *_metadata, struct inst *in,
 		      unsigned long gib, unsigned int slots)
 {
@@ -402,7 +412,10 @@ TEST(bounded_whatever_the_size)
 	EXPECT_LT(most, 6 * 4096 + 20 * TREE / ROW * 3);
 }
 
-/* Each search goes on where the last one ended, until all have been looked at. */
+/*
+ * Each search goes on where the last one ended, until all trees have been
+ * looked at.
+ */
 TEST(bounded_comes_round)
 {
 	const unsigned long gib = 128, tree = 5000;
@@ -422,7 +435,7 @@ TEST(bounded_comes_round)
 	inst_exit(&in);
 }
 
-/* In a small instance it looks at everything, if that is known to have no block. */
+/* In a small instance, a bounded search finds all free frames. */
 TEST_F(half, bounded_finds_all_that_there_is)
 {
 	unsigned long nr = 0, least = TREES * TREE / 2 - ROW;
@@ -434,8 +447,8 @@ TEST_F(half, bounded_finds_all_that_there_is)
 }
 
 /*
- * Reserved trees, which are never exhausted, may have many free frames and no block. They
- * must not take up all looks of each bounded search.
+ * Reserved trees are never exhausted, and may have many free frames and no
+ * block. They must not take up all looks of each bounded search.
  */
 TEST(bounded_passes_reserved_trees)
 {
@@ -451,7 +464,10 @@ TEST(bounded_passes_reserved_trees)
 		ASSERT_LE(0, frame);
 		tree = ALIGN_DOWN(frame, TREE);
 		ASSERT_TRUE(tree_reserved(tree_read(&in, tree, 0)));
-		/* Others lend the tree permits for single frames. */
+		/*
+		 * Frees without a slot leave permits for single frames in the
+		 * tree.
+		 */
 		for (f = 0; f < 32; f++) {
 			if (llfree_claim(&in.llf, tree + 1024 + 2 * f + 1, 0, 0, &in.sum))
 				continue;
@@ -459,7 +475,10 @@ TEST(bounded_passes_reserved_trees)
 		}
 		want = tree;
 	}
-	/* The last of these trees gets the only block, in its reservation. */
+	/*
+	 * The last of these trees gets the only block, and its reservation the
+	 * permits.
+	 */
 	ASSERT_EQ(0, llfree_free_batch(&in.llf, slots - 1, want + 2048, 0x5555, &in.sum));
 	for (n = 0; n < 200; n++) {
 		frame = alloc_flags(&in, -1, 4, 0, LLFREE_ALLOC_BOUNDED);

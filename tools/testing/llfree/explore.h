@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Systematic exploration of what threads can do to shared memory.
+ * Systematic exploration of the interleavings of threads on shared memory.
  *
- * A test is a few threads, each a function that ends. They run as coroutines
- * of one host thread; before each access to shared memory somebody else may go
- * on. explore() runs the test again and again until it has seen all schedules
- * that differ in the order of two accesses that conflict, or finds a fault.
+ * A test is a few threads, each a function that ends. They run as coroutines of
+ * one host thread. Before each access to shared memory another thread may go
+ * on. explore() repeats the test until it has seen all schedules that differ in
+ * the order of two accesses that conflict, or finds a fault.
  *
  * With weak memory, a load may also return older values, as far as acquire,
  * release and full barriers allow. See the top of explore.c.
@@ -19,22 +19,24 @@
 #define EXPLORE_THREADS		4
 
 /**
- * struct explore_test - what to explore
+ * struct explore_test - the test to explore
  * @mem: the shared memory; accesses to other memory are no steps
  * @size: its size in bytes, at most EXPLORE_SIZE
  * @nr_threads: 1..EXPLORE_THREADS
- * @map: where the word is that an address leads to now, if not NULL; several may lead to
- *	one in @mem. Called before and after the wait for the turn of an access, and also
- *	outside of runs. Not for the words of an xchg().
- * @reset: restores @mem and everything else to where runs start
- * @thread: what a thread does
- * @step: called in a thread before each of its accesses, if not NULL; what it
- *	does is done by that thread, like an interrupt
+ * @map: translates an address to that of its word, if not NULL; several
+ *	addresses may lead to one word in @mem. Called before and after the wait
+ *	for the turn of an access, and also outside of runs. Not called for the
+ *	words of an xchg().
+ * @reset: restores @mem and all other state to the start of runs
+ * @thread: the function of each thread
+ * @step: called in a thread before each of its accesses, if not NULL; acts as
+ *	that thread, like an interrupt
  * @wrote: called after each change of @mem, if not NULL
- * @watched: is it a word that is looked at together with all others like it? Then changes
- *	of two of these words are explored in both orders. NULL if there is none.
- * @name: what to call a word in a trace, or NULL
- * @finish: called when all threads are done; returns what is wrong, or NULL
+ * @watched: is a word looked at together with all others like it? Then changes
+ *	of two of these words are explored in both orders. NULL if there is
+ *	none.
+ * @name: name of a word for a trace, or NULL
+ * @finish: called when all threads have ended; returns the fault, or NULL
  */
 struct explore_test {
 	void *mem;
@@ -56,12 +58,13 @@ struct explore_test {
  * struct explore_options - how to explore
  * @weak: with weak memory
  * @max_stale: loads in one run that may return an old value
- * @max_runs: give up after as many runs; 0 for no limit
+ * @max_runs: give up after this number of runs; 0 for no limit
  * @random: that many random runs instead of all of them
  * @seed: for random runs
  * @all: do not leave out schedules that cannot differ; for tests of explore()
- * @freeze: if not negative, the only schedule is: thread 0 makes as many steps,
- *	then all others run to their ends one by one, then thread 0 goes on
+ * @freeze: if not negative, there is only one schedule: thread 0 makes this
+ *	number of steps, then all others run to their ends one by one, then
+ *	thread 0 goes on
  * @trace: print each step
  */
 struct explore_options {
@@ -76,14 +79,14 @@ struct explore_options {
 };
 
 /**
- * struct explore_result - what came out
+ * struct explore_result - the result
  * @why: the fault, or NULL
- * @where: what it is about
+ * @where: the number that the fault is about
  * @runs: runs to the end
  * @cut: runs that were given up, since others cover them
  * @steps: accesses to shared memory, of all runs
  * @max_steps: of one thread in one run
- * @complete: nothing was left out, but by the limits on old values
+ * @complete: no schedule was left out, but by the limits on old values
  * @frozen: thread 0 did not end before the step to freeze it at
  */
 struct explore_result {
@@ -102,9 +105,9 @@ void explore(const struct explore_test *test,
 
 /* For threads and callbacks. */
 
-/* The run is faulty. The first one counts. */
+/* Note a fault of the run. Only the first one counts. */
 void explore_fail(const char *why, unsigned long long where);
-/* A number below @n; all of them are explored. */
+/* Choose a number below @n; all of them are explored. */
 unsigned int explore_choose(unsigned int n);
 /* The thread that acts now, or -1 */
 int explore_thread(void);
@@ -112,29 +115,30 @@ int explore_thread(void);
 bool explore_preemptible(void);
 
 /*
- * What callers see of each other without shared memory: that one returned
- * before another one began. Explored like a word that the one who has returned
- * writes and the one who begins reads, but it orders nothing.
+ * An event that callers see of each other without shared memory: one caller
+ * returned before another one began. explore() treats it like a word that the
+ * caller who has returned writes and the other one reads. But it orders no
+ * accesses.
  */
 void explore_event(bool returned);
 
 /*
- * A step that changes no word of the memory, but something that is looked at together with
- * the watched words. It orders nothing.
+ * A step that changes no word of the memory, but other state that is looked at
+ * together with the watched words. It orders no accesses.
  */
 void explore_watched(const char *what);
 
 /*
- * How many of the newest values of a word need the thread that acts now not see? Always 0
- * if memory is not weak.
+ * Number of newest values of a word that the acting thread need not see. Always
+ * 0 if memory is not weak.
  */
 unsigned int explore_unseen(const void *p);
 
 /*
- * Memory that is handed from one thread to another without atomics: give
- * before it may be somebody else's, take when it is one's own. @stamp has to be
- * zero at reset. Taking fails the run unless memory order makes everything
- * visible that the last owner did.
+ * Memory that one thread hands to another without atomics. The old owner gives
+ * before another thread may own the memory, and the new owner takes. @stamp has
+ * to be zero at reset. A take fails the run unless memory order makes all
+ * writes of the last owner visible.
  */
 struct explore_stamp {
 	u8 tid_plus_1;

@@ -15,7 +15,10 @@
 unsigned int inst_tree_order = LLFREE_MIN_TREE_ORDER;
 void *inst_area;
 
-/* From here on memory is mapped, not allocated: most of it stays untouched. */
+/*
+ * Memory of this size or more is mapped, not allocated: most of it stays
+ * untouched.
+ */
 #define MAP_SIZE	(64UL << 20)
 
 static void *memory_new(size_t size)
@@ -187,7 +190,7 @@ long inst_alloc_fast(struct llfree *llf, const struct llfree_request *req,
 	    req->flags & ~LLFREE_ALLOC_FLAGS)
 		return llfree_alloc_slow(llf, req, delta);
 
-	/* It has to be initialised there. */
+	/* The function has to initialise the delta. */
 	memset(&some, 0xa5, sizeof(some));
 	frame = llfree_alloc_fast(llf, req->slot, req->order, req->class, &whole,
 				  &some);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* An instance of the core with its memory and its books, and random numbers. */
+/* An instance of the core with its memory and its books; random numbers */
 #ifndef _LLFREE_TEST_INST_H
 #define _LLFREE_TEST_INST_H
 
@@ -15,9 +15,9 @@
  * @mem: its metadata
  * @locals: its slots
  * @nr_slots: number of @locals
- * @placed: rows and children are not its own, see inst_area
- * @start: what was free at the start
- * @sum: what operations say they changed since
+ * @placed: rows and children belong to inst_area, not to the instance
+ * @start: number of free frames at the start
+ * @sum: sum of the deltas of operations since then
  */
 struct inst {
 	struct llfree llf;
@@ -29,22 +29,32 @@ struct inst {
 	struct llfree_delta sum;
 };
 
-/* Of all instances that are initialised from now on; small trees to begin with */
+/*
+ * Tree order of all instances that are initialised from now on; at first small
+ * trees
+ */
 extern unsigned int inst_tree_order;
-/* Where all of them have their rows, and children next to these; NULL for own memory */
+/*
+ * Rows of all instances from now on, and children next to these; NULL for own
+ * memory
+ */
 extern void *inst_area;
 
 /* Metadata gets exact sizes, so that a sanitizer sees what lies beyond. */
 int inst_init(struct inst *in, unsigned long first, unsigned long nr,
 	      enum llfree_mode mode, const struct llfree_policy *policy,
 	      unsigned int nr_slots);
-/* Again over the same memory, as after a restart; slots start empty. */
+/*
+ * Initialise the instance again over the same memory, as after a restart, with
+ * empty slots.
+ */
 int inst_reinit(struct inst *in, enum llfree_mode mode);
 void inst_exit(struct inst *in);
 
 /*
- * At quiescence: invariants hold, statistics and the sum of all deltas
- * agree, no warning was given, preemption is on. Returns what is wrong, or "".
+ * Check an instance at rest: invariants hold, statistics and the sum of all
+ * deltas agree, no warning was given, preemption is on. Return: the fault, or
+ * ""
  */
 const char *inst_check(struct inst *in);
 
@@ -54,14 +64,17 @@ long inst_alloc_view(struct inst *in, int slot, unsigned int order,
 		     unsigned int view);
 long inst_alloc_class(struct inst *in, int slot, unsigned int order,
 		      unsigned int class, unsigned int flags);
-/* As zones do: llfree_alloc_fast() where it may be called, then the search */
+/*
+ * Allocate as zones do: by llfree_alloc_fast() where it may be called, then by
+ * the search.
+ */
 long inst_alloc_fast(struct llfree *llf, const struct llfree_request *req,
 		     struct llfree_delta *delta);
-/* The same for a free: llfree_free_fast() for all but the largest blocks */
+/* Free as zones do: by llfree_free_fast() for all but the largest blocks. */
 int inst_free_fast(struct llfree *llf, int slot, unsigned long frame,
 		   unsigned int order, struct llfree_delta *delta);
 /*
- * llfree_alloc_batch(), or -EPROTO if what it returns is not between one and @nr
+ * llfree_alloc_batch(); returns -EPROTO if the batch is not between one and @nr
  * whole blocks of a child
  */
 long inst_alloc_batch(struct llfree *llf, const struct llfree_request *req,
@@ -70,7 +83,10 @@ int inst_free(struct inst *in, int slot, unsigned long frame,
 	      unsigned int order);
 int inst_set_view(struct inst *in, unsigned long frame, enum llfree_view view);
 
-/* Steps of a free that read the range, before the first one that reads the child */
+/*
+ * Steps of a free that read the range, before the first step that reads the
+ * child
+ */
 #define RANGE_STEPS	2
 
 /* The first frame and the children of the trees that have frames of the range */
@@ -90,7 +106,7 @@ unsigned long inst_free_frames(struct inst *in);
 /* Number of blocks in the mask of a row, or -1 if it has part of a block */
 int mask_blocks(u64 mask, unsigned int order);
 
-/* Does a batch have this frame of its child? */
+/* Does a batch have frame @i of its child? */
 static inline bool batch_has(const u64 *masks, unsigned int i)
 {
 	return masks[i / LLFREE_ROW_FRAMES] >> (i % LLFREE_ROW_FRAMES) & 1;
@@ -120,7 +136,7 @@ static inline u64 rng_next(struct rng *rng)
 	return z ^ (z >> 31);
 }
 
-/* Below @n */
+/* A random number below @n */
 static inline u64 rng_below(struct rng *rng, u64 n)
 {
 	return n ? rng_next(rng) % n : 0;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The operations that threads do, each with a name for programs. An operation keeps the
- * books of the world, and tells the checks of interleave-watch.c when it begins and ends.
+ * The operations of threads, each with a name for programs. An operation
+ * updates the books of the world, and tells the checks of interleave-watch.c
+ * when it begins and ends.
  */
 #include <linux/align.h>
 #include <linux/bits.h>
@@ -42,7 +43,10 @@ static void op_alloc(int actor, int order)
 		.class = LLFREE_CLASS_MOVABLE });
 }
 
-/* Another class than that of partly used trees, and not mixing with it */
+/*
+ * Allocate for another class than that of partly used trees, without mixing
+ * with it.
+ */
 static void op_alloc_class(int actor, int order)
 {
 	alloc_req(actor, (struct llfree_request){
@@ -82,19 +86,21 @@ static void alloc_batch(int actor, int slot, int order)
 			own_visible(actor, child + i, 1);
 }
 
-/* All that the slot has at hand; if that is nothing, a row from anywhere */
+/*
+ * Allocate all blocks that the slot has at hand; otherwise a row from anywhere.
+ */
 static void op_alloc_batch(int actor, int order)
 {
 	alloc_batch(actor, slot_of[actor], order);
 }
 
-/* A row, from anywhere */
+/* Allocate a row from anywhere. */
 static void op_alloc_batch_no_slot(int actor, int order)
 {
 	alloc_batch(actor, LLFREE_NO_SLOT, order);
 }
 
-/* The first own block from @frame on, if there is one */
+/* Free the first own block from @frame on, if there is one. */
 static void free_own(int actor, unsigned long frame, int order, bool reported)
 {
 	unsigned long nr = 1UL << order;
@@ -120,13 +126,16 @@ static void op_free(int actor, int order)
 	free_own(actor, order > 5 ? SHARED_HALVES : SHARED_FRAMES, order, false);
 }
 
-/* What the thread got before, or else its own child */
+/* Free the child that the thread has allocated, or else its own child. */
 static void op_free_reported(int actor, int order)
 {
 	free_own(actor, FREE_PAIR, order, true);
 }
 
-/* What the thread got before; frees what others may be waiting for. */
+/*
+ * Free a block that the thread has allocated; other threads may be searching
+ * for it.
+ */
 static void op_free_allocated(int actor, int order)
 {
 	unsigned long frame, nr = 1UL << order;
@@ -136,7 +145,7 @@ static void op_free_allocated(int actor, int order)
 			continue;
 		disown(actor, frame, nr);
 		if (llfree_free(llf, slot_of[actor], frame, order, &books.sum)) {
-			/* A stray leaks frames at worst. */
+			/* A stray free leaks frames at worst. */
 			if (strayed)
 				own(ACTOR_OTHER, frame, nr);
 			else
@@ -148,9 +157,9 @@ static void op_free_allocated(int actor, int order)
 }
 
 /*
- * Free a frame that another thread owns as a piece of a child, or that is free. If
- * the child step comes in the same turn, the core cannot know. If the child was
- * freed or allocated as a whole meanwhile, it has to refuse.
+ * Free a frame that another thread owns as a piece of a child, or that is free.
+ * If the child step comes in the same turn, the core cannot know. If the child
+ * was freed or allocated as a whole meanwhile, the core has to refuse the free.
  */
 static void op_stray(int actor, int unused)
 {
@@ -158,7 +167,10 @@ static void op_stray(int actor, int unused)
 	int view;
 
 	strayed = true;
-	/* The step that reads it is an interrupted thread's, or before_step() corrects this. */
+	/*
+	 * Either an interrupted thread makes the step that reads it, or
+	 * before_step() corrects this.
+	 */
 	strays[actor] = (struct stray){
 		.active = true,
 		.turn = world.children[STRAY_CHILD] & CHILD_TURN_MASK,
@@ -186,7 +198,7 @@ static void op_free_word(int actor, int unused)
 	free_done(actor, SHARED_FRAMES, ROW);
 }
 
-/* Blocks with a frame that stays free, since no thread may have it */
+/* Free a block with a frame that stays free, since no thread may have it. */
 static void op_bad_free(int actor, int order)
 {
 	unsigned long frame = ALIGN_DOWN(FREE_FRAME, 1UL << order);
@@ -195,7 +207,10 @@ static void op_bad_free(int actor, int order)
 		fail("freed a block that is partly free", frame);
 }
 
-/* The same where others get frames, if they cannot get all there are */
+/*
+ * Free the first block while other threads allocate in it, unless they can
+ * allocate all.
+ */
 static void op_bad_free_free(int actor, int order)
 {
 	if (child_free(saved_world.children[0]) < 2 * EXPLORE_THREADS)
@@ -204,7 +219,10 @@ static void op_bad_free_free(int actor, int order)
 		fail("freed a block that is partly free", FREE_PAIR);
 }
 
-/* The second half of the first child, whose last row is free; its others may not be */
+/*
+ * Free the second half of the first child. Its last row is free, and others may
+ * be.
+ */
 static void op_bad_free_half(int actor, int order)
 {
 	unsigned long frame = FREE_PAIR + CHILD / 2;
@@ -228,7 +246,7 @@ static void op_claim_second_row(int actor, int order)
 		own_visible(actor, FREE_PAIR + ROW, 1UL << order);
 }
 
-/* The second frame, also if its child is isolated */
+/* Claim the second frame, also if its child is isolated. */
 static void op_claim_hidden(int actor, int unused)
 {
 	if (!llfree_claim(llf, FREE_PAIR + 1, 0, LLFREE_CLAIM_HIDDEN, &books.sum))
@@ -248,7 +266,7 @@ static void op_claim_row(int actor, int flags)
 			own(actor, FREE_PAIR + i, 1);
 }
 
-/* Of where allocations go */
+/* Change the view of a child that allocations use. */
 void op_view(int actor, int view)
 {
 	set_view(actor, FREE_PAIR, view);
@@ -256,7 +274,10 @@ void op_view(int actor, int view)
 		explore_event(true);
 }
 
-/* Where allocations go, or frees if nothing is free there; then wait for both to end. */
+/*
+ * Isolate a child that allocations use, or one that frees use if nothing is
+ * free there. Then check that no operation is under way.
+ */
 static void op_isolate_wait(int actor, int unused)
 {
 	unsigned long frame = child_free(saved_world.children[0]) ?
@@ -267,14 +288,17 @@ static void op_isolate_wait(int actor, int unused)
 	end_stable(actor, llfree_child_stable(llf, frame));
 }
 
-/* Of where frees go */
+/* Change the view of children that frees use. */
 static void op_view_free(int actor, int view)
 {
 	set_view(actor, SHARED_FRAMES, view);
 	set_view(actor, SHARED_HALVES, view);
 }
 
-/* Of a child of the second tree, in which no thread owns anything */
+/*
+ * Change the view of a child of the second tree, in which no thread owns
+ * frames.
+ */
 static void op_view_second(int actor, int view)
 {
 	set_view(actor, SECOND_TREE, view);
@@ -286,7 +310,7 @@ static void op_drain(int actor, int slot)
 		fail("drain", slot);
 }
 
-/* Slots come while other threads run without. */
+/* Set the slots while other threads run without slots. */
 static void op_set_slots(int actor, int unused)
 {
 	explore_give(&slots_stamp);
@@ -350,7 +374,7 @@ const struct op ops[] = {
 	{ "drain0", op_drain, 0 },
 	{ "drainall", op_drain, -1 },
 	{ "free6got", op_free_allocated, 6 },
-	/* From here on not in pairs of their own */
+	/* The operations from here on do not run in pairs of their own. */
 	{ "free0got", op_free_allocated, 0 },
 	{ "claim0row1", op_claim_second_row, 0 },
 	{ "free9got", op_free_allocated, 9 },

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Programs: which operations each thread does, and what interrupts it */
+/* Programs: the operations of each thread, and its interrupts */
 #ifndef _LLFREE_TEST_INTERLEAVE_PROGRAM_H
 #define _LLFREE_TEST_INTERLEAVE_PROGRAM_H
 
 /*
- * Threads are separated by |, their operations by blanks, and what may
- * interrupt a thread at any one step comes after a !. Returns the number of threads.
+ * A | separates threads, and a blank separates operations. Operations after a !
+ * may interrupt the thread at any one step. Return: the number of threads
  */
 unsigned int parse_programs(const char *text);
 

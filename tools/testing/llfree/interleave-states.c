@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * States that runs start from: how much is free beside what all states have in common,
- * and what slots, trees and hints hold.
+ * States that runs start from: frames that are free beside the common part of
+ * all states, and the content of slots, trees and hints
  */
 #include <stdlib.h>
 
@@ -41,7 +41,10 @@ void state_row(void)
 	leave_only(ROW);
 }
 
-/* The last row of a child, so that searches and bad frees pass the others. */
+/*
+ * Only the last row of a child is free, so searches and bad frees pass the
+ * others.
+ */
 void state_tail(void)
 {
 	take_second_tree();
@@ -54,7 +57,10 @@ void state_two(void)
 	leave_only(2);
 }
 
-/* Only next to what threads own, so that permits are there before it is freed */
+/*
+ * Only frames next to those of threads are free, so that there are permits
+ * before a free.
+ */
 void state_crowded(void)
 {
 	leave_only(0);
@@ -64,7 +70,7 @@ void state_crowded(void)
 	llfree_free(llf, LLFREE_NO_SLOT, SHARED_FRAMES + 63, 0, &books.sum);
 }
 
-/* The same with rows: 0 and 2 belong to threads, 1, 3, 4 and 5 are free. */
+/* Rows 0 and 2 of a child belong to threads; rows 1, 3, 4 and 5 are free. */
 void state_rows(void)
 {
 	take_second_tree();
@@ -74,7 +80,7 @@ void state_rows(void)
 	claim_for(ACTOR_OTHER, FREE_PAIR + CHILD, LLFREE_CHILD_ORDER);
 }
 
-/* The same, and nothing is free yet. */
+/* Rows 0 and 2 of a child belong to threads, and no frame is free. */
 void state_rows_full(void)
 {
 	state_rows();
@@ -132,7 +138,9 @@ static void alloc_free_once(int slot, unsigned int order)
 		llfree_free(llf, slot, frame, order, &books.sum);
 }
 
-/* The first slot holds the tree that all threads want to get from. */
+/*
+ * The first slot has reserved the tree from which all threads want to allocate.
+ */
 void state_reserved(void)
 {
 	take_second_tree();
@@ -169,7 +177,10 @@ void state_lent(void)
 	}
 }
 
-/* The second slot holds a tree that is all free, but its permits are with the tree. */
+/*
+ * The second slot has reserved a tree that is all free, but the tree has its
+ * permits.
+ */
 void state_tree_lent(void)
 {
 	struct llfree_request req = {
@@ -192,7 +203,7 @@ void state_no_slots(void)
 		abort();
 }
 
-/* A slot that no thread uses does. */
+/* A slot that no thread uses has reserved the tree. */
 void state_foreign(void)
 {
 	take_second_tree();
@@ -200,7 +211,7 @@ void state_foreign(void)
 	claim_frames(ACTOR_OTHER, FREE_PAIR + 192, 2 * CHILD - 192);
 }
 
-/* Many were looked for and not found. */
+/* Searches of many orders were unsuccessful. */
 void state_exhausted(void)
 {
 	unsigned int view, order;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What must hold while threads run. Each change of a word is compared with what the
- * operations under way may do and may rely on.
+ * Invariants while threads run. Each change of a word is compared with the
+ * rights and the guarantees of the operations under way.
  */
 #include <linux/bitops.h>
 #include <linux/bits.h>
@@ -10,7 +10,10 @@
 
 #include "interleave-watch.h"
 
-/* Allocations under way, by actor: what was not free or not to be seen since then */
+/*
+ * Allocations under way, by actor: frames that were used or hidden since their
+ * start
+ */
 static struct alloc_watch {
 	bool active;
 	/* Was there a moment without any block that fits? */
@@ -27,21 +30,33 @@ unsigned long unsettled[NR_ACTORS];
 static u64 last_rows[NR_ROWS];
 static u16 last_children[NR_CHILDREN];
 
-/* Children that changed since they were last found to count their clear bits */
+/*
+ * Children that have changed since a check found that they count their clear
+ * bits
+ */
 static unsigned long changed_children;
 
-/* Children found isolated and stable, and what was free in them then */
+/*
+ * Children that were found isolated and stable, and their free frames at that
+ * time
+ */
 static bool closed[NR_CHILDREN];
 static u64 closed_rows[NR_ROWS];
 
-/* The check of a child under way, by actor, and what it may say: a bit per number */
+/*
+ * Checks of a child under way, by actor, and the numbers that they may return,
+ * as bits
+ */
 static struct stable_watch {
 	bool active;
 	unsigned int child;
 	u64 may_say[CHILD / 64 + 1];
 } stables[NR_ACTORS];
 
-/* What was free in an isolated child stays free, but for claims of hidden frames. */
+/*
+ * A free frame of an isolated child stays free, unless a claim asks for hidden
+ * frames.
+ */
 void own_visible(int actor, unsigned long frame, unsigned long nr)
 {
 	unsigned long row = (frame - BASE) / ROW, end;
@@ -67,7 +82,7 @@ static unsigned long unsettled_children(void)
 
 /*
  * Is there a block in this view, in @nr_rows rows from @first on?
- * @settled: one that no operation under way has made
+ * @settled: do not count blocks that operations under way have made
  */
 static bool has_block(unsigned int first, unsigned int nr_rows, unsigned int order,
 		      unsigned int view, bool settled)
@@ -98,7 +113,7 @@ static bool block_now(unsigned int order, unsigned int view)
 	return has_block(0, NR_ROWS, order, view, true);
 }
 
-/* Free frames of a child that are being freed */
+/* Number of clear bits in a child that belong to frees under way */
 static unsigned int bits_to_free(unsigned int child)
 {
 	unsigned int r, nr = 0;
@@ -116,14 +131,18 @@ static void watch_start(int actor)
 	w->active = true;
 	w->none = !block_now(w->order, w->view);
 	/*
-	 * With weak memory, nothing makes an allocation see at once what others did. But
-	 * what has been free since the start is free in all it can see.
+	 * With weak memory, an allocation need not see the changes by other
+	 * threads at once. But it sees each frame as free that has been free
+	 * since the start.
 	 */
 	if (weak) {
 		*w = watches[ACTOR_OTHER];
 		return;
 	}
-	/* A block that an operation under way has made may be seen when that is done. */
+	/*
+	 * A block that an operation under way has made counts once that
+	 * operation is done.
+	 */
 	for (c = 0; c < NR_ROWS; c++)
 		w->used[c] = world_row(c) | being_freed[c];
 	for (c = 0; c < NR_CHILDREN; c++) {
@@ -144,7 +163,7 @@ static void watch_word(struct alloc_watch *w, size_t at)
 		w->least[c] = min_t(u16, w->least[c],
 				    child_free(world.children[c]));
 		w->views[c] |= 1U << child_view(world.children[c]);
-		/* The next turn changes what the rows mean. */
+		/* The next turn changes the meaning of the rows. */
 		for (r = c * LLFREE_CHILD_ROWS; r < (c + 1) * LLFREE_CHILD_ROWS; r++)
 			w->used[r] |= world_row(r);
 	}
@@ -168,7 +187,9 @@ static void stable_moment(struct stable_watch *w)
 		w->may_say[clear / 64] |= BIT_ULL(clear % 64);
 }
 
-/* Did the change of a word show frames, other than those that are being freed? */
+/*
+ * Did the change of a word show frames, other than those of a free under way?
+ */
 static bool showed_frames(int actor, size_t at, unsigned int child)
 {
 	u16 old = last_children[child], new = world.children[child];
@@ -208,7 +229,7 @@ void end_stable(int actor, int free)
 	w->active = false;
 	if (free < 0)
 		return;
-	/* With weak memory, threads do not agree about what a moment is. */
+	/* With weak memory, threads do not agree on a moment. */
 	if (!weak && !(w->may_say[free / 64] & BIT_ULL(free % 64)))
 		fail("unstable child found stable", free);
 	closed[w->child] = true;
@@ -230,7 +251,10 @@ void world_wrote(const void *p)
 		if (!viewing[actor] && child_view(world.children[child]) !=
 		    child_view(last_children[child]))
 			fail("another operation changed the view", child);
-		/* What is given back and was not owned was withheld for a moment. */
+		/*
+		 * If an undo gives permits back, the frames were withheld for a
+		 * moment.
+		 */
 		if (child_free(world.children[child]) >
 		    child_free(last_children[child]) &&
 		    !freeing[actor] && !shim_preempt_count)
@@ -261,7 +285,10 @@ void world_wrote(const void *p)
 	}
 }
 
-/* An exhausted tree hides a block only until a CPU that cannot be preempted is done. */
+/*
+ * An exhausted tree may hide a block only while the CPU that frees it cannot be
+ * preempted.
+ */
 static void check_exhausted(unsigned int tree)
 {
 	unsigned int view, order;
@@ -275,7 +302,7 @@ static void check_exhausted(unsigned int tree)
 				     order);
 }
 
-/* Permits without bits are for CPUs that cannot be preempted. */
+/* Only CPUs that cannot be preempted may hold permits without bits. */
 void check_preemptible(void)
 {
 	unsigned int c;
@@ -292,7 +319,7 @@ void check_preemptible(void)
 	changed_children = 0;
 }
 
-/* Was a block free all the while, and in that view? */
+/* Was a block of this order free all the while, and in that view? */
 static bool watch_found(const struct alloc_watch *w, unsigned int order,
 			unsigned int view)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What must hold while threads run: which allocations may fail, what they may return,
- * what may be withheld from them, and which children may be found stable.
+ * Invariants while threads run: which allocations may fail, which frames they
+ * may return, which frames may be withheld from them, and which children may be
+ * found stable.
  */
 #ifndef _LLFREE_TEST_INTERLEAVE_WATCH_H
 #define _LLFREE_TEST_INTERLEAVE_WATCH_H
@@ -9,26 +10,29 @@
 #include "interleave-world.h"
 
 /*
- * What became free counts for searches once the operation that made it free has
- * returned: see being_freed, and by actor the children in which something else made
- * frames free.
+ * Frames that became free count for searches once the operation that freed them
+ * has returned. For frees see being_freed. This has, by actor, the children in
+ * which other operations made frames free.
  */
 extern unsigned long unsettled[NR_ACTORS];
 
-/* Before and after an allocation; @frame: what it returned */
+/* Called before and after an allocation. @frame: the frame that it returned */
 void begin_alloc(int actor, const struct llfree_request *req);
 void end_alloc(int actor, const struct llfree_request *req, long frame);
 
-/* As own(), of a block that must not be part of a stable isolated child */
+/* As own(), for a block that must not be part of a stable isolated child */
 void own_visible(int actor, unsigned long frame, unsigned long nr);
 
-/* Before and after the check of a child; @free: what it returned */
+/*
+ * Called before and after the check of a child. @free: the number that it
+ * returned
+ */
 void begin_stable(int actor, unsigned int child);
 void end_stable(int actor, int free);
 
-/* At each step */
+/* Called at each step */
 void check_preemptible(void);
-/* After each change of a word: a callback of struct explore_test */
+/* Called after each change of a word, by explore() */
 void world_wrote(const void *p);
 
 /* Part of world_reset() */

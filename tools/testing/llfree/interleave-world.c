@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The instance that threads share, the books of what each of them owns, and what must
- * hold when all have ended.
+ * The instance that threads share, the books of the frames that each thread
+ * owns, and the invariants when all have ended
  */
 #include <linux/align.h>
 #include <linux/bits.h>
@@ -110,7 +110,7 @@ void disown(int actor, unsigned long frame, unsigned long nr)
 	}
 	if (!weak)
 		return;
-	/* The first and the last one stand for a large block. */
+	/* The first and the last frame stand for a large block. */
 	for (f = frame - BASE; f < frame - BASE + nr; f += max(nr - 1, 1UL)) {
 		if (nr_stamped == ARRAY_SIZE(stamped))
 			abort();
@@ -233,7 +233,7 @@ const char *world_finish(void)
 
 		for (a = 0; a < NR_ACTORS; a++)
 			all |= books.owned[a][r];
-		/* A stray may leak the frame. */
+		/* A stray free may leak the frame. */
 		if (strayed && r == (STRAY_FRAME - BASE) / ROW)
 			all |= world_row(r) & BIT_ULL(STRAY_FRAME % ROW);
 		if (all != world_row(r)) {

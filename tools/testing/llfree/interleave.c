@@ -1,29 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every way in which a few operations of the core can meet.
+ * Exhaustive interleavings of a few operations of the core.
  *
  * Small programs of one or two operations for each of two to four threads start
- * from states in which they get in each other's way. explore() runs them in all
- * orders; see there. What must hold in each of them:
+ * from states in which the operations get in each other's way. explore() runs
+ * the threads in all orders; see explore.h. The following must hold in each
+ * order:
  *
- *   - no frame is owned twice, and no free of an own frame fails;
- *   - an allocation does not fail if a block that fits was free all the while, nor if at
- *     each moment there was some block that fits, if not always the same;
- *   - an allocation does not return a frame of a child that had another view all the
- *     while, so nothing of an isolated child once isolating has returned;
- *   - no thread gets what is free in a child that was isolated and found stable,
- *     and at some moment of that check no operation was between two steps there;
- *   - at the end rows are what owners own, all counters agree, and no hint hides
- *     a block;
- *   - with weak memory, the next owner of a frame sees what the last one did;
- *   - while preemption is on in all threads, each child counts exactly the bits
- *     that are clear, so that no block is out of reach of an allocation;
- *   - if a thread is stopped between any two of its steps, the others come to
- *     their ends, in a bounded number of steps.
+ *   - no frame has two owners, and no free of an own frame fails;
+ *   - an allocation does not fail if a block that fits was free all the while.
+ *     It does not fail, either, if at each moment there was a block that fits,
+ *     though not always the same one;
+ *   - an allocation does not return a frame of a child that had another view
+ *     all the while. So it returns no frame of a child once isolating that
+ *     child has returned;
+ *   - no thread allocates frames that are free in a child that was isolated and
+ *     found stable. At some moment of that check no operation was between two
+ *     steps there;
+ *   - at the end rows are those of the owners, all counters agree, and no hint
+ *     hides a block;
+ *   - with weak memory, the next owner of a frame sees all writes of the last
+ *     owner;
+ *   - while preemption is on in all threads, each child counts exactly its
+ *     clear bits, so that each free block is in reach of an allocation;
+ *   - if a thread is stopped between any two of its steps, all other threads
+ *     end, in a bounded number of steps.
  *
- * Here are the tests: the states and the programs that each of them explores. The
- * checks are in interleave-watch.c, for all that runs, and in interleave-world.c, for
- * the end.
+ * This file has the tests: states, and the programs that each test explores.
+ * The checks of each step are in interleave-watch.c, and those of the end in
+ * interleave-world.c.
  *
  * EFFORT=n in the environment makes the limits n times as high (default 1).
  * TRACE=1 prints all steps of each run.
@@ -57,7 +62,10 @@ static unsigned long effort(void)
 
 enum memory { STRONG, WEAK };
 
-/* One scenario; what is too large to explore wholly goes on at random. */
+/*
+ * Explore a scenario. One that is too large to be explored wholly goes on at
+ * random.
+ */
 static bool check(const char *text, enum memory memory, bool same_slot,
 		  unsigned long limit)
 {
@@ -254,7 +262,7 @@ TEST_F_TIMEOUT(state, pairs, SECONDS_MAX)
 	log_totals(_metadata);
 }
 
-/* The same, and loads may return old values. */
+/* Every operation against every other one, with weak memory */
 TEST_F_TIMEOUT(state, weak_pairs, SECONDS_MAX)
 {
 	char text[64];
@@ -270,7 +278,7 @@ TEST_F_TIMEOUT(state, weak_pairs, SECONDS_MAX)
 	log_totals(_metadata);
 }
 
-/* Those that stand for all kinds of steps */
+/* Operations that stand for all kinds of steps */
 static const char * const kinds[] = {
 	"free0", "free8", "free9", "alloc0", "alloc6", "alloc8", "alloc9", "alloc10",
 	"alloc0noslot", "batch0", "claim9", "claimrow", "isolate", "tocma",
@@ -308,9 +316,9 @@ TEST_F_TIMEOUT(state, interrupted, SECONDS_MAX)
 	log_totals(_metadata);
 }
 
-/* Longer programs, chosen for what once went wrong or might */
+/* Longer programs, chosen for faults of the past and likely ones */
 static const char * const chosen[] = {
-	/* Frames that are freed while others look for them */
+	/* Frames are freed while other threads search for them. */
 	"free0 | alloc0 | alloc0",
 	"free0 free0 | alloc0 | alloc0",
 	"free0 | free0 | alloc9",
@@ -332,7 +340,10 @@ static const char * const chosen[] = {
 	"free6got | claim7 | claim0row1 claim0",
 	"free9 | free9 | alloc10",
 	"free9 | free9 | alloc0 | alloc10",
-	/* Pieces of a block that was allocated as a whole, and the other way */
+	/*
+	 * Pieces of a block are freed that was allocated as a whole, and the
+	 * other way round.
+	 */
 	"alloc9 free0got | free0 | alloc0",
 	"alloc9 free0got | alloc0noslot | alloc0noslot",
 	"alloc9 free0got | batch0 | claim0row1",
@@ -341,12 +352,12 @@ static const char * const chosen[] = {
 	"alloc6 free6got | alloc8 | alloc7",
 	"alloc9 free9got | alloc9 free9got | alloc9",
 	"batch0 free6got | alloc7 | alloc6",
-	/* Frees of what is not there */
+	/* Frees of blocks that are partly free */
 	"badputfree9 | alloc0 | alloc0",
 	"badputfree9 | badputfree9 | alloc0",
 	"badputhalf8 | alloc0 | alloc0",
 	"badputhalf8 | badputhalf8 | alloc0",
-	/* Undo: what others did to the block in between */
+	/* Undo: other threads change the block in between. */
 	"alloc10 | alloc9 | isolate",
 	"alloc10 | alloc9 | tocma",
 	"alloc10 | claim9 | tocma tonormal",
@@ -364,14 +375,14 @@ static const char * const chosen[] = {
 	"free0 | free8 | tocmaput | alloc2cma",
 	"isolate alloc0 | alloc0 free0got",
 	"isolate tonormal | isolate tonormal | alloc0 | alloc0",
-	/* Reservations that come and go */
+	/* Reservations begin and end. */
 	"alloc0 free0got alloc0 | drain0 | alloc0",
 	"free0 free0 free0 | alloc0 | drainall",
 	"free0 free0 free0 | free0 free0 free0 | drainall",
 	"free0 free0 free0 free0 | alloc0 | drainall",
 	"free0 free0 free0 free0 | free0 free0 free0 free0 | alloc0",
 	"alloc0noslot alloc0noslot | alloc0 alloc0 | drainall",
-	/* What is looked for and not found, while it appears */
+	/* Blocks become free during unsuccessful searches. */
 	"free9 | free9 | alloc10 | alloc9",
 	"free8 | free8 | alloc9 alloc9",
 	"free0 | free0 | alloc6 alloc6",
@@ -392,8 +403,8 @@ TEST_F_TIMEOUT(state, chosen, SECONDS_MAX)
 }
 
 /*
- * A change of view that has not reached the tree, and one back, leave the tree
- * more permits than a reservation can hold.
+ * A change of view that has not reached the tree, followed by one back, leaves
+ * the tree more permits than a reservation can hold.
  */
 TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
 {
@@ -404,8 +415,8 @@ TEST_F_TIMEOUT(tree_lent, view_and_back, SECONDS_MAX)
 }
 
 /*
- * There is always a block, but two threads move it past the search of a third one. That
- * takes more runs than other meetings.
+ * There is always a block, but two threads move it past the search of a third
+ * one. This program takes more runs than others.
  */
 TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
 {
@@ -414,8 +425,8 @@ TEST_F_TIMEOUT(one_pair, block_moves, SECONDS_MAX)
 }
 
 /*
- * A free of one row gives permits for another one, if frames of the first were allocated
- * before. Searches that saw no block meanwhile look again.
+ * A free of one row gives permits for another row, if frames of the first one
+ * were allocated in between. Searches that saw no block meanwhile look again.
  */
 TEST_F_TIMEOUT(one_row, permits_for_another, SECONDS_MAX)
 {
@@ -431,7 +442,10 @@ TEST_F_TIMEOUT(one_row, permits_for_another, SECONDS_MAX)
 	log_totals(_metadata);
 }
 
-/* A whole child is freed while its view changes, and pieces of it are allocated. */
+/*
+ * A whole child is freed while its view changes, and pieces of it are
+ * allocated.
+ */
 TEST_F_TIMEOUT(whole_owned, whole, SECONDS_MAX)
 {
 	static const char * const programs[] = {
@@ -449,8 +463,8 @@ TEST_F_TIMEOUT(whole_owned, whole, SECONDS_MAX)
 }
 
 /*
- * A stray free of a piece meets the free and the allocation of the whole. The core
- * finds out by the turn, and no frame is handed out twice.
+ * A stray free of a piece meets the free and the allocation of the whole child.
+ * The turn tells the core, and no frame gets two owners.
  */
 TEST_F_TIMEOUT(whole_owned, strays, SECONDS_MAX)
 {
@@ -517,8 +531,8 @@ TEST_F_TIMEOUT(state, weak_chosen, SECONDS_MAX)
 }
 
 /*
- * Two searches meet a free, and one of them arms the hint that the free must see. That
- * takes more runs than other meetings.
+ * Two searches meet a free, and one of them arms the hint that the free must
+ * see. This program takes more runs than others.
  */
 TEST_F_TIMEOUT(one_full, hint_armed, SECONDS_MAX)
 {
@@ -526,7 +540,7 @@ TEST_F_TIMEOUT(one_full, hint_armed, SECONDS_MAX)
 	log_totals(_metadata);
 }
 
-/* To look into something: what PROGRAM says, with weak memory if WEAK is set */
+/* Explore the program PROGRAM, with weak memory if WEAK is set. */
 TEST_F_TIMEOUT(state, given, SECONDS_MAX)
 {
 	const char *text = getenv("PROGRAM");
@@ -537,10 +551,12 @@ TEST_F_TIMEOUT(state, given, SECONDS_MAX)
 	log_totals(_metadata);
 }
 
-/* More than any search of a zone of this size takes, with all its retries */
+/*
+ * More steps than any search takes in a zone of this size, with all its retries
+ */
 #define MANY_STEPS	3000
 
-/* One thread stops between two of its steps; the others do not notice. */
+/* One thread stops between two of its steps, and the others still end. */
 TEST_F_TIMEOUT(state, one_stops, SECONDS_MAX)
 {
 	struct explore_test test = {

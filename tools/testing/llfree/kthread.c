@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The kernel's threads, completions and timers for the tests that kunit.c runs. */
+/*
+ * Threads, completions and timers of the kernel, for the tests that kunit.c
+ * runs
+ */
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
@@ -180,7 +183,7 @@ void hrtimer_start(struct hrtimer *timer, ktime_t expires, enum hrtimer_mode mod
 	};
 
 	sigaction(SIGALRM, &action, NULL);
-	/* If this fails, the test does, since the function never runs. */
+	/* If this fails, the test fails, since the function never runs. */
 	if (!timer_create(timer->clock, &event, &timer->timer))
 		timer_arm(timer, expires);
 }
@@ -198,7 +201,10 @@ int hrtimer_cancel(struct hrtimer *timer)
 	sigset_t set;
 
 	timer_delete(timer->timer);
-	/* Take the signal that may be pending: its timer will not exist any more. */
+	/*
+	 * Take a signal that may be pending, since its timer is about to be
+	 * deleted.
+	 */
 	sigemptyset(&set);
 	sigaddset(&set, SIGALRM);
 	while (sigtimedwait(&set, &info, &now) == SIGALRM)

@@ -95,7 +95,7 @@ void kunit_fail_binary(struct kunit *test, enum kunit_assert_type type,
 	set_failed(test, type);
 }
 
-/* Runs a case with one parameter: is all as expected? */
+/* Run a case with one parameter. Return: did the test pass? */
 static bool run_case(struct kunit_case *kcase, const void *param)
 {
 	const unsigned int warnings = shim_warnings;
@@ -114,7 +114,7 @@ static bool run_case(struct kunit_case *kcase, const void *param)
 
 static struct kunit_suite *suites;
 
-/* Suites run in the order in which the program is linked. */
+/* Suites run in link order. */
 void kunit_add_suite(struct kunit_suite *suite)
 {
 	struct kunit_suite **link;
@@ -132,7 +132,7 @@ enum what {
 
 static unsigned int failed;
 
-/* Goes through all parameters of a case; returns their number. */
+/* Go through all parameters of a case. Return: their number */
 static unsigned int all_params(struct kunit_case *kcase, const char *name,
 			       enum what what, unsigned int done)
 {
@@ -159,7 +159,7 @@ static unsigned int all_params(struct kunit_case *kcase, const char *name,
 	return nr;
 }
 
-/* Goes through all cases whose SUITE.CASE matches; returns the number of tests. */
+/* Go through all cases whose SUITE.CASE matches. Return: the number of tests */
 static unsigned int all_cases(const char *filter, enum what what)
 {
 	struct kunit_suite *suite;

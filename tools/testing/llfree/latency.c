@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long the slowest operations of the core take, next to the usual ones,
- * with more threads than CPUs. Each thread frees a random block of its own and
+ * Times of the slowest operations of the core, next to the usual ones, with
+ * more threads than CPUs. Each thread frees a random block of its own and
  * allocates another one, again and again, and times every operation:
  *
- *   empty      each thread has a few blocks, all else is free
- *   full       all but 1 % is allocated in blocks of the order, and what is free
- *              lies anywhere
- *   scattered  all but 1 % is allocated, and what is free are single frames: no
- *              larger block is left, which an allocation finds out by looking everywhere
+ *   empty      each thread has a few blocks, all other memory is free
+ *   full       all but 1 % is allocated in blocks of the order, and the free
+ *              memory lies anywhere
+ *   scattered  all but 1 % is allocated, and the rest are single free frames:
+ *              there is no larger block, so an allocation of one looks
+ *              everywhere
  *
  * wall is the time that passed. cpu is the part of it in which the thread ran.
- * They differ if the scheduler took the CPU away in the middle. Who waited for
- * such a thread would show it in its own cpu time: "locked" is that, for
- * comparison, the full state again with a spin lock around each operation. What
- * the machine adds (interrupts, a hypervisor) is in the cpu time of "nothing", a
- * compare-and-swap on each of three private cache lines.
+ * They differ if the scheduler took the CPU away in the middle. If an operation
+ * waited for a preempted thread, the wait would show in its own cpu time. For
+ * comparison, "locked" is the full state again, with a spin lock around each
+ * operation. The machine itself (interrupts, a hypervisor) adds to the cpu time
+ * of "nothing", a compare-and-swap on each of three private cache lines.
  *
- * Built with SHIM_STEP it does not take times but counts steps, which are
- * accesses to shared words; the machine cannot add to those, but waiting would.
+ * Built with SHIM_STEP, the program counts steps instead of time. A step is an
+ * access to a shared word. The machine cannot add steps, but waiting would.
  */
 #include <linux/align.h>
 #include <linux/bitops.h>
@@ -42,7 +43,7 @@
 #define MAX_THREADS	256
 /* Blocks of a thread in the empty state */
 #define FEW		64UL
-/* The CPU clock is compared with the wall clock again after so long. */
+/* After this time, the CPU clock is compared with the wall clock again. */
 #define SYNC_NS		500000
 
 enum state {
@@ -104,7 +105,7 @@ struct histogram {
 
 struct result {
 	struct histogram taken[NR_OPS][NR_MEASURES];
-	/* Operations in the middle of which the thread lost the CPU */
+	/* Operations during which the thread lost the CPU */
 	unsigned long switched;
 	unsigned long failed;
 };
@@ -116,7 +117,7 @@ struct worker {
 	unsigned long *frames;
 	unsigned long nr_frames;
 	struct llfree_delta delta;
-	/* Both clocks when they were last read together */
+	/* Both clocks, when they were last read together */
 	unsigned long cpu_sync, wall_sync;
 	struct result result;
 };
@@ -149,9 +150,10 @@ static unsigned long wall_now(void)
 }
 
 /*
- * Was the thread switched out? The kernel is told that a restartable sequence
- * is under way, one that has no code; it forgets about that when it takes the
- * CPU away. The CPU clock costs too much to read it for each operation.
+ * Was the thread switched out? The thread tells the kernel that it is in a
+ * restartable sequence, which has no code. When the kernel takes the CPU away,
+ * it clears that note. The CPU clock costs too much to be read for each
+ * operation.
  */
 static const u32 abort_code[2] = { RSEQ_SIG };
 static struct rseq_cs no_code = { .post_commit_offset = 1 };
@@ -233,7 +235,7 @@ static void end(struct worker *w, unsigned int op, unsigned long start)
 	count(&w->result.taken[op][STEPS], steps);
 }
 #else
-/* Returns when the operation that follows begins. */
+/* Return: the time at which the next operation begins */
 static unsigned long begin(struct worker *w)
 {
 	unsigned long start = wall_now();
@@ -254,7 +256,10 @@ static void end(struct worker *w, unsigned int op, unsigned long start)
 	unsigned long wall = wall_now() - start, cpu = wall, ran;
 
 	if (was_switched()) {
-		/* It ran all the time from the last comparison to the start. */
+		/*
+		 * The thread ran all the time from the last comparison to the
+		 * start.
+		 */
 		ran = now(CLOCK_THREAD_CPUTIME_ID) - w->cpu_sync;
 		cpu = ran - min(ran, start - w->wall_sync);
 		w->result.switched++;
@@ -346,7 +351,7 @@ static void turn(struct worker *w)
 			w->result.failed++;
 		frame = alloc_one(w, 0);
 	}
-	/* There is more free than all others can have at a time. */
+	/* More blocks are free than all other threads can hold at a time. */
 	if (frame < 0)
 		die("allocation failed, though there are free blocks");
 	w->frames[i] = frame;
@@ -375,7 +380,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* Hand out blocks of @o to all workers, so many altogether. */
+/* Allocate a number of blocks of order @o, and share them among all workers. */
 static void fill(unsigned long blocks, unsigned int o)
 {
 	unsigned long i;
@@ -391,7 +396,7 @@ static void fill(unsigned long blocks, unsigned int o)
 	}
 }
 
-/* Free random blocks until so many are left. */
+/* Free random blocks until @left are left. */
 static void thin(unsigned long blocks, unsigned long left, unsigned int o)
 {
 	for (; blocks > left; blocks--) {
@@ -414,7 +419,7 @@ static void set_up(void)
 	if (inst_init(&in, 0, frames, LLFREE_INIT_FREE, NULL, opt.threads))
 		die("init failed");
 	blocks = frames >> o;
-	/* A thread may hold one block more than it has. */
+	/* A thread may hold one more block than it owns. */
 	partial = opt.threads;
 	if (state == EMPTY)
 		blocks = min(FEW, blocks / 16 / opt.threads) * opt.threads;
@@ -447,7 +452,7 @@ static void tear_down(void)
 			free_one(&workers[i], workers[i].frames[j], o);
 		free(workers[i].frames);
 	}
-	/* Times of something broken would be worth nothing. */
+	/* Times of a faulty allocator mean nothing. */
 	if (llfree_validate(&in.llf, NULL) ||
 	    inst_free_frames(&in) != opt.gib << 18)
 		die("frames were lost");
@@ -533,7 +538,7 @@ static void print_csv(const struct result *r)
 	}
 }
 
-/* Of the operations of the core, without locks */
+/* Operations of the core without a lock */
 static unsigned long switched, operations;
 
 static void run_one(struct result *r, enum state s, unsigned int o)
@@ -565,7 +570,7 @@ static void run_all(void)
 			print_results(&left, &right, "");
 	}
 	for (i = 0; i < opt.nr_orders; i++) {
-		/* Smaller ones may well be left. */
+		/* Smaller blocks may well be left. */
 		if (opt.orders[i] < 3)
 			continue;
 		run_one(&right, SCATTERED, opt.orders[i]);
@@ -592,7 +597,9 @@ static unsigned long timer_cost(void)
 	return percentile(&h, 50);
 }
 
-/* What a hypervisor has taken from all CPUs; it counts as time of threads. */
+/*
+ * Time that a hypervisor has taken from all CPUs; it counts as time of threads.
+ */
 static unsigned long stolen_ms(void)
 {
 	unsigned long ticks = 0;

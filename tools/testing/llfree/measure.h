@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What benchmarks share: clocks, CPUs, medians and lists of numbers. */
+/* Common parts of the benchmarks: clocks, CPUs, medians and lists of numbers */
 #ifndef _LLFREE_TEST_MEASURE_H
 #define _LLFREE_TEST_MEASURE_H
 
@@ -8,21 +8,21 @@
 
 #include <linux/types.h>
 
-/* Nanoseconds of CPU time of the thread, which other programs do not lengthen */
+/* Nanoseconds of CPU time of the thread; other programs do not add to it */
 double cpu_ns(void);
-/* Nanoseconds of a clock on the wall */
+/* Nanoseconds of the wall clock */
 double wall_ns(void);
-/* Keep the thread on a CPU; false if that cannot be. */
+/* Pin the thread to a CPU. Return: false if that is not possible */
 bool pin(unsigned int nr);
-/* Sort values, so that the first is the least. Return: the one in the middle */
+/* Sort values, the least first. Return: the one in the middle */
 double median(double *values, unsigned int nr);
 /*
- * Numbers from @low to @high, separated by commas, into @list of @size elements.
- * Return: how many there are
+ * Parse numbers from @low to @high, separated by commas, into @list of @size
+ * elements. Return: how many there are
  */
 unsigned int parse_list(struct argp_state *state, char *arg, unsigned int *list,
 			unsigned int size, unsigned int low, unsigned int high);
-/* Any number of 64 bits */
+/* Parse a number of 64 bits. */
 u64 parse_seed(struct argp_state *state, const char *arg);
 
 #endif /* _LLFREE_TEST_MEASURE_H */

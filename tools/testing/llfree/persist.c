@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Persistent memory in userspace: pools in a mapped file. Each command has --help.
+ * Persistent memory in userspace: pools in a mapped file. Each command has
+ * --help.
  *
  *   persist durable    nanoseconds per operation that survives a crash
  *   persist recovery   milliseconds until memory can be used after a restart
  *   persist crash      processes that use a pool are killed, and the pool is checked
  *   persist test       short forms of the last two; output is KTAP
  *
- * The file keeps all stores of a process that is killed, written back or not. So these
- * programs show the price of operations, and that the order of their steps is right.
- * lib/llfree/tests/pool.c tests whether each store is written back.
+ * The file keeps all stores of a process that is killed, written back or not.
+ * So these programs show the cost of operations, and that the order of their
+ * steps is right. lib/llfree/tests/pool.c tests that each store is written
+ * back.
  */
 #include <err.h>
 #include <stdarg.h>

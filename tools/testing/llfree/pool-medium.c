@@ -12,7 +12,7 @@
 
 #define LINE_SIZE		64UL
 #define MAX_VERSIONS		64
-/* Up to as many states after a crash, all of them are tried. */
+/* Up to this number of states after a crash, all of them are tried. */
 #define MAX_COMBINATIONS	32
 #define NR_RANDOM		4
 #define NR_SEEN			BIT(18)
@@ -229,7 +229,7 @@ static void crash_try(const u64 *values)
 		seen[key % NR_SEEN] = key;
 }
 
-/* All combinations of the versions of @open, which has @nr words */
+/* Try all combinations of the versions of @open, which has @nr words. */
 static void crash_all(u64 *values, const unsigned int *open, unsigned int nr)
 {
 	unsigned int i;
@@ -249,7 +249,10 @@ static u64 newest(unsigned int word)
 	return words[word].value[words[word].nr - 1];
 }
 
-/* One word after the other is the newest while all others are the oldest, and vice versa. */
+/*
+ * Try states in which one word is the newest and all others the oldest, and
+ * vice versa.
+ */
 static void crash_one(u64 *values, const unsigned int *open, unsigned int nr)
 {
 	unsigned int i;

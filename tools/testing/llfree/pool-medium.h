@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A persistent medium for explore(): each word has the versions that a crash may leave.
+ * A persistent medium for explore(): each word has the versions that a crash
+ * may leave.
  *
- * A word begins with one version, and each change adds one. A write-back notes, for each
- * word of a line, the newest version that its thread sees; a fence of that thread makes
- * the noted versions the oldest ones that a crash may leave. A crash leaves any version
- * between the oldest and the newest, for each word independently.
+ * A word begins with one version, and each change adds one. A write-back notes,
+ * for each word of a line, the newest version that its thread sees. A fence of
+ * that thread makes the noted versions the oldest ones that a crash may leave.
+ * A crash leaves any version between the oldest and the newest, for each word
+ * independently.
  */
 #ifndef _LLFREE_TEST_POOL_MEDIUM_H
 #define _LLFREE_TEST_POOL_MEDIUM_H
@@ -33,18 +35,24 @@
 #define WORD_ROWS		(WORD_POINTERS + NR_POINTERS)
 #define NR_WORDS		(WORD_ROWS + NR_ROWS)
 
-/* Threads, and the test when no thread runs */
+/* Threads, and the test while no thread runs */
 #define NR_ACTORS		(EXPLORE_THREADS + 1)
 
-/* All words have one version now, which is in memory from @base on. */
+/* Begin with one version of each word: the value in the memory from @base on */
 void medium_start(void *base);
-/* Of a part of the medium that has no words, this is NR_WORDS. */
+/* The number of a word; NR_WORDS for a part of the medium that has no words */
 unsigned int medium_word(const void *p);
 void *medium_address(unsigned int word);
 const char *medium_name(unsigned int word);
-/* A word has changed: a version, also if the value is that of the last one */
+/*
+ * A word has changed and gets a version, even if the value is that of the last
+ * one.
+ */
 void medium_wrote(unsigned int word);
-/* Do words differ from their newest version? They get one: changes that are no steps. */
+/*
+ * Give words that differ from their newest version another one: changes that
+ * are no steps. Return: whether there were such words
+ */
 bool medium_changed(void);
 void medium_write_back(unsigned int actor, const void *start, size_t size);
 void medium_fence(unsigned int actor);
@@ -57,18 +65,21 @@ unsigned int medium_nr(unsigned int word);
 u64 medium_value(unsigned int word, unsigned int i);
 /* The version that a run began with */
 u64 medium_first(unsigned int word);
-/* May a crash leave a version from before this value? */
+/* May a crash leave a version that is older than this value? */
 bool medium_lost(unsigned int word, u64 value);
 
 /*
- * What a crash may leave: all combinations of versions if these are few; else the oldest,
- * the newest, those with another version in one word, and some at random, which depend on
- * the versions only. Not again for values that @fn has returned true for, until
- * medium_forget().
+ * Call @fn with states that a crash may leave. These are all combinations of
+ * versions, if there are few of them. Otherwise they are the oldest state, the
+ * newest one, those with another version in one word, and some random ones that
+ * depend on the versions only. States for which @fn has returned true are not
+ * repeated until medium_forget().
  */
 void medium_crash(bool (*fn)(const u64 *values));
 void medium_forget(void);
-/* Write values to where words are, in other memory, and read them. */
+/*
+ * Write values to the places of words in other memory, and read values there.
+ */
 void medium_put(void *base, const u64 *values);
 void medium_get(const void *base, u64 *values);
 

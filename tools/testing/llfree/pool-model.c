@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every way in which operations on a persistent pool can meet, and every crash between
- * two of their steps; see explore.h and pool-medium.h.
+ * Exhaustive interleavings of operations on a persistent pool, with every crash
+ * between two of their steps; see explore.h and pool-medium.h.
  *
- * Small programs of two or three threads run in all orders of their steps that differ.
- * A change of the medium, a write-back and a fence are steps, too, and are explored in all
- * orders with each other. What must hold after each of them, whatever a crash leaves:
+ * Small programs of two or three threads run in all orders of their steps that
+ * differ. A change of the medium, a write-back and a fence are steps, too, and
+ * are explored in all orders with each other. The following must hold after
+ * each step, whatever state a crash leaves:
  *
- *   - frames that were committed and waited for are allocated, until a free begins;
+ *   - frames that were committed and waited for are allocated, until a free
+ *     begins;
  *   - frames that were freed and waited for, or never committed, are free;
  *   - metadata is allocated;
- *   - a root that a thread has seen is there, or a later one;
- *   - a pointer leads to a block that is allocated, and belongs to the allocation that
- *     the pointer was stored for;
+ *   - a root has a value that a thread has seen, or a later one;
+ *   - a pointer leads to a block that is allocated, and belongs to the
+ *     allocation that the pointer was stored for;
  *   - if the pool looks clean, rows are complete and their checksum is right;
- *   - llfree_pool_attach() takes what is there, and recovers exactly that.
+ *   - llfree_pool_attach() accepts the medium, and recovers exactly its state.
  *
- * At the end the pool is detached, and then looks clean. While a pool is formatted, a
- * crash leaves none, the old or the new one.
+ * At the end the pool is detached, and then looks clean. While a pool is
+ * formatted, a crash leaves no pool, the old one or the new one.
  *
  * EFFORT=n in the environment makes the limits n times as high (default 1).
  * TRACE=1 prints all steps of each run.
@@ -34,11 +36,11 @@
 
 /* ---- States ---- */
 
-#define NEAR		DATA			/* of one row */
-#define LINE		(DATA + ROW)		/* another row of the line */
+#define NEAR		DATA			/* the row of most blocks */
+#define LINE		(DATA + ROW)		/* another row of the same line */
 #define FAR		(DATA + CHILD + 3 * ROW)	/* another line */
 
-/* All is there for others, but blocks of an order. */
+/* Leave two blocks of an order free, and give all other frames to OTHER. */
 static void leave(unsigned int first, unsigned int second, unsigned int order)
 {
 	const unsigned int frames[] = { first, second };
@@ -91,7 +93,10 @@ static void order10_free(void)
 	leave(2 * CHILD, 2 * CHILD, 10);
 }
 
-/* Thread 0 has all that can become free, and a root or a pointer leads to it. */
+/*
+ * Thread 0 has the only frames that can become free, and a root or a pointer
+ * leads to them.
+ */
 static void held(unsigned int order, unsigned int word)
 {
 	hold(0, 2 * CHILD, order, true);
@@ -139,7 +144,7 @@ static void pointed10(void)
 	held(10, WORD_POINTERS);
 }
 
-/* The same without a pointer */
+/* Thread 0 has a frame to which no pointer leads. */
 static void held0(void)
 {
 	hold(0, 2 * CHILD, 0, true);
@@ -152,7 +157,7 @@ static void held1(void)
 	leave(0, 0, 0);
 }
 
-/* Both threads have a block in one row. */
+/* Each of two threads has a block in one row. */
 static void both(void)
 {
 	hold(0, NEAR, 0, true);
@@ -167,7 +172,7 @@ static void both_new(void)
 	leave(0, 0, 0);
 }
 
-/* Thread 0 has a block which is not committed, in a row of which frames have leaked. */
+/* Thread 0 has a block that is not committed, in a row with leaked frames. */
 static void leaked(void)
 {
 	hold(0, NEAR, 0, false);
@@ -176,7 +181,7 @@ static void leaked(void)
 	world_give(LEAKED, DATA + CHILD + ROW, 1, true);
 }
 
-/* Not attached; clean, or as after a crash */
+/* The pool is not attached; it is clean, or as after a crash. */
 static void crashed(void)
 {
 	struct block b = world_give(OTHER, NEAR, 3, true);
@@ -233,7 +238,10 @@ static void run_reset(void)
 	reset_programs(saved_blocks);
 }
 
-/* Runs of a scenario before it goes on at random; a run with large blocks takes longer. */
+/*
+ * Runs of a scenario before it goes on at random. Runs with large blocks take
+ * longer.
+ */
 #define MAX_RUNS	6000
 #define MAX_RUNS_LARGE	1000
 
@@ -282,7 +290,7 @@ static bool check(struct __test_metadata *_metadata, void (*state)(void), const 
 	return false;
 }
 
-/* Threads that meet; ops[] in pool-ops.c says what their letters mean. */
+/* Threads that meet. Letters name the operations of ops[] in pool-ops.c. */
 FIXTURE(pool)
 {
 };
@@ -313,14 +321,14 @@ FIXTURE_VARIANT_ADD(pool, commit_row) { both_new, "c s f s | c s f s" };
 FIXTURE_VARIANT_ADD(pool, commit_unsynced) { both_new, "c f s | c f" };
 FIXTURE_VARIANT_ADD(pool, commit_again) { both, "c c s | c f s" };
 
-/* What one thread frees is what the other one allocates. */
+/* One thread allocates the block that the other one frees. */
 FIXTURE_VARIANT_ADD(pool, reuse) { held0, "f s | a0 c s" };
 FIXTURE_VARIANT_ADD(pool, reuse_twice) { held0, "f s | a0 c s f s" };
 FIXTURE_VARIANT_ADD(pool, reuse_unsynced) { held0, "f | a0 f s" };
 FIXTURE_VARIANT_ADD(pool, reuse_both) { one_free, "a0 c s f | a0 c s f s" };
 FIXTURE_VARIANT_ADD(pool, reuse_three) { held0, "f | a0 c f | a0 c s" };
 
-/* In a batch: in one row, and in two lines */
+/* Frees in a batch: in one row, and in two lines */
 FIXTURE_VARIANT_ADD(pool, batch_one) { held0, "b s | a0 c s" };
 FIXTURE_VARIANT_ADD(pool, batch_row) { held1, "b s | a0 c s f s" };
 FIXTURE_VARIANT_ADD(pool, batch_new) { order1_free, "a1 b | a0 c s" };
@@ -354,7 +362,7 @@ FIXTURE_VARIANT_ADD(pool, send_reuse) { one_free, "a0 c h0 | m0 f s | a0 c s" };
 FIXTURE_VARIANT_ADD(pool, look) { row_free, "a0 c p0 r0 f | l0 l0" };
 FIXTURE_VARIANT_ADD(pool, look_two) { one_free, "a0 c p0 | l0 | l0 t0 f" };
 
-/* Detach and sweep, once all other threads have ended */
+/* Detach and sweep after all other threads have ended */
 FIXTURE_VARIANT_ADD(pool, detach_commit) { one_free, "a0 c e | d" };
 FIXTURE_VARIANT_ADD(pool, detach_free) { held0, "f e | d" };
 FIXTURE_VARIANT_ADD(pool, detach_order10) { order10_free, "a10 c e | d", true };

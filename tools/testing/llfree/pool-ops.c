@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What threads do to a pool, and programs of that; see pool-model.c. */
+/* Operations of threads on a pool, and programs of these; see pool-model.c. */
 #include <linux/kernel.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -68,7 +68,7 @@ static void op_free(unsigned int tid, unsigned int arg)
 	       "the free of an own block failed");
 }
 
-/* Free the halves of the block, or what is one frame, in a batch. */
+/* Free the halves of the block, or its only frame, in a batch. */
 static void op_free_batch(unsigned int tid, unsigned int arg)
 {
 	const struct block b = blocks[tid];
@@ -89,7 +89,9 @@ static void op_free_batch(unsigned int tid, unsigned int arg)
 		explore_fail("the free of an own batch failed", b.frame);
 }
 
-/* What was freed is not a block any more, while no thread allocates. */
+/*
+ * Free and commit a block that was freed before; no thread allocates meanwhile.
+ */
 static void op_free_again(unsigned int tid, unsigned int arg)
 {
 	const struct block *b = &last[tid];
@@ -100,7 +102,7 @@ static void op_free_again(unsigned int tid, unsigned int arg)
 	expect(llfree_pool_commit(pool, b->frame, b->order), -EINVAL, "a bad commit");
 }
 
-/* Let a root lead to the block, which is committed, if it leads nowhere. */
+/* Let a root that leads nowhere lead to the block, which is committed. */
 static void op_publish(unsigned int tid, unsigned int root)
 {
 	const u64 value = pointer_to(&blocks[tid]);
@@ -117,7 +119,7 @@ static void op_publish(unsigned int tid, unsigned int root)
 		explore_fail("a root cannot be changed", -ret);
 }
 
-/* Remove the block from a root, which may lead elsewhere now. */
+/* Remove the block from a root. The root may lead elsewhere by now. */
 static void op_remove(unsigned int tid, unsigned int root)
 {
 	u64 old = pointer_to(&blocks[tid]);
@@ -149,8 +151,8 @@ static void op_take(unsigned int tid, unsigned int root)
 }
 
 /*
- * Give the block to the thread that finds it in a root, which is then no pointer: after a
- * crash, the block has leaked.
+ * Hand the block to the thread that finds it in a root. The root is then no
+ * pointer: after a crash, the block has leaked.
  */
 static void op_send(unsigned int tid, unsigned int root)
 {
@@ -163,7 +165,10 @@ static void op_send(unsigned int tid, unsigned int root)
 	blocks[tid].frame = 0;
 }
 
-/* No step but the load of the root orders what the other thread did. */
+/*
+ * Only the load of the root orders the writes of the other thread before this
+ * thread.
+ */
 static void op_receive(unsigned int tid, unsigned int root)
 {
 	const u64 value = llfree_pool_root(pool, root);
@@ -175,13 +180,13 @@ static void op_receive(unsigned int tid, unsigned int root)
 	own_moves(tid, &blocks[tid]);
 }
 
-/* Look at a root only. */
+/* Read a root only. */
 static void op_look(unsigned int tid, unsigned int root)
 {
 	own_seen(WORD_ROOTS + root, llfree_pool_root(pool, root));
 }
 
-/* Pointers in data of the caller, for whose order it cares itself */
+/* Pointers in data of the caller, which has to order their write-backs */
 static void pointer_store(unsigned int i, u64 value)
 {
 	u64 *at = medium_address(WORD_POINTERS + i);
@@ -204,11 +209,11 @@ static void op_unpoint(unsigned int tid, unsigned int i)
 
 static void op_end(unsigned int tid, unsigned int arg)
 {
-	/* Pairs with alone(): what this thread did is visible to the one that is left. */
+	/* Pairs with alone(): the last thread sees all writes of this one. */
 	smp_store_release(&world.done[tid], 1);
 }
 
-/* Have all other threads ended, and can this one tell? */
+/* Have all other threads ended, as far as this one can see? */
 static bool alone(unsigned int tid)
 {
 	unsigned int i;
@@ -242,7 +247,7 @@ static void sweep_all(bool is_alone)
 		explore_fail("a sweep misses frames", swept.missing);
 }
 
-/* A sweep after all other threads, and one while others do not allocate or free */
+/* Sweep after all other threads have ended. */
 static void op_sweep_alone(unsigned int tid, unsigned int arg)
 {
 	if (alone(tid))
@@ -268,29 +273,29 @@ static const struct op {
 	char name;
 	void (*fn)(unsigned int tid, unsigned int arg);
 } ops[] = {
-	{ 'a', op_alloc },	/* of an order */
+	{ 'a', op_alloc },	/* a number is the order */
 	{ 'c', op_commit },
 	{ 's', op_sync },
 	{ 'f', op_free },
 	{ 'b', op_free_batch },
 	{ 'g', op_free_again },
-	{ 'p', op_publish },	/* by a root */
-	{ 'r', op_remove },	/* from a root */
-	{ 't', op_take },	/* from a root */
-	{ 'h', op_send },	/* by a root */
-	{ 'm', op_receive },	/* by a root */
-	{ 'l', op_look },	/* at a root */
-	{ 'q', op_point },	/* by a pointer */
-	{ 'v', op_unpoint },	/* from a pointer */
+	{ 'p', op_publish },	/* a number is the root */
+	{ 'r', op_remove },	/* a number is the root */
+	{ 't', op_take },	/* a number is the root */
+	{ 'h', op_send },	/* a number is the root */
+	{ 'm', op_receive },	/* a number is the root */
+	{ 'l', op_look },	/* a number is the root */
+	{ 'q', op_point },	/* a number is the pointer */
+	{ 'v', op_unpoint },	/* a number is the pointer */
 	{ 'e', op_end },
-	{ 'd', op_detach },	/* after all that end */
-	{ 'w', op_sweep_alone },	/* after all that end */
+	{ 'd', op_detach },	/* after the ends of all others */
+	{ 'w', op_sweep_alone },	/* after the ends of all others */
 	{ 'x', op_sweep },
 	{ 'F', op_format },
 	{ 'A', op_attach },
 };
 
-/* Of each thread: letters and numbers, as "a0 c s" */
+/* Program of each thread: letters and numbers, as "a0 c s" */
 static const char *programs[EXPLORE_THREADS];
 
 void run_program(unsigned int tid)

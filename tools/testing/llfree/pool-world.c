@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A pool, its frames and their owners, and what must hold; see pool-model.c. */
+/*
+ * A pool, its frames and their owners, and invariants of both; see
+ * pool-model.c.
+ */
 #include <linux/align.h>
 #include <linux/crc32.h>
 #include <linux/kernel.h>
@@ -19,30 +22,36 @@ bool formatting;
 
 static struct world saved_world;
 static u64 saved_words[NR_WORDS];
-/* Not while a state is built */
+/* Off while a state is built */
 static bool checking;
 
 /* ---- Owners ---- */
 
 /*
- * CLEAN: never committed, or freed and waited for; COMMITTED: not waited for; PUBLISHED:
- * committed and waited for; FREED: not waited for
+ * CLEAN: never committed, or freed and waited for. COMMITTED: committed, but
+ * not waited for. PUBLISHED: committed and waited for. FREED: freed, but not
+ * waited for.
  */
 enum { CLEAN, COMMITTED, PUBLISHED, FREED };
 
 static struct books {
 	struct frame {
-		/* Owner plus 1, and which thread changed the bit last */
+		/* Owner plus 1, and the thread that changed the bit last */
 		u8 owner;
 		u8 by;
 		u8 state;
 		u32 alloc;
 	} frames[FRAMES];
-	/* The same by rows: frames that are owned; bits that must or may be set */
+	/*
+	 * The same state by rows: frames with an owner, and bits that must or
+	 * may be set
+	 */
 	u64 owned[NR_ROWS];
 	u64 must[NR_ROWS];
 	u64 may[NR_ROWS];
-	/* Blocks whose bits a thread has changed and not waited for */
+	/*
+	 * Blocks whose bits a thread has changed without waiting for the change
+	 */
 	struct block touched[EXPLORE_THREADS + 2][MAX_TOUCHED];
 	unsigned int nr_touched[EXPLORE_THREADS + 2];
 	unsigned int nr_allocs;
@@ -123,7 +132,10 @@ void own_free(unsigned int tid, const struct block *b)
 	unsigned int f;
 
 	for (f = b->frame; f < block_end(b); f++) {
-		/* A bit that another thread has cleared waits for that thread. */
+		/*
+		 * If another thread has cleared the bit, that thread has to
+		 * wait for it.
+		 */
 		if (books.frames[f].state != CLEAN && books.frames[f].state != FREED) {
 			books.frames[f].by = tid;
 			frame_state(f, FREED);
@@ -183,7 +195,7 @@ void own_seen(unsigned int word, u64 value)
 		explore_fail("a root that was seen may be lost", word - WORD_ROOTS);
 }
 
-/* ---- What must hold after each change of the medium ---- */
+/* ---- Invariants after each change of the medium ---- */
 
 static void check_rows(void)
 {
@@ -199,7 +211,10 @@ static void check_rows(void)
 	}
 }
 
-/* A pointer leads to a block of its allocation that is there after any crash. */
+/*
+ * After any crash, a pointer leads to an allocated block of the allocation it
+ * was stored for.
+ */
 static void check_pointer(unsigned int word)
 {
 	unsigned int i, f;
@@ -216,7 +231,10 @@ static void check_pointer(unsigned int word)
 	}
 }
 
-/* If the pool may look clean, all rows are persistent, and so is their checksum. */
+/*
+ * If a crash may leave a clean pool, all rows and their checksum are
+ * persistent.
+ */
 static void check_clean(void)
 {
 	u64 rows[NR_ROWS];
@@ -240,7 +258,7 @@ static void check_clean(void)
 
 /* ---- Recovery ---- */
 
-/* A medium that is attached after a crash, and volatile memory for that */
+/* A medium that is attached after a crash, and the volatile memory for it */
 static struct world after;
 
 static void after_write_back(const struct llfree_pool_medium *m, const void *start, size_t size)
@@ -272,7 +290,7 @@ static int attach(struct world *w, const struct llfree_pool_medium *m)
 	return llfree_pool_attach(&w->pool, m, &mem, w->locals, NR_SLOTS);
 }
 
-/* Frames are those of the rows, and all else is as it was. */
+/* Frames match the rows, and all other words are as before the crash. */
 static const char *check_recovery(const u64 *values)
 {
 	const bool is_old = formatting && !memcmp(after.pool.uuid, old_uuid, sizeof(old_uuid));
@@ -347,7 +365,7 @@ static void check_all(void)
 	medium_crash(crash_check);
 }
 
-/* What no thread does, the test does when there are none. */
+/* The thread that acts, or the number of the test when no thread runs */
 static unsigned int actor(void)
 {
 	return explore_thread() < 0 ? NR_ACTORS - 1 : explore_thread();
@@ -433,13 +451,13 @@ struct block world_give(unsigned int tid, unsigned int frame, unsigned int order
 	if (llfree_pool_commit(&world.pool, frame, order))
 		abort();
 	llfree_pool_sync(&world.pool);
-	/* A sweep may clear the bits of what leaked at any time. */
+	/* A sweep may clear the bits of leaked frames at any time. */
 	if (tid != LEAKED)
 		own_sync(tid);
 	return b;
 }
 
-/* Is a frame in one of these blocks? */
+/* Is a frame in one of the blocks to leave free? */
 static bool is_left(const unsigned int *leave, unsigned int nr, unsigned int order,
 		    unsigned int frame)
 {
@@ -488,7 +506,9 @@ void world_reset(void)
 	medium_start(world.medium);
 }
 
-/* At the end: rows are those of owners, and a pool that is detached is complete. */
+/*
+ * At the end, rows match the owners, and a pool that is detached is complete.
+ */
 const char *world_finish(void)
 {
 	static char why[128];

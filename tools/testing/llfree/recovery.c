@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long it takes until memory can be used after a restart.
+ * Time until memory can be used after a restart.
  *
- *   in-place   rows and children are in the file and are used there, as published. After
- *              an orderly stop they are trusted; after a crash children are recounted.
- *   pool       rows in the file say what is committed; they are copied to volatile memory
- *              and counted in any case. After an orderly stop their checksum is compared.
+ *   in-place   rows and children are in the file and are used there, as
+ *              published. After an orderly stop they are trusted; after a crash
+ *              children are recounted.
+ *   pool       rows in the file say which frames are committed; they are copied
+ *              to volatile memory and counted in any case. After an orderly
+ *              stop their checksum is compared.
  *
- * Each time the file is mapped again, its lines are not in the caches, and volatile memory
- * is new: page faults are part of what is measured. Only metadata is touched, so a sparse
- * file can stand for any size.
+ * Each time the file is mapped again, its lines are not in the caches, and
+ * volatile memory is new, so page faults are part of the measurement. Only
+ * metadata is touched, so a sparse file can stand for any size.
  */
 #include <linux/kernel.h>
 #include <linux/minmax.h>
@@ -24,7 +26,7 @@
 
 #define MAX_ROUNDS	101
 #define MAX_SIZES	8
-/* Children whose operations a crash cut short */
+/* Children in which a crash has cut operations short */
 #define BROKEN		64U
 
 enum form { IN_PLACE, POOL, NR_FORMS };
@@ -68,7 +70,10 @@ static void clocks_add(struct restart *r, enum measure wall, struct clocks start
 	r->ns[wall + 1] = cpu_ns() - start.cpu;
 }
 
-/* Rows of the children from @first on as any history may have left them */
+/*
+ * Fill the rows of the children from @first on as any history may have left
+ * them.
+ */
 static void fill_rows(struct restart *r, u64 *rows, unsigned long first)
 {
 	unsigned long at, inside;
@@ -97,7 +102,9 @@ static void fill_rows(struct restart *r, u64 *rows, unsigned long first)
 
 /* ---- Forms ---- */
 
-/* Counters of children that are not what their rows say. Return: how many */
+/*
+ * Make the counters of some children differ from their rows. Return: how many
+ */
 static unsigned long break_children(struct restart *r, u16 *children)
 {
 	const unsigned long nr = r->frames / LLFREE_CHILD_FRAMES;
@@ -210,7 +217,7 @@ const char *recovery_check(unsigned long gib, u64 seed)
 	unsigned int i;
 
 	for (i = 0; i < 2 * NR_FORMS; i++) {
-		/* The last child is not whole. */
+		/* The range ends within the last child. */
 		r = (struct restart){
 			.frames = (gib << 18) - 77, .crash = i & 1, .rng.state = seed + i,
 		};

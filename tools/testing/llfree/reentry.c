@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Every operation interrupted by every other one, at each of its steps.
- *
- * What runs in between may be an interrupt, an NMI or another CPU; to the
- * interrupted operation they look the same. Each pair starts from a few states
- * that make them meet: in the same row, for the last block, at its undo.
+ * Every operation interrupted by every other one, at each of its steps. The
+ * interrupting operation may stand for an interrupt, an NMI or another CPU; to
+ * the interrupted one they look the same. Each pair starts from a few states in
+ * which the two meet: in the same row, for the last block, at an undo.
  */
 #include <linux/align.h>
 #include <linux/bits.h>
@@ -23,10 +22,10 @@
 
 #define CHILD	LLFREE_CHILD_FRAMES
 #define ROW	LLFREE_ROW_FRAMES
-/* A tree and half of another one, so that one can never be entirely free */
+/* A tree and half of another one, which can never be entirely free */
 #define BASE	(6 * LLFREE_MIN_TREE_FRAMES)
 #define NR	(LLFREE_MIN_TREE_FRAMES + 4 * CHILD)
-/* Children in which actors own something at the start */
+/* Children in which actors own frames at the start */
 #define SHARED_ROWS	(BASE + 4 * CHILD)
 #define SHARED_HALVES	(BASE + 5 * CHILD)
 #define OWN_CHILD(a)	(BASE + (6 + (a)) * CHILD)
@@ -37,10 +36,10 @@
 #define MAX_DEPTH	3
 
 static struct inst in;
-/* Who owns a frame: 0 nobody, else actor + 1. Actors are nesting depths. */
+/* Owner of each frame: 0 or actor + 1. Actors are nesting depths. */
 static u8 owner[NR];
 static const char *failure;
-/* where: a frame, or what the text says */
+/* the frame or number that the text of the failure is about */
 static unsigned long long failed_at;
 
 static void fail(const char *what, unsigned long frame)
@@ -66,7 +65,10 @@ static void own(int actor, unsigned long frame, unsigned long nr)
 	}
 }
 
-/* Before a free, since what is freed can be allocated again before the free returns */
+/*
+ * Called before a free, since another actor may allocate the frames before it
+ * returns
+ */
 static bool disown(int actor, unsigned long frame, unsigned long nr)
 {
 	unsigned long i;
@@ -80,7 +82,7 @@ static bool disown(int actor, unsigned long frame, unsigned long nr)
 
 /* Operations. @actor is also the slot. */
 
-static long got[MAX_DEPTH];	/* results of allocations, for the check of failures */
+static long got[MAX_DEPTH];	/* results of allocations, for false_failure() */
 
 static void check_alloc(int actor, int order, long frame)
 {
@@ -134,7 +136,10 @@ static void alloc_batch(int actor, int order, int slot)
 			own(actor, child + i, 1);
 }
 
-/* What the slot has at hand, of a child; if that is nothing, of a row */
+/*
+ * Allocate as many blocks as the slot has at hand in a child; otherwise those
+ * of a row
+ */
 static void op_alloc_batch(int actor, int order)
 {
 	alloc_batch(actor, order, actor % 2);
@@ -190,7 +195,7 @@ static void op_free_word(int actor, int word)
 		fail("cannot free own frames", row);
 }
 
-/* Blocks with a frame that stays free, since nobody may have it */
+/* Free blocks with a frame that stays free, since no actor may own it. */
 static void op_bad_free(int actor, int order)
 {
 	unsigned long frame = ALIGN_DOWN(FREE_FRAME, 1UL << order);
@@ -221,7 +226,7 @@ static void op_view(int actor, int view)
 {
 	int ret;
 
-	/* Where allocations go, and where frees go */
+	/* A child from which operations allocate, and one to which they free */
 	ret = inst_set_view(&in, BASE, view);
 	if (ret < 0 && ret != -EALREADY)
 		fail("set_view", BASE);
@@ -238,7 +243,7 @@ static const struct op {
 	const char *name;
 	void (*fn)(int actor, int arg);
 	int arg;
-	/* Does it never make a free block, or show one? */
+	/* Does it never make a block free, or show one? */
 	bool takes;
 	/* order and view, if it is an allocation */
 	int order;
@@ -277,10 +282,10 @@ static const struct op {
 	{ "drain all", op_drain, -1, true, -1 },
 };
 
-/* Interruptions: one planned one, or random ones, nested up to MAX_DEPTH */
+/* Interrupts: a planned one, or random ones, nested up to MAX_DEPTH */
 static const struct op *planned;
 static long planned_steps = -1;
-/* Was preemption on when the planned one came? */
+/* Was preemption on when the planned interrupt came? */
 static bool planned_preempts;
 static struct rng *random_ops;
 static int depth;
@@ -289,18 +294,18 @@ static void run_op(const struct op *op)
 {
 	int count = shim_preempt_count;
 
-	/* An interrupt leaves preemption as it finds it. */
+	/* An interrupt must leave preemption as it was. */
 	op->fn(depth, op->arg);
 	if (shim_preempt_count != count)
 		fail("preemption count changed", depth);
 }
 
-/* The child of the last access that was about one; -1 for none */
+/* The child that the last access to a row or child word was in; -1 for none */
 static long last_child = -1;
 
 /*
- * Permits without bits are for code that cannot be preempted: with preemption on,
- * a child counts exactly the bits that are clear.
+ * Only code that cannot be preempted may hold permits without bits. With
+ * preemption on, each child counts exactly its clear bits.
  */
 static void check_preemptible(const void *word)
 {
@@ -352,7 +357,7 @@ static void claim_for(int actor, unsigned long frame, unsigned long nr)
 			owner[f - BASE] = actor + 1;
 }
 
-/* Somebody who does not act owns all but a few blocks. */
+/* An actor that runs no operation owns all but a few blocks. */
 static void state_full_but(unsigned long keep, unsigned long nr)
 {
 	claim_for(MAX_DEPTH, BASE, keep - BASE);
@@ -403,7 +408,7 @@ static void state_views(void)
 	inst_set_view(&in, BASE + 2 * CHILD, LLFREE_VIEW_HIGHATOMIC);
 }
 
-/* Slots hold trees, and nothing was found in any view. */
+/* Slots have reserved trees, and searches of all views were unsuccessful. */
 static void state_reserved_and_exhausted(void)
 {
 	int order, view;
@@ -415,7 +420,7 @@ static void state_reserved_and_exhausted(void)
 			inst_alloc_view(&in, 1, order, view);
 }
 
-/* The state, to start from again and again */
+/* A copy of the state for each run */
 static struct {
 	struct inst in;
 	void *rows, *children, *trees, *locals;
@@ -485,7 +490,7 @@ static unsigned long count_owned(void)
 	return sum;
 }
 
-/* What must hold once everybody is done */
+/* Check all invariants after the last operation. */
 static const char *finish(void)
 {
 	unsigned long nr[LLFREE_NR_ORDERS], sum, f;
@@ -513,7 +518,7 @@ static const char *finish(void)
 			}
 		}
 	}
-	/* Everything can be had again. */
+	/* All frames can be allocated again. */
 	for (f = BASE; f < BASE + NR; f += CHILD)
 		inst_set_view(&in, f, LLFREE_VIEW_NORMAL);
 	sum = count_owned();
@@ -524,7 +529,7 @@ static const char *finish(void)
 	return inst_check(&in);
 }
 
-/* Did an allocation fail though a block was free all the time? */
+/* Did an allocation fail although a block was free all the time? */
 static bool false_failure(int actor, const struct op *op, const struct op *other)
 {
 	unsigned long nr[LLFREE_NR_ORDERS];
@@ -605,7 +610,7 @@ TEST_F_TIMEOUT(state, one_in_another, 300)
 				}
 				if (*why)
 					break;
-				/* Long searches repeat themselves. */
+				/* Steps of long searches are alike. */
 				steps += steps < 40 ? 1 : steps / 4;
 			}
 			pairs++;
@@ -616,8 +621,7 @@ TEST_F_TIMEOUT(state, one_in_another, 300)
 }
 
 /*
- * Interruptions of interruptions, and several of them. SEED= and ROUNDS=1
- * replay one that failed.
+ * Nested interrupts, and several of them. SEED= and ROUNDS=1 replay a failure.
  */
 TEST_F_TIMEOUT(state, random_nesting, 300)
 {

@@ -19,7 +19,7 @@ int shim_warn(const char *file, int line, const char *what)
 	return 1;
 }
 
-/* Of a byte with 0 to 7 bytes behind it */
+/* CRC of a byte with 0 to 7 bytes behind it */
 static u32 crc_tables[8][256];
 
 static __attribute__((constructor)) void crc_init(void)

@@ -39,7 +39,10 @@ static size_t array_start(unsigned int array)
 	return array ? array_start(array - 1) + array_size(array - 1) : 0;
 }
 
-/* What a hole reads as; the first three pages of the file are such. */
+/*
+ * Fill a page with the words of a hole, as the first three pages of the file
+ * are.
+ */
 static void fill(void *page, unsigned int array)
 {
 	u16 *children = page;
@@ -135,7 +138,7 @@ void sparse_map(struct sparse *sp, unsigned long first, unsigned long nr,
 
 	check(!llfree_layout(first, nr, LLFREE_MIN_TREE_ORDER, mem), "layout");
 	check(sp->nr_maps < ARRAY_SIZE(sp->maps), "mappings");
-	/* What is not mapped below faults. */
+	/* An access to an address that is not mapped below ends the program. */
 	start = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 		     -1, 0);
 	check(start != MAP_FAILED, "mmap");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Memory for the words of an instance that grows: pages of a file, mapped as often as
- * the range changes, with the pages of holes between them.
+ * Memory for the words of an instance that grows: pages of a file, which are
+ * mapped again whenever the range changes, with the pages of holes between them
  */
 #ifndef _LLFREE_TEST_SPARSE_H
 #define _LLFREE_TEST_SPARSE_H
@@ -9,21 +9,21 @@
 #include <linux/llfree.h>
 #include <stdbool.h>
 
-/* A page of rows: what comes and goes at a time */
+/* Frames of a page of rows: these come and go together. */
 #define SECTION		(4096UL * 8)
 #define SECTIONS	1024
 /* Rows, children, and trees of each view */
 #define SPARSE_ARRAYS	(2 + LLFREE_ALLOC_VIEWS)
 
 /**
- * struct sparse - where the words are
+ * struct sparse - the memory of the words
  * @fd: the file
- * @busy: other threads run, which may try to change a hole without success; else a try
- *	ends the program
- * @pages: number of pages that it has
+ * @busy: other threads run, which may try to change a hole without success;
+ *	else a try ends the program
+ * @pages: number of pages of the file
  * @page: for each page of an array, its place in the file; 0 for a hole
- * @maps: all mappings that were made, which stay until sparse_forget(), and the sections
- *	that they have
+ * @maps: all mappings that were made, which stay until sparse_forget(), and the
+ *	sections that they have
  */
 struct sparse {
 	int fd;
@@ -40,15 +40,15 @@ struct sparse {
 
 void sparse_init(struct sparse *sp);
 void sparse_exit(struct sparse *sp);
-/* Do holes still read as such? */
+/* Do holes still have their words? */
 bool sparse_intact(struct sparse *sp);
 /* Give sections [@section, @section + @nr) memory that can be written. */
 void sparse_add(struct sparse *sp, unsigned long section, unsigned long nr);
 /* Replace the rows of a section by those of a hole, in all mappings. */
 void sparse_remove(struct sparse *sp, unsigned long section);
-/* All mappings but the last one end: an access ends the program. */
+/* Unmap all mappings but the last one: an access to them ends the program. */
 void sparse_forget(struct sparse *sp);
-/* Map what there is now for the frames [@first, @first + @nr). */
+/* Map the present pages for the frames [@first, @first + @nr). */
 void sparse_map(struct sparse *sp, unsigned long first, unsigned long nr,
 		struct llfree_memory *mem);
 

@@ -535,7 +535,7 @@ static void step(struct thread *t, unsigned int max_order)
  * @limit: blocks that each thread may hold
  * @run: loop of a thread until the test stops
  * @finish: checks after all threads have stopped, with blocks still held; may
- * 	be NULL
+ *	be NULL
  */
 struct scenario {
 	const char *name;

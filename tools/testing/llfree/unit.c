@@ -113,10 +113,7 @@ static void alloc_during_bad_free(struct inst *in)
 	bad_free_allocated = inst_alloc(in, -1, 0);
 }
 
-/*
- * Until the core has refused a bad free, no caller allocates frames of that
- * free.
- */
+/* A bad free makes no frame free, not even before the core has refused it. */
 TEST(fault6_bad_free_hands_nothing_out)
 {
 	unsigned int order;

@@ -24,8 +24,8 @@ struct kunit_action;
  * struct kunit - the test that runs
  * @param_value: its parameter
  * @failed: an expectation was not met
- * @actions: to do in the end, the last one first
- * @abort: where a failed assertion goes
+ * @actions: functions to call at the end, the last one first
+ * @abort: target of the jump when an assertion fails
  */
 struct kunit {
 	const void *param_value;
@@ -102,7 +102,7 @@ enum kunit_assert_type {
 	KUNIT_EXPECTATION,
 };
 
-/* Prints the failure, and does not return if it is an assertion. */
+/* Print the failure. Does not return from an assertion. */
 void __printf(6, 7) kunit_fail(struct kunit *test, enum kunit_assert_type type,
 			       const char *file, int line, const char *expected,
 			       const char *fmt, ...);

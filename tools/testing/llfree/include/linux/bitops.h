@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The ones in tools/include count bits in software; the kernel uses the
+ * The functions in tools/include count bits in software; the kernel uses the
  * instructions.
  */
 #ifndef _SHIM_LINUX_BITOPS_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Timers that are signals: one interrupts a thread that kthread_run() started, as
- * a hard interrupt does.
+ * Timers that are signals: a timer interrupts a thread that kthread_run()
+ * started, as a hard interrupt does.
  */
 #ifndef _SHIM_LINUX_HRTIMER_H
 #define _SHIM_LINUX_HRTIMER_H
@@ -36,9 +36,12 @@ struct hrtimer {
 
 void hrtimer_init(struct hrtimer *timer, clockid_t clock, enum hrtimer_mode mode);
 void hrtimer_start(struct hrtimer *timer, ktime_t expires, enum hrtimer_mode mode);
-/* From its own function only */
+/* Only for the function of the timer */
 u64 hrtimer_forward_now(struct hrtimer *timer, ktime_t interval);
-/* Only after all threads stopped, so that its function does not run any more */
+/*
+ * Only after all threads have stopped, so that the timer's function runs no
+ * more
+ */
 int hrtimer_cancel(struct hrtimer *timer);
 
 #endif /* _SHIM_LINUX_HRTIMER_H */

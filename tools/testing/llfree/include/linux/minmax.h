@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Unlike those in tools/include they accept operands of different types, as
- * the kernel's do where the signs allow it.
+ * Unlike the macros in tools/include, these accept operands of different types,
+ * as the kernel's do where the signs allow it.
  */
 #ifndef _SHIM_LINUX_MINMAX_H
 #define _SHIM_LINUX_MINMAX_H
 
-/* It defines the ones that this file replaces. */
+/* This header defines the macros that this file replaces. */
 #include <linux/kernel.h>
 
 #undef min

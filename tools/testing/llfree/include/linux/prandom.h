@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The generator of the kernel: a seed gives the numbers that it gives there. */
+/* The kernel's generator: a seed gives the same numbers as in the kernel. */
 #ifndef _SHIM_LINUX_PRANDOM_H
 #define _SHIM_LINUX_PRANDOM_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's atomics for userspace: every access of lib/llfree/ to shared
- * words goes through this file. They are compiler builtins with the memory
- * order that the kernel documents, so that ThreadSanitizer understands them,
- * and shim_step() runs before each: a program built with SHIM_STEP decides
- * there what other threads or interrupts do in between. A program built with
- * SHIM_MODEL brings its own memory; see shim/model.h.
+ * The kernel's atomics for userspace. Each access of lib/llfree/ to shared
+ * words goes through this file. The atomics are compiler builtins with the
+ * memory order that the kernel documents, so that ThreadSanitizer understands
+ * them. shim_step() runs before each access. A program built with SHIM_STEP
+ * defines this function, and decides there which threads or interrupts run in
+ * between. A program built with SHIM_MODEL brings its own memory; see
+ * shim/model.h.
  */
 #ifndef _SHIM_ATOMIC_H
 #define _SHIM_ATOMIC_H
@@ -73,8 +74,8 @@ extern int shim_fence;
 #endif /* SHIM_MODEL */
 
 /*
- * Addresses of words change only when an instance grows. Loads of them are steps only in
- * a program built with SHIM_GROW, which does that.
+ * Addresses of words change only when an instance grows. Loads of addresses are
+ * steps only in a program built with SHIM_GROW, whose instances grow.
  */
 #ifdef SHIM_GROW
 #define SHIM_NO_STEP	-1
@@ -93,9 +94,9 @@ enum { SHIM_NO_STEP = __builtin_classify_type((void *)0) };
 })
 #undef WRITE_ONCE
 #define WRITE_ONCE(x, val)	shim_store(&(x), (val), __ATOMIC_RELAXED)
-/* Orders the load before all that follows. */
+/* Orders the load before all accesses that follow. */
 #define smp_load_acquire(p)	shim_load((p), __ATOMIC_ACQUIRE)
-/* Orders all that went before it before the store. */
+/* Orders all accesses before it before the store. */
 #define smp_store_release(p, val)	shim_store((p), (val), __ATOMIC_RELEASE)
 
 #define try_cmpxchg(p, oldp, new)					\

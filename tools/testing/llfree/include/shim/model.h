@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The kernel's atomics for a program that defines what they do: explore.c.
+ * The kernel's atomics for a program that defines their effect: explore.c.
  * Values travel as 64 bits; the order is one of the compiler's.
  */
 #ifndef _SHIM_MODEL_H
