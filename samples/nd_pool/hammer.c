@@ -2,10 +2,11 @@
 /*
  * kvlog: a load that a crash ends, and a check for lost data afterwards.
  *
- * Each thread puts and removes keys of its own. Operation number S of thread T depends on
- * the seed, T and S only. After each operation hammer prints "durable T S", and first of
- * all for the state that it finds. After a crash verify repeats the operations in memory.
- * The store must have the state after an operation that is not before the last one printed.
+ * Each thread puts and removes keys of its own. Operation number S of thread T
+ * depends only on the seed, T and S. After each operation hammer prints
+ * "durable T S". At the start it prints this line for the state that it finds.
+ * After a crash, verify repeats the operations in memory. The store must have a
+ * state that is not older than the last one printed.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -21,7 +22,10 @@
 #define NR_KEYS		64U
 #define MAX_THREADS	64U
 #define HUGE_ORDER	9U
-/* Operations behind the last entry to look at, as these may all have removed keys */
+/*
+ * Number of operations after the last entry to try, as these may all have
+ * removed keys
+ */
 #define REMOVALS	10000U
 
 struct run {
@@ -77,7 +81,7 @@ static struct operation operation(const struct run *run, unsigned int thread, __
 		op.order = 1 + (r >> 16) % 6;
 	key_name(name, thread, op.key);
 	op.value_size = (FRAME_BYTES << op.order) - offsetof(struct entry, data) - strlen(name);
-	/* Some fill their block, and some are all but empty. */
+	/* Some values fill their block, and some are much smaller. */
 	op.value_size = r >> 24 & 3 ? (r >> 32) % (op.value_size + 1) : op.value_size;
 	return op;
 }
@@ -147,8 +151,8 @@ static void note_entry(const struct entry *entry, __u64 block, void *arg)
 }
 
 /*
- * Find the first state, not before operation @from, that is the one that is there. Return:
- * true, and its operation in @seq
+ * Find the first state from operation @from on that equals the state of the
+ * store. Return: true, and the operation in @seq
  */
 static bool find_state(const struct worker *worker, __u64 from, __u64 *seq)
 {
@@ -172,7 +176,10 @@ static bool find_state(const struct worker *worker, __u64 from, __u64 *seq)
 	return true;
 }
 
-/* Where all threads are. Return: number of faults, after a line for each */
+/*
+ * Find the states of all threads. Return: number of faults, after a line for
+ * each
+ */
 static unsigned long find_states(struct run *run, struct worker *workers)
 {
 	unsigned long faults = 0;
@@ -213,7 +220,10 @@ static struct worker *workers_new(struct run *run)
 
 /* ---- Options ---- */
 
-/* Read the lines that hammer printed, without one that the crash cut off. */
+/*
+ * Read the lines that hammer printed. A line that the crash cut off does not
+ * count.
+ */
 static void read_durable(struct run *run, const char *path)
 {
 	FILE *file = fopen(path, "re");
@@ -249,7 +259,10 @@ static void parse(struct run *run, int argc, char **argv)
 	char *end;
 	int c;
 
-	/* Arguments begin after the command, which is before them in main()'s array. */
+	/*
+	 * Arguments begin after the command, which is before them in main()'s
+	 * array.
+	 */
 	errno = 0;
 	while ((c = getopt_long(argc + 1, argv - 1, "", options, NULL)) != -1) {
 		if (c == 'd') {
@@ -302,13 +315,16 @@ int kvlog_hammer(struct store *store, int argc, char **argv)
 	run.store = store;
 	parse(&run, argc, argv);
 	workers = workers_new(&run);
-	/* It goes on where the last run was ended. */
+	/* The load continues in the state that the last run left. */
 	store_walk(store, &walk, note_entry, workers);
 	if (walk.faults || find_states(&run, workers))
 		return 2;
 	walk_free(&walk);
 	fflush(stdout);
-	/* The crash may have come before the last operation was printed. */
+	/*
+	 * Print the state, since the crash may have come before the last line
+	 * was printed.
+	 */
 	for (i = 0; i < run.threads; i++)
 		report(&workers[i]);
 	for (i = 0; i < run.threads; i++)
@@ -322,7 +338,7 @@ int kvlog_hammer(struct store *store, int argc, char **argv)
 	return 0;
 }
 
-/* Sweep, and check that live frames only are allocated afterwards. */
+/* Sweep, and check that only live frames are allocated afterwards. */
 static unsigned long verify_sweep(struct run *run, struct walk *walk)
 {
 	struct store *store = run->store;
@@ -337,7 +353,10 @@ static unsigned long verify_sweep(struct run *run, struct walk *walk)
 	store_info(store);
 	live = total - store->info.free / FRAME_BYTES;
 	printf("leaked: %llu\nfreed: %llu\nmissing: %llu\n", leaked, freed, missing);
-	/* A thread that was ended leaks a block: a new one, or the one before. */
+	/*
+	 * A thread that was ended leaks at most one block: the new one, or the
+	 * one that it replaced.
+	 */
 	faults += leaked > run->threads << HUGE_ORDER;
 	faults += freed != leaked;
 	faults += missing != 0;
@@ -363,7 +382,9 @@ int kvlog_verify(struct store *store, int argc, char **argv)
 	workers = workers_new(&run);
 	store_walk(store, &walk, note_entry, workers);
 	faults = walk.faults + find_states(&run, workers);
-	/* After a fault a sweep would free the blocks that could explain it. */
+	/*
+	 * After a fault, a sweep would free the blocks that could explain it.
+	 */
 	if (!faults)
 		faults = verify_sweep(&run, &walk);
 	printf("entries: %lu\nfaults: %lu\n", walk.entries, faults);

@@ -2,23 +2,28 @@
 /*
  * kvlog: a key-value store in a pool of persistent memory, /dev/ndpoolN.
  *
- * It shows the order of steps with which each stored key survives a crash at any moment,
- * and few blocks leak. Root 0 of the pool is the table, a hash table in one frame. Each
- * entry has a block of its own and is in the chain of a bucket. A pointer is the offset of
- * a block, with its order in the low bits.
+ * This sample shows an order of steps with which each stored key survives a
+ * crash at any moment, and few blocks leak. Root 0 of the pool is the table, a
+ * hash table in one frame. Each entry has a block of its own and is in the
+ * chain of a bucket. A pointer is the offset of a block, with its order in the
+ * low bits.
  *
  * Store a key:
  *
  *   1. Allocate a block. It is free after a crash.
  *   2. Write the entry, and write its cache lines back.
- *   3. Commit the block. The call ends with a fence, which waits for step 2 as well.
- *   4. Store the pointer, 8 bytes at once: after a crash it is the old or the new one.
+ *   3. Commit the block. The call ends with a fence, which waits for step 2 as
+ *      well.
+ *   4. Store the pointer, 8 bytes at once: after a crash it is the old or the
+ *      new one.
  *   5. Write the pointer back, and fence. From here on the key is stored.
- *   6. If the pointer led to an older entry of this key, free the block of that.
+ *   6. If the pointer led to an older entry of this key, free the block of that
+ *      entry.
  *
- * After a crash before step 3 the block is free. After a crash between steps 3 and 5 the
- * block may be leaked: it is committed, and no pointer leads to it. With step 4 before step
- * 3 a crash could leave a pointer to a free block, which another entry gets later.
+ * After a crash before step 3 the block is free. After a crash between steps 3
+ * and 5 the block may be leaked: it is committed, and no pointer leads to it.
+ * With step 4 before step 3 a crash could leave a pointer to a free block,
+ * which another entry gets later.
  *
  * Remove a key:
  *
@@ -26,15 +31,15 @@
  *   2. Write the pointer back, and fence. From here on the key is removed.
  *   3. Free the block.
  *
- * A crash before step 3 leaks the block. With step 3 before step 2 a crash could leave a
- * pointer to a free block.
+ * A crash before step 3 leaks the block. With step 3 before step 2 a crash
+ * could leave a pointer to a free block.
  *
- * After a crash, sweep follows all pointers and gives the driver a map of the frames that
- * they lead to. The driver frees all others.
+ * After a crash, sweep follows all pointers and gives the driver a map of the
+ * frames that they lead to. The driver frees all other frames.
  *
- * Threads of one process lock buckets; a lock on the device keeps other processes out. A
- * value that was read is on the medium already, as its writer waited for that before it
- * unlocked the bucket.
+ * Threads of one process lock buckets; a lock on the device keeps other
+ * processes out. A value that a thread has read is on the medium already: its
+ * writer waited for that before it unlocked the bucket.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -74,7 +79,7 @@ static void block_do(struct store *store, unsigned long cmd, __u64 block)
 		die("cannot %s block %#llx", cmd == ND_POOL_COMMIT ? "commit" : "free", block);
 }
 
-/* A pointer, and all that was committed before, is on the medium when this returns. */
+/* When this returns, the pointer and all earlier commits are on the medium. */
 static void pointer_store(__u64 *pointer, __u64 block)
 {
 	__atomic_store_n(pointer, block, __ATOMIC_RELEASE);
@@ -135,7 +140,10 @@ __u64 entry_new(struct store *store, const char *key, size_t value_size, unsigne
 	return block;
 }
 
-/* The pointer to the entry of a key, or to the end of its chain; the bucket is locked. */
+/*
+ * Find the pointer to the entry of a key, or to the end of its chain. The
+ * caller holds the lock of the bucket.
+ */
 static __u64 *find(struct store *store, const char *key, size_t key_size)
 {
 	__u64 *pointer = &store->table->buckets[bucket_of(key, key_size)];
@@ -196,9 +204,9 @@ const struct entry *store_get(struct store *store, const char *key)
 	return *pointer ? entry_at(store, *pointer) : NULL;
 }
 
-/* ---- All of it ---- */
+/* ---- The whole store ---- */
 
-/* Note a block as live. Return: may its content be looked at? */
+/* Note a block as live. Return: may the caller look at its content? */
 static bool walk_block(const struct store *store, struct walk *walk, __u64 block)
 {
 	const __u64 offset = block & ~ND_POOL_ORDER_MASK, order = block & ND_POOL_ORDER_MASK;
@@ -310,7 +318,10 @@ void store_sweep(struct store *store, const struct walk *walk, __u64 *freed, __u
 
 /* ---- The store ---- */
 
-/* Make an empty table. As with entries, the pointer to it, which is the root, comes last. */
+/*
+ * Make an empty table. As with entries, the pointer to it is stored last; here
+ * it is the root.
+ */
 static __u64 table_new(struct store *store)
 {
 	struct nd_pool_root root = { };
@@ -429,7 +440,7 @@ static int do_sweep(struct store *store, int argc, char **argv)
 	(void)argc;
 	(void)argv;
 	store_walk(store, &walk, NULL, NULL);
-	/* Blocks behind a pointer that cannot be followed are not in the map. */
+	/* The map lacks the blocks behind a pointer that cannot be followed. */
 	if (walk.faults)
 		return 2;
 	store_sweep(store, &walk, &freed, &missing);

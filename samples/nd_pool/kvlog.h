@@ -32,12 +32,12 @@ struct table {
 /**
  * struct entry - a key with its value, in a block of its own
  * @next: block of the next entry of the chain, or 0
- * @sum: checksum of all that follows
+ * @sum: checksum of all bytes that follow
  * @seq: number of the operation that made it, for the test
- * @thread: which made it, for the test; or NO_THREAD
+ * @thread: thread that made it, for the test; or NO_THREAD
  * @key_size: bytes of @data that are the key
  * @value_size: bytes after these that are the value
- * @data: of the entry
+ * @data: key and value
  */
 struct entry {
 	__u64 next;
@@ -52,11 +52,11 @@ struct entry {
 /**
  * struct store - an open store
  * @fd: /dev/ndpoolN
- * @info: what the pool is
- * @base: where offset 0 of the pool would be mapped; metadata is not
+ * @info: information about the pool
+ * @base: address of offset 0 of the pool; metadata is not mapped
  * @table: its table
- * @table_block: the block of that
- * @locks: of buckets, for the threads of this process
+ * @table_block: the block of the table
+ * @locks: locks of buckets, for the threads of this process
  */
 struct store {
 	int fd;
@@ -68,12 +68,13 @@ struct store {
 };
 
 /**
- * struct walk - the frames that are reachable from the root, and the committed ones
+ * struct walk - the frames that are reachable from the root, and the committed
+ * ones
  * @live: a bit for each frame, from the first one on, that a pointer leads to
- * @committed: the same, of committed frames
+ * @committed: a bit for each frame that is committed
  * @nr_rows: words of both
  * @faults: number of faults, after a line for each
- * @entries: that were found
+ * @entries: number of entries that were found
  */
 struct walk {
 	__u64 *live;
@@ -107,14 +108,17 @@ static inline __u64 block_size(__u64 block)
 
 __u64 entry_sum(const struct entry *entry);
 /*
- * Make an entry, which is not in the store yet; the caller fills its value in, which
- * begins at @entry->data + @entry->key_size. @order may be larger than necessary. Return:
- * the block, or 0 if there is no space
+ * Make an entry, which is not in the store yet. The caller writes its value,
+ * which begins at @entry->data + @entry->key_size. @order may be larger than
+ * necessary. Return: the block, or 0 if there is no space
  */
 __u64 entry_new(struct store *store, const char *key, size_t value_size, unsigned int order);
 void store_put(struct store *store, __u64 block);
 bool store_del(struct store *store, const char *key);
-/* The entry, which stays while the bucket is locked or no other thread is there; or NULL */
+/*
+ * Find an entry. It stays while the bucket is locked or no other thread runs.
+ * Return: NULL if there is none
+ */
 const struct entry *store_get(struct store *store, const char *key);
 
 void store_walk(struct store *store, struct walk *walk,

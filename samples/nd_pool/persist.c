@@ -66,7 +66,7 @@ static void cpu_init(void)
 
 static void line_write_back(const char *line)
 {
-	/* dc cvap, whatever the assembler knows */
+	/* dc cvap, encoded for assemblers that do not know it */
 	if (has_dcpop)
 		asm volatile("sys #3, c7, c12, #1, %0" : : "r" (line) : "memory");
 	else

@@ -2,13 +2,13 @@
 /*
  * llfree-dump: list the page frames that were free when a dump was taken.
  *
- * Reads an ELF core of physical memory, as /proc/vmcore or QEMU's command
- * dump-guest-memory gives it, of an x86-64 kernel whose zones LLFree keeps.
- * Addresses and offsets come from the note VMCOREINFO, the bitmaps are found by
- * walking the kernel's page tables. Documentation/mm/llfree.rst describes the
- * steps.
+ * The program reads an ELF core of physical memory, as /proc/vmcore or QEMU's
+ * command dump-guest-memory gives it, of an x86-64 kernel whose zones LLFree
+ * keeps. Addresses and offsets come from the note VMCOREINFO. A walk of the
+ * kernel's page tables finds the bitmaps. Documentation/mm/llfree.rst describes
+ * the steps.
  *
- * Nothing in a dump is trusted: each value is checked before its use.
+ * The program does not trust the dump: it checks each value before its use.
  */
 /* __u64 is unsigned long long everywhere. */
 #define __SANE_USERSPACE_TYPES__
@@ -55,7 +55,7 @@
 #define LEVEL_BITS	9
 #define LEAF_LEVELS	3	/* 4 KiB, 2 MiB, 1 GiB */
 
-/* Children whose rows are read at once */
+/* Children whose rows are read in one call */
 #define CHUNK		64U
 
 struct segment {
@@ -67,12 +67,12 @@ struct segment {
 struct dump {
 	const char *path;
 	int fd;
-	__u64 size;		/* of the file; 0 if that is not known */
+	__u64 size;		/* size of the file; 0 if unknown */
 	struct segment *segments;
 	size_t nr_segments;
 	char *info;		/* text of VMCOREINFO */
 	__u64 top;		/* physical address of the highest page table */
-	__u64 encrypted;	/* bit of an entry that is no part of an address */
+	__u64 encrypted;	/* encryption bit of an entry */
 	int levels;
 };
 
@@ -92,13 +92,13 @@ struct zone {
 	__u64 free, isolated, differ;
 };
 
-/* Free frames that follow each other, while a zone is read */
+/* Run of free frames that follow each other, while a zone is read */
 struct range {
 	__u64 first;
 	__u64 nr;
 };
 
-/* Why the last read failed */
+/* Reason why the last read failed */
 static char error[160];
 
 #define fail(status, ...)				\
@@ -110,7 +110,7 @@ do {							\
 	exit(status);					\
 } while (0)
 
-/* Note why something cannot be read; false for the caller to return. */
+/* Note why a read failed. The value is false, for the caller to return. */
 #define refuse(...)	(snprintf(error, sizeof(error), __VA_ARGS__), false)
 
 static void *allocate(size_t size)
@@ -336,7 +336,7 @@ static __u64 number(const struct dump *dump, int base, const char *key)
 	return value;
 }
 
-/* A decimal number that cannot be larger than a limit */
+/* Get a decimal number that cannot be larger than a limit. */
 static __u64 small(const struct dump *dump, const char *key, __u64 max)
 {
 	__u64 value = number(dump, 10, key);
@@ -361,7 +361,7 @@ static bool use_info(struct dump *dump, const char *info)
 	    !find_number(info, "NUMBER(phys_base)", 10, &phys_base) ||
 	    top < KERNEL_MAP)
 		return refuse("it names no page tables of x86-64");
-	/* Older kernels do not have these. */
+	/* Older kernels do not export these values. */
 	find_number(info, "NUMBER(pgtable_l5_enabled)", 10, &five);
 	find_number(info, "NUMBER(sme_mask)", 10, &encrypted);
 	dump->top = top - KERNEL_MAP + phys_base;
@@ -370,7 +370,10 @@ static bool use_info(struct dump *dump, const char *info)
 	return true;
 }
 
-/* Is this text from the kernel in the dump? That says its release, too. */
+/*
+ * Is this text from the kernel in the dump? The text and the dump both have its
+ * release.
+ */
 static bool check_info(struct dump *dump, const char *info)
 {
 	const char *said = find_key(info, "OSRELEASE");
@@ -399,7 +402,7 @@ static char *copy_text(const void *from, size_t size)
 	return text;
 }
 
-/* The text of the note, if a segment of notes has it */
+/* Get the text of the note, if a segment of notes has it. */
 static char *info_of_notes(struct dump *dump, __u64 start, __u64 size)
 {
 	static const char name[] = "VMCOREINFO";
@@ -681,7 +684,7 @@ static bool read_zone(struct dump *dump, const struct layout *l, __u64 vaddr,
 	zone->base = zone->first & ~(l->child_frames - 1);
 	zone->rows = must_read64(dump, "LLFree", llfree + l->rows);
 	zone->children = must_read64(dump, "LLFree", llfree + l->children);
-	/* They are equal while the last memory of a zone goes. */
+	/* They are equal while the last memory of a zone goes offline. */
 	if (zone->first > zone->end || zone->end - zone->base > MAX_FRAMES)
 		fail(EXIT_DAMAGED, "%s: zone %s of node %u is damaged: frames %llu to %llu",
 		     dump->path, zone->name, zone->node, zone->first,
@@ -731,7 +734,9 @@ static void count_child(const struct layout *l, struct zone *zone,
 	for (row = 0; row < l->child_rows; row++, frame += 64) {
 		__u64 bits = get64(rows + row * 8);
 
-		/* A frame is free if its bit is as the lowest one of the turn. */
+		/*
+		 * A frame is free if its bit equals the lowest bit of the turn.
+		 */
 		if (!(word >> l->turn_shift & 1))
 			bits = ~bits;
 		bits &= row_in_zone(zone, frame);
@@ -746,7 +751,7 @@ static void count_child(const struct layout *l, struct zone *zone,
 		zone->differ++;
 }
 
-/* Count the free frames of a zone; with a range also print which these are. */
+/* Count the free frames of a zone. With a range, also print them. */
 static void walk_zone(struct dump *dump, const struct layout *l,
 		      struct zone *zone, struct range *range)
 {

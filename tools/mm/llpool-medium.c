@@ -2,10 +2,10 @@
 /*
  * llpool: pools that are not attached, in a file or a block device.
  *
- * lib/llfree/pool.c formats and probes, as it does in the kernel. It reaches the medium
- * by pread() and pwrite(), so that poison is an error and no signal: stores go to a copy of
- * the metadata in anonymous memory, a write-back writes that to the file, and a fence
- * waits with fdatasync().
+ * lib/llfree/pool.c formats and probes, as in the kernel. It reaches the medium
+ * by pread() and pwrite(), so that poison is an error and no signal. Stores go
+ * to a copy of the metadata in anonymous memory. A write-back writes that copy
+ * to the file, and a fence waits with fdatasync().
  */
 #include <errno.h>
 #include <stdio.h>
@@ -27,9 +27,12 @@
 #define FRAME_BYTES	BIT(LLFREE_POOL_FRAME_SHIFT)
 #define LINE_SIZE	64UL
 #define READ_SIZE	4096UL
-/* Bytes whose content create asks about: superblocks of pools and of file systems */
+/*
+ * Bytes that create checks for a signature: superblocks of pools and of file
+ * systems
+ */
 #define ASKED_SIZE	0x20000UL
-/* Where BTT, PFN and DAX devices have their information, and its size */
+/* Offset and size of the information block of BTT, PFN and DAX devices */
 #define INFO_BLOCK	0x1000UL
 #define SIGNATURE_SIZE	16
 /* No offset */
@@ -40,7 +43,7 @@
  * @ops: the medium
  * @target: the file
  * @hidden: offset at which reading gives zeroes, or NONE
- * @error: the first one that writing met, or 0
+ * @error: the first error of a write, or 0
  */
 struct medium {
 	struct llfree_pool_medium ops;
@@ -153,7 +156,9 @@ static bool has_magic(const void *super)
 	return magic == LLFREE_POOL_MAGIC || magic == __builtin_bswap64(LLFREE_POOL_MAGIC);
 }
 
-/* Name the data on the medium. Return: NULL if all bytes are 0 */
+/*
+ * Name the signature of the data on the medium. Return: NULL if all bytes are 0
+ */
 static const char *signature(const u8 *bytes, size_t size)
 {
 	static const struct {
@@ -194,8 +199,9 @@ static int ask(const struct target *target)
 }
 
 /*
- * Clear the first bytes: another signature in them would let another driver take the
- * namespace. Superblocks go first, so that a crash leaves the old pool, or no pool.
+ * Clear the first bytes: another signature in them would let another driver
+ * take the namespace. Superblocks go first, so that a crash leaves the old
+ * pool, or no pool.
  */
 static int clear_head(const struct target *target)
 {
@@ -208,7 +214,7 @@ static int clear_head(const struct target *target)
 				  LLFREE_POOL_ROWS - LLFREE_POOL_STATE);
 }
 
-/* A random one, version 4 of RFC 9562 */
+/* Make a random UUID, version 4 of RFC 9562. */
 static int make_uuid(u8 uuid[16])
 {
 	if (getrandom(uuid, 16, 0) != 16)
@@ -250,8 +256,8 @@ int medium_create(const struct target *target, bool force)
  * struct rows - counts over the rows of a medium
  * @crc: their CRC32C
  * @committed: data frames that are committed
- * @free_huge: children of data no frame of which is
- * @unset: frames of the metadata that are not
+ * @free_huge: children of data without a committed frame
+ * @unset: metadata frames without a committed bit
  * @behind: bits behind the last frame that are set
  * @bad: lines that cannot be read; their frames count as committed
  */
@@ -289,7 +295,7 @@ static void rows_scan(struct rows *rows, const struct target *target,
 		      const struct llfree_pool_super *super)
 {
 	const u64 size = llfree_pool_rows_size(super->frames);
-	/* The checksum is of rows behind those of metadata. */
+	/* The checksum covers the rows behind those of the metadata. */
 	const u64 data = llfree_pool_first(super->frames) / BITS_PER_BYTE;
 	u64 buffer[READ_SIZE / sizeof(u64)];
 	u64 at, line, end, *words;
@@ -315,7 +321,7 @@ static void rows_scan(struct rows *rows, const struct target *target,
 	}
 }
 
-/* Probe a medium, or one superblock alone if the other one is hidden. */
+/* Probe a medium. With a hidden superblock, probe the other one alone. */
 static int probe(const struct target *target, unsigned long hidden,
 		 struct llfree_pool_super *super)
 {
@@ -367,7 +373,10 @@ static enum condition state_read(const struct target *target, struct llfree_pool
 		return CONDITION_UNREADABLE;
 	if (!(state->session & LLFREE_POOL_DIRTY))
 		return CONDITION_CLEAN;
-	/* Formatting leaves it dirty, and attaching counts. */
+	/*
+	 * Formatting leaves the dirty bit set, and each attach adds one to the
+	 * session.
+	 */
 	return state->session == LLFREE_POOL_DIRTY ? CONDITION_NEW : CONDITION_DIRTY;
 }
 

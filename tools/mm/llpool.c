@@ -2,9 +2,10 @@
 /*
  * llpool: format and examine pools of page frames in persistent memory.
  *
- * An attached pool is /dev/ndpoolN, and its driver does the work. A pool that is not
- * attached is the content of /dev/pmemN, or of a file for tests: see llpool-medium.c. The
- * driver never formats, so each pool begins with this program.
+ * An attached pool is /dev/ndpoolN, and its driver does the work. A pool that
+ * is not attached is the content of /dev/pmemN, or of a file for tests: see
+ * llpool-medium.c. The driver never formats, so each pool begins with this
+ * program.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@
 
 #define FRAME_BYTES	BIT_ULL(ND_POOL_FRAME_SHIFT)
 #define ROW_BYTES	(ND_POOL_ROW_FRAMES * FRAME_BYTES)
-/* Rows for a call: those of 1 GiB */
+/* Rows that one call handles: those of 1 GiB */
 #define ROWS_AT_ONCE	4096ULL
 #define BUS		"/sys/bus/nd"
 
@@ -172,7 +173,10 @@ static int target_open(struct target *target, const char *path, int flags)
 	struct stat st;
 	int ret;
 
-	/* Opening a device may have effects of its own. */
+	/*
+	 * Check the type first, as opening a device may have effects of its
+	 * own.
+	 */
 	if (!stat(path, &st) && S_ISBLK(st.st_mode) && flags & O_RDWR)
 		flags |= O_EXCL;
 	*target = (struct target){ .path = path, .fd = open(path, flags | O_CLOEXEC, 0600) };
@@ -223,7 +227,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* The namespace of a block device, or NULL if that is none that is raw */
+/* The namespace of a block device, or NULL if it is not a raw one */
 static const char *raw_namespace(const struct target *target)
 {
 	static char real[PATH_MAX];
@@ -252,7 +256,7 @@ static bool print_pool_of(const char *namespace)
 	return false;
 }
 
-/* Give a namespace to the driver of pools. */
+/* Bind a namespace to the driver of pools. */
 static int attach(const char *path, const char *namespace)
 {
 	char link[PATH_MAX];
@@ -390,7 +394,7 @@ static __u64 pool_rows(const struct nd_pool_info *info)
 	return (info->size - info->first + ROW_BYTES - 1) / ROW_BYTES;
 }
 
-/* Frames of a pool in its row number @row */
+/* Bits of the frames of a pool in its row number @row */
 static __u64 row_mask(const struct nd_pool_info *info, __u64 row)
 {
 	const __u64 left = (info->size - info->first - row * ROW_BYTES) / FRAME_BYTES;
@@ -398,7 +402,7 @@ static __u64 row_mask(const struct nd_pool_info *info, __u64 row)
 	return left < ND_POOL_ROW_FRAMES ? (1ULL << left) - 1 : ~0ULL;
 }
 
-/* GET_ROWS or SWEEP all rows of a pool; sums are added to @sum. */
+/* Run GET_ROWS or SWEEP on all rows of a pool. The sums are added to @sum. */
 static int all_rows(const struct target *target, const struct nd_pool_info *info,
 		    unsigned long cmd, __u64 *rows, struct nd_pool_rows *sum)
 {
@@ -438,7 +442,7 @@ static int check_attached(const struct target *target, const struct nd_pool_info
 	}
 	free(rows);
 	print_number("committed", committed);
-	/* Lines that cannot be read have bits for all of their frames. */
+	/* Rows of lines that cannot be read have all bits set. */
 	bad = info->bad_rows || info->flags & (ND_POOL_ROWS_DAMAGED | ND_POOL_READ_ONLY) ||
 	      behind || committed + info->free > info->size - info->first;
 	printf("result: %s\n", bad ? "damaged" : "clean");
@@ -464,7 +468,7 @@ static int do_check(char **args, int nr, const struct options *options)
 
 /* ---- sweep ---- */
 
-/* Note a block in the map of live frames. Return: NULL or why not */
+/* Note a block in the map of live frames. Return: NULL, or the fault */
 static const char *mark_live(const struct nd_pool_info *info, __u64 *live,
 			     unsigned long long offset, unsigned long long order)
 {
@@ -484,7 +488,7 @@ static const char *mark_live(const struct nd_pool_info *info, __u64 *live,
 	return NULL;
 }
 
-/* A line of a map: an offset and an order. Return: NULL or why not */
+/* Parse a line of a map: an offset and an order. Return: NULL, or the fault */
 static const char *parse_live(const struct nd_pool_info *info, __u64 *live, char *line)
 {
 	const char * const blank = " \t";
@@ -563,7 +567,10 @@ static int do_sweep(char **args, int nr, const struct options *options)
 
 /* ---- Blocks and roots ---- */
 
-/* Do all, as a call may do a part of them. Return: how many are done */
+/*
+ * Repeat a call until all blocks are done, as it may do a part of them. Return:
+ * how many are done
+ */
 static __u32 do_blocks(const struct target *target, unsigned long cmd, __u32 flags,
 		       __u64 *blocks, __u32 nr)
 {
@@ -686,7 +693,7 @@ static const struct option long_options[] = {
 
 static const struct command {
 	const char *name;
-	const char *options;	/* of long_options */
+	const char *options;	/* characters of long_options that are allowed */
 	int min_args, max_args;
 	int (*run)(char **args, int nr, const struct options *options);
 	const char *synopsis;

@@ -21,8 +21,8 @@ enum target_kind {
  * struct target - the pool that a command works on
  * @path: its name, for messages
  * @fd: open file
- * @kind: a regular file, a block device, or a pool that is attached
- * @size: in bytes; 0 of a pool that is attached
+ * @kind: a regular file, a block device, or an attached pool
+ * @size: in bytes; 0 for an attached pool
  * @bdev: device number of a block device
  */
 struct target {
@@ -33,11 +33,13 @@ struct target {
 	unsigned long long bdev;
 };
 
-/* Say why something failed, with the name of the error. Return: EXIT_FAILED */
+/*
+ * Print why a command failed, with the name of the error. Return: EXIT_FAILED
+ */
 int failed(const char *path, int error, const char *why);
 void print_uuid(const __u8 uuid[16]);
 
-/* These return an exit status, after a message if that is not 0. */
+/* These functions return an exit status, after a message if it is not 0. */
 int medium_create(const struct target *target, bool force);
 int medium_info(const struct target *target);
 int medium_check(const struct target *target);

@@ -117,7 +117,7 @@ bool explore_preemptible(void);
 /*
  * An event that callers see of each other without shared memory: one caller
  * returned before another one began. explore() treats it like a word that the
- * caller who has returned writes and the other one reads. But it orders no
+ * caller that has returned writes and the other one reads. But it orders no
  * accesses.
  */
 void explore_event(bool returned);
