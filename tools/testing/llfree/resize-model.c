@@ -597,7 +597,10 @@ static void pairs(struct __test_metadata *_metadata, op_fn op, bool weak)
 	}
 }
 
-/* Run an operation together with each pair of other ones. */
+/*
+ * Run an operation beside each pair of others: one of these may begin with the
+ * old addresses, and the other one may use either.
+ */
 static void triples(struct __test_metadata *_metadata, op_fn op, bool weak)
 {
 	unsigned int i, j;

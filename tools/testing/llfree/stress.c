@@ -619,8 +619,8 @@ static void run_always_enough(struct thread *t)
 }
 
 /*
- * In each round one thread allocates a huge block, and all free pieces of it at
- * a time.
+ * In each round one thread allocates a huge block, and all threads free pieces
+ * of it at the same time.
  */
 static unsigned long piece_frame;
 static unsigned int piece_order;
