@@ -300,7 +300,7 @@ static void do_restart(struct diff *d)
 {
 	switch (pick(d, 3)) {
 	case 0:
-		diff_set_slots(d, d->in.nr_slots);
+		diff_set_slots(d, pick(d, d->in.nr_slots + 1));
 		return;
 	case 1:
 		diff_restart(d, LLFREE_INIT_KEEP);
