@@ -141,6 +141,18 @@ bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/benc
 latency: prepare ## Slowest operations of the core, and searches in bad states
 	@$(MAKE) -C tools/testing/llfree latency
 
+traces: kernel ## Record page allocations of real loads on both allocators: build/traces (QUICK=1)
+	@scripts/deps traces
+	scripts/trace-pages --alloc buddy $(if $(call on,QUICK),--seconds 30 --mem 1G)
+	scripts/trace-pages --alloc llfree $(if $(call on,QUICK),--seconds 30 --mem 1G)
+
+histograms: prepare ## Orders and lifetimes of what make traces has recorded
+	@scripts/deps traces
+	@scripts/histograms
+
+fragmentation: traces histograms ## Record, replay against the core, and compare free huge blocks (QUICK=1)
+	@scripts/replay
+
 ##@ Post
 
 patches: ## Write patches/ from the commits in build/linux
@@ -152,4 +164,4 @@ series: prepare ## Write the mails to post to build/series, and check that they 
 .PHONY: run deps prepare kernel debug-kernel test test-full check-model check-fuzz \
 	check-san check-arm64 soak bench bench-count bench-um latency kunit debug boots \
 	shell pool-demo patches selftests series text bisect-check deb clean help \
-	menuconfig nconfig olddefconfig
+	menuconfig nconfig olddefconfig traces histograms fragmentation

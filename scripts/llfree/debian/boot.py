@@ -67,16 +67,16 @@ class Debian:
         except (pexpect.TIMEOUT, pexpect.EOF) as e:
             last = "\n".join(self.child.before.splitlines()[-20:])
             raise ktap.Failure(f"{text}: {type(e).__name__}; the last output:\n{last}") from None
-        return self.child.match
 
     def run(self, command, seconds=BOOT_SECONDS):
         """Output and exit status of a command"""
         # The echo of the line must not look like the answer.
         self.child.sendline(f"{command}; echo status''=$?")
-        match = self.expect(r"status=(\d+)\r", f"'{command}' does not end", seconds)
+        self.expect(r"status=\d+\r", f"'{command}' does not end", seconds)
+        status = int(re.search(r"\d+", self.child.after)[0])
         output = self.child.before.replace("\r", "").partition("\n")[2]
         self.expect(PROMPT, "no prompt")
-        return int(match[1]), output
+        return status, output
 
     def end(self):
         self.child.close(force=True)

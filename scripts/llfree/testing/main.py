@@ -24,7 +24,7 @@ STEPS = {name[5:].replace("_", "-"): function
 # The kernel of step kunit has lockdep as well.
 FULL_ONLY = ("each-patch", "large", "hotplug", "debug", "rt", "kasan", "kcsan", "kmsan",
              "arm64", "features-all", "pool", "mutants", "selftests", "browser",
-             "debian")
+             "debian", "traces")
 
 
 spent = collections.Counter()           # seconds by step

@@ -72,3 +72,16 @@ def step_bench():
             ["scripts/bench", "--count", "--no-figures", "--pairs", "3", "--bench", "bulk,rand",
              "--order", "0,1,3,4,8,9,10", "--out", f"{LOGS}/bench-count",
              "--limits", "scripts/llfree/bench-limits.csv"], 600, ktap)
+
+
+def step_traces():
+    """page allocations of two loads, recorded, counted and replayed"""
+    if command("packages for traces", ["scripts/deps", "traces"], 1800) and built("x86_64"):
+        out = f"{BUILD}/test/traces"
+        for alloc in ("buddy", "llfree"):
+            command(f"traces {alloc}", ["scripts/trace-pages", "--alloc", alloc, "--seconds", "20",
+                                        "--mem", "1G", "--out", out, "files", "stress"], 1200)
+        traces = [f"{out}/{load}-1G-{alloc}" for load in ("files", "stress")
+                  for alloc in ("buddy", "llfree")]
+        command("histograms", ["scripts/histograms", "--out", f"{out}/histograms", *traces])
+        command("replay", ["scripts/replay", "--out", f"{out}/replay", *traces])

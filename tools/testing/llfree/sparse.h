@@ -24,6 +24,7 @@
  * @page: for each page of an array, its place in the file; 0 for a hole
  * @maps: all mappings that were made, which stay until sparse_forget(), and the
  *	sections that they have
+ * @nr_maps: number of @maps in use
  */
 struct sparse {
 	int fd;

@@ -44,11 +44,18 @@ struct scenario;
 
 /**
  * struct thread - one of the threads
- * @nr: its number; it owns frames as @nr + 1
- * @held: blocks that it holds
- * @limit: how many blocks it may hold
- * @frames: sum of the deltas of its operations, in frames
+ * @pthread: handle
+ * @nr: number of the thread, which owns frames as @nr + 1
+ * @rng: random numbers of the thread
+ * @delta: delta of the last operations, not yet in @frames and @huge
+ * @frames: sum of the deltas of all operations, in frames
  * @huge: sum of these deltas, in entirely free children
+ * @held: blocks that the thread holds
+ * @nr_held: number of @held
+ * @limit: how many blocks the thread may hold
+ * @ops: number of operations
+ * @allocs: number of successful allocations
+ * @fails: number of failed allocations
  */
 struct thread {
 	pthread_t pthread;

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of recorded traces: loads, lifetimes, histograms, replay."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+import numpy
+
+from llfree.program import Error
+from llfree.traces import data, histograms, replay
+from llfree.traces.loads import LOADS
+
+# time in ns, frame, what, order, migratetype, CPU
+EVENTS = [(0, 8, data.ALLOC, 0, 1, 0), (1000, 16, data.ALLOC, 2, 0, 1),
+          (1500, 16, data.ZONE_ALLOC, 2, 0, 1), (2000, 8, data.FREE, 0, 0, 1),
+          (3000, 8, data.ALLOC, 0, 2, 0), (5000, 16, data.FREE, 2, 0, 0),
+          (9000, 8, data.FREE, 0, 0, 0), (9100, 64, data.FREE, 0, 0, 0),
+          (9200, 8, data.ALLOC, 9, 1, 0)]
+
+
+class Traces(unittest.TestCase):
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory()
+        self.addCleanup(tmp.cleanup)
+        self.dir = f"{tmp.name}/load-1G-llfree"
+        os.mkdir(self.dir)
+        self.write(EVENTS)
+
+    def write(self, events, **counts):
+        numpy.array(events, data.RECORD).tofile(f"{self.dir}/records")
+        kinds = [event[2] for event in events]
+        names = ("alloc", "free", "zone_alloc", "zone_free")
+        with open(f"{self.dir}/meta.json", "w", encoding="utf-8") as f:
+            json.dump({"load": "load", "cpus": 2, "mem": "1G", "allocator": "llfree",
+                       "events": {**{name: kinds.count(i) for i, name in enumerate(names)},
+                                  "seconds": 1, **counts}}, f)
+
+    def test_a_record_has_16_bytes(self):
+        self.assertEqual(data.RECORD.itemsize, 16)
+
+    def test_lifetimes(self):
+        freed, ns = data.Trace(self.dir).lifetimes()
+        self.assertEqual([(int(f["pfn"]), int(f["kind"]), int(n)) for f, n in zip(freed, ns)],
+                         [(8, 1, 2000), (8, 2, 6000), (16, 0, 4000)])
+
+    def test_records_are_missing(self):
+        self.write(EVENTS, alloc=5)
+        with self.assertRaisesRegex(Error, "has 9 records, not 10"):
+            data.Trace(self.dir)
+        with self.assertRaisesRegex(Error, "no trace in"):
+            data.Trace(os.path.dirname(self.dir))
+
+    def test_histograms(self):
+        out = f"{self.dir}/out"
+        with mock.patch.object(sys, "argv", ["histograms", "--out", out, self.dir]), \
+             contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(histograms.main(), 0)
+        with open(f"{out}/histograms.csv", encoding="utf-8") as f:
+            found = [tuple(row.values()) for row in csv.DictReader(f)]
+        name = "load-1G-llfree"
+        self.assertEqual(found, [(name, "0", "movable", "1", "1"),
+                                 (name, "0", "reclaimable", "4", "1"),
+                                 (name, "2", "unmovable", "4", "1"),
+                                 (name, "9", "movable", "-1", "1")])
+        for suffix in "svg", "png":
+            self.assertGreater(os.path.getsize(f"{out}/{name}.{suffix}"), 1000)
+
+    def replay(self, events, placement, frames=b"\1" * 8192):
+        """What a replay says of a zone of 16 children"""
+        self.write(events)
+        with open(f"{self.dir}/frames", "wb") as f:
+            f.write(frames)
+        text = subprocess.run([replay.REPLAY, "--zone", f"0:{len(frames)}", "--placement",
+                               placement, self.dir], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
+        return json.loads(text)
+
+    def test_replay(self):
+        replay.build()
+        scattered = [(1000 * i, 512 * i, data.ZONE_ALLOC, 0, 1, i % 2) for i in range(8)]
+        found = self.replay(scattered, "recorded")
+        self.assertEqual((found["huge"], found["best"], found["moves"], found["unmovable"]),
+                         (8, 15, 7, 0))
+        found = self.replay(scattered, "default")
+        # A slot of each CPU has a tree of its own.
+        self.assertEqual((found["huge"], found["best"], found["moves"]), (14, 15, 4))
+        self.assertEqual((found["allocs"], found["failed"], found["free"]), (8, 0, 8184))
+
+    def test_replay_of_frees(self):
+        replay.build()
+        block = (0, 64, data.ZONE_ALLOC, 3, 0, 0)
+        parts = [(1000 + i, 64 + i, data.ZONE_FREE, 0, 0, 1) for i in range(8)]
+        for placement in "recorded", "default":
+            self.assertEqual(self.replay([block], placement)["unmovable"], 1)
+            found = self.replay([block, *parts], placement)
+            self.assertEqual((found["huge"], found["frees"], found["unknown"]), (16, 8, 0))
+            # A caller's free of an order with a per-CPU list is no free of the zone.
+            found = self.replay([block, (1000, 64, data.FREE, 3, 0, 0)], placement)
+            self.assertEqual((found["free"], found["frees"]), (8184, 0))
+            found = self.replay([block, (1000, 128, data.ZONE_FREE, 3, 0, 0)], placement)
+            self.assertEqual((found["unknown"], found["free"]), (8, 8184))
+            found = self.replay([block, block], placement)
+            self.assertEqual((found["stale"], found["free"]), (8, 8184))
+
+    def test_replay_begins_with_what_was_there(self):
+        replay.build()
+        frames = b"\3" + b"\1" * 511 + b"\2" * 512 + b"\1" * 7168
+        for placement in "recorded", "default":
+            found = self.replay([(0, 512, data.ZONE_FREE, 0, 0, 0)], placement, frames)
+            self.assertEqual((found["free"], found["huge"], found["unmovable"],
+                              found["unknown"]), (7680, 14, 1, 0))
+
+    def test_table(self):
+        lines = [*replay.table({"a": {"x": 0.5, "y": 1}, "bc": {"x": 0.125, "y": 1}},
+                               ["x", "y"])]
+        self.assertRegex(lines[-1], r"^geometric mean +0\.250 +1\.000$")
+
+    def test_loads_can_be_formatted(self):
+        for name, load in LOADS.items():
+            text = load.command.format(cpus=2, linux="/linux", guest="/guest", seconds=10)
+            self.assertNotIn("{", text, name)
+            self.assertTrue(load.about and load.programs, name)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Traces of what the page allocator does under real loads"""

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Recorded traces: see tools/testing/llfree/trace.h"""
+
+import json
+import os
+
+import numpy
+
+from llfree.program import Error, read_text
+
+RECORD = numpy.dtype([("time", "<u8"), ("pfn", "<u4"), ("what", "u1"), ("order", "u1"),
+                      ("kind", "u1"), ("cpu", "u1")])
+ALLOC, FREE, ZONE_ALLOC, ZONE_FREE = range(4)
+MIGRATETYPE = 0x07
+TYPES = ("unmovable", "movable", "reclaimable")
+
+
+class Trace:
+    """A recorded trace"""
+
+    def __init__(self, directory):
+        text = read_text(f"{directory}/meta.json")
+        if text is None:
+            raise Error(f"no trace in {directory}: run scripts/trace-pages")
+        self.name = os.path.basename(os.path.abspath(directory))
+        self.meta = json.loads(text)
+        self.records = numpy.fromfile(f"{directory}/records", RECORD)
+        wanted = sum(self.meta["events"][name]
+                     for name in ("alloc", "free", "zone_alloc", "zone_free"))
+        if len(self.records) != wanted:
+            raise Error(f"{directory}/records has {len(self.records)} records, not {wanted}")
+
+    def lifetimes(self):
+        """(records of allocations that are freed, ns until then)
+
+        A block whose parts are freed one by one counts until its first part is freed."""
+        of_callers = self.records[self.records["what"] <= FREE]
+        # The events of each frame, one after the other
+        by_frame = of_callers[numpy.lexsort((numpy.arange(len(of_callers)),
+                                             of_callers["pfn"]))]
+        first, then = by_frame[:-1], by_frame[1:]
+        pairs = (first["pfn"] == then["pfn"]) & (first["what"] == ALLOC) & \
+            (then["what"] == FREE)
+        return first[pairs], (then["time"] - first["time"])[pairs]

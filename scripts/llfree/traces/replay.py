@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Replay recorded traces against the core, and compare placements.
+
+A placement is "recorded" (where the recorded kernel put each block), or a policy of the core,
+default or packed, with options after it: default+tree-order=13+nofragment. Prints the score
+of each placement on each trace: entirely free huge blocks as part of the best possible, mean
+of the second half. OUT/replay.csv has that, and moves and blocks with unmovable frames at the
+end; OUT/NAME-replay.svg shows each trace over time."""
+
+import concurrent.futures
+import csv
+import glob
+import json
+import math
+import os
+import subprocess
+
+import matplotlib
+matplotlib.use("Agg")
+# pylint: disable=wrong-import-position
+import matplotlib.pyplot as plt
+
+from llfree import program
+from llfree.paths import BUILD, LINUX, TOP
+from llfree.program import Error, say
+from llfree.traces.data import Trace
+from llfree.traces.record import TRACES
+
+REPLAY = f"{BUILD}/llfree-user/replay"
+PLACEMENTS = "recorded,default,packed,default+nofragment"
+FIELDS = ("trace", "placement", "score", "free", "huge", "best", "unmovable", "moves", "allocs",
+          "frees", "failed", "unknown", "stale", "outside")
+# Part of frees without an allocation, from which on a replay says nothing
+MOST_UNKNOWN = 0.05
+
+
+def build():
+    subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}", REPLAY],
+                   check=True)
+
+
+def command(trace, directory, placement, samples):
+    name, *options = placement.split("+")
+    zone = max(trace.meta["zones"], key=lambda z: z["frames"])
+    return [REPLAY, "--zone", f"{zone['first']}:{zone['frames']}", "--placement", name,
+            "--cpus", str(trace.meta["cpus"]), "--samples", samples,
+            *(f"--{option}" for option in options), directory]
+
+
+def replay(trace, directory, placement, out):
+    """(figures of the end, samples)"""
+    samples = f"{out}/{trace.name}-{placement}.csv"
+    ended = subprocess.run(command(trace, directory, placement, samples), check=False,
+                           stdout=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise Error(f"replay of {trace.name} with {placement} fails")
+    found = json.loads(ended.stdout)
+    if found["unknown"] > MOST_UNKNOWN * found["frees"]:
+        raise Error(f"{trace.name}: {found['unknown']} of {found['frees']} frees are of frames "
+                    "that were never allocated")
+    with open(samples, encoding="utf-8") as f:
+        return found, [{k: int(v) for k, v in row.items()} for row in csv.DictReader(f)]
+
+
+def draw(trace, results, path):
+    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True,
+                                          layout="constrained")
+    figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}", fontsize=10)
+    for placement, (_, samples) in results.items():
+        seconds = [s["ms"] / 1000 for s in samples]
+        above.plot(seconds, [s["huge"] / s["best"] if s["best"] else math.nan
+                             for s in samples], label=placement)
+        below.plot(seconds, [s["moves"] for s in samples], label=placement)
+    above.set(ylabel="free huge blocks / best possible", ylim=(0, 1.02))
+    above.legend(fontsize=8)
+    below.set(ylabel="moves to the best", xlabel="seconds of the trace", ylim=(0, None))
+    for suffix in "svg", "png":
+        figure.savefig(f"{path}.{suffix}", dpi=110)
+    plt.close(figure)
+
+
+def table(scores, placements):
+    """Lines: the score of each placement by trace, and the geometric mean"""
+    width = max(map(len, [*scores, "geometric mean"]))
+    yield " " * width + "".join(f"  {p:>20}" for p in placements)
+    for name, row in scores.items():
+        yield f"{name:{width}}" + "".join(f"  {row[p]:20.3f}" for p in placements)
+    means = [math.exp(sum(math.log(max(row[p], 1e-9)) for row in scores.values()) / len(scores))
+             for p in placements]
+    yield f"{'geometric mean':{width}}" + "".join(f"  {m:20.3f}" for m in means)
+
+
+def main():
+    p = program.parser(__doc__)
+    p.add_argument("trace", metavar="DIR", nargs="*", help="some traces (default: all)")
+    p.add_argument("--placements", metavar="LIST", default=PLACEMENTS,
+                   help=f"(default: {PLACEMENTS})")
+    p.add_argument("--out", metavar="DIR", default=f"{TRACES}/replay",
+                   help="(default: build/traces/replay)")
+    args = p.parse_args()
+    found = args.trace or sorted(os.path.dirname(path)
+                                 for path in glob.glob(f"{TRACES}/*/meta.json"))
+    if not found:
+        raise Error(f"no traces in {TRACES}: run scripts/trace-pages")
+    build()
+    os.makedirs(args.out, exist_ok=True)
+    placements = args.placements.split(",")
+    scores = {}
+    with open(f"{args.out}/replay.csv", "w", encoding="utf-8", newline="") as f, \
+         concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        lines = csv.DictWriter(f, FIELDS)
+        lines.writeheader()
+        for path in found:
+            trace = Trace(path)
+            done = pool.map(lambda p, t=trace, d=path: replay(t, d, p, args.out), placements)
+            results = dict(zip(placements, done))
+            for placement, (figures, _) in results.items():
+                lines.writerow({"trace": trace.name, "placement": placement, **figures})
+            draw(trace, results, f"{args.out}/{trace.name}-replay")
+            scores[trace.name] = {p: r[0]["score"] for p, r in results.items()}
+    print("\n".join(table(scores, placements)))
+    say(f"{os.path.relpath(args.out)}/replay.csv and a figure of each trace")
+    return 0
