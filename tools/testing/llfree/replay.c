@@ -63,7 +63,7 @@ static u32 *place;		/* by recorded frame: where it lies here */
 static u8 *use;			/* by frame of the replay */
 
 static struct {
-	unsigned long allocs, frees, failed, unknown, stale, outside;
+	unsigned long allocs, frees, freed, failed, unknown, stale, outside;
 } count;
 
 struct sample {
@@ -195,6 +195,7 @@ static void event(const struct trace_record *r)
 		event_alloc(pfn, r->order, r->kind & TRACE_MIGRATETYPE, r->cpu);
 	} else {
 		count.frees++;
+		count.freed += 1UL << r->order;
 		event_free(pfn, r->order, r->cpu, &count.unknown);
 	}
 }
@@ -269,6 +270,7 @@ static void replay(const struct trace_record *records, unsigned long nr)
 	       samples ? score / samples : 0, s.free, s.huge, s.best);
 	printf("\"unmovable\": %lu, \"moves\": %lu, \"allocs\": %lu, \"frees\": %lu, ",
 	       s.unmovable, s.moves, count.allocs, count.frees);
+	printf("\"freed\": %lu, ", count.freed);
 	printf("\"failed\": %lu, \"unknown\": %lu, \"stale\": %lu, \"outside\": %lu}\n",
 	       count.failed, count.unknown, count.stale, count.outside);
 }

@@ -36,12 +36,20 @@ static const struct {
 	[TRACE_ZONE_FREE] = { "mm_page_pcpu_drain", "zone_free" },
 };
 
+/*
+ * Pages of another migratetype than wanted have this event, often alone, often
+ * beside mm_page_alloc_zone_locked.
+ */
+#define FALLBACK	"mm_page_alloc_extfrag"
+
 #define NR_EVENTS	ARRAY_SIZE(events)
 
 /**
  * struct conversion - state of a run
  * @out: file of the records
  * @event: description of each event, NULL if the trace has none of them
+ * @fallback: description of FALLBACK, or NULL
+ * @before: the last record of each CPU
  * @first: time of the first event
  * @last: time of the last event
  * @count: number of records of each kind
@@ -50,7 +58,8 @@ static const struct {
  */
 struct conversion {
 	FILE *out;
-	struct tep_event *event[NR_EVENTS];
+	struct tep_event *event[NR_EVENTS], *fallback;
+	struct trace_record before[UINT8_MAX + 1];
 	uint64_t first, last;
 	unsigned long count[NR_EVENTS], failed, lost;
 };
@@ -68,14 +77,17 @@ static uint64_t event_field(struct tep_event *event, struct tep_record *record,
 	return value;
 }
 
-static uint8_t kind(struct tep_event *event, struct tep_record *record,
-		    unsigned int what)
+static uint8_t kind(struct conversion *c, struct tep_event *event,
+		    struct tep_record *record, unsigned int what)
 {
 	uint8_t kind;
 	uint64_t gfp;
 
 	if (what == TRACE_FREE)
 		return 0;
+	if (event == c->fallback)
+		return event_field(event, record, "alloc_migratetype") &
+		       TRACE_MIGRATETYPE;
 	kind = event_field(event, record, "migratetype") & TRACE_MIGRATETYPE;
 	if (what == TRACE_ALLOC) {
 		gfp = event_field(event, record, "gfp_flags");
@@ -93,18 +105,24 @@ static int convert_event(struct tracecmd_input *handle,
 {
 	struct conversion *c = data;
 	int id = tep_data_type(tracecmd_get_tep(handle), record);
-	struct trace_record r = { };
+	struct trace_record r = { }, *before;
+	struct tep_event *event = NULL;
 	unsigned int what;
 	uint64_t pfn;
 
 	c->lost += !!record->missed_events;
-	for (what = 0; what < NR_EVENTS; what++)
+	for (what = 0; what < NR_EVENTS && !event; what++)
 		if (c->event[what] && c->event[what]->id == id)
-			break;
-	if (what == NR_EVENTS)
+			event = c->event[what];
+	what--;
+	if (!event && c->fallback && c->fallback->id == id) {
+		event = c->fallback;
+		what = TRACE_ZONE_ALLOC;
+	}
+	if (!event)
 		return 0;
 
-	pfn = event_field(c->event[what], record, "pfn");
+	pfn = event_field(event, record, "pfn");
 	if (pfn == NO_PFN) {
 		c->failed++;
 		return 0;
@@ -120,9 +138,16 @@ static int convert_event(struct tracecmd_input *handle,
 	r.time = htole64(record->ts - c->first);
 	r.pfn = htole32(pfn);
 	r.what = what;
-	r.order = event_field(c->event[what], record, "order");
-	r.kind = kind(c->event[what], record, what);
+	r.order = event_field(event, record,
+			      event == c->fallback ? "alloc_order" : "order");
+	r.kind = kind(c, event, record, what);
 	r.cpu = cpu;
+	/* One allocation with two events */
+	before = &c->before[cpu];
+	if (what == TRACE_ZONE_ALLOC && before->what == what && before->pfn == r.pfn &&
+	    before->order == r.order)
+		return 0;
+	*before = r;
 	c->count[what]++;
 	return fwrite(&r, sizeof(r), 1, c->out) == 1 ? 0 : -1;
 }
@@ -146,6 +171,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < NR_EVENTS; i++)
 		c.event[i] = tep_find_event_by_name(tracecmd_get_tep(handle),
 						    "kmem", events[i].name);
+	c.fallback = tep_find_event_by_name(tracecmd_get_tep(handle), "kmem",
+					    FALLBACK);
 	if (!c.event[TRACE_ALLOC] || !c.event[TRACE_FREE]) {
 		fprintf(stderr, "trace-convert: %s has no events of the page allocator\n",
 			argv[1]);
