@@ -120,7 +120,7 @@ static const char * const count_names[NR_COUNTS] = {
  * @published: number of the publication, times two, plus one if the publication
  *	is for all orders; 0 if the pageblock is not published
  * @held: pages of the pageblock that workers hold
- * @fixed: pages of @held that let isolation fail
+ * @fixed: number of blocks of workers that begin in it and let isolation fail
  */
 struct block {
 	atomic_long_t published;
@@ -266,11 +266,11 @@ static void held_add(unsigned long pfn, const struct held *h, int sign)
 	unsigned long end = pfn + (1UL << h->order);
 	unsigned int nr = min(1UL << h->order, pageblock_nr_pages);
 
-	for (; pfn < end; pfn += nr) {
+	/* Tail pages alone do not let isolation fail. */
+	if (!h->offline)
+		atomic_add(sign, &block_of(pfn)->fixed);
+	for (; pfn < end; pfn += nr)
 		atomic_add(sign * (int)nr, &block_of(pfn)->held);
-		if (!h->offline)
-			atomic_add(sign * (int)nr, &block_of(pfn)->fixed);
-	}
 }
 
 /* Check an allocation. @last is the last publication before the allocation. */
