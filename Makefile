@@ -150,7 +150,8 @@ histograms: prepare ## Orders and lifetimes of what make traces has recorded
 	@scripts/deps traces
 	@scripts/histograms
 
-fragmentation: traces histograms ## Record, replay against the core, and compare free huge blocks (QUICK=1)
+fragmentation: traces ## Record, replay against the core, and compare free huge blocks (QUICK=1)
+	@scripts/histograms
 	@scripts/replay
 
 ##@ Post

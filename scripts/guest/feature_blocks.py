@@ -69,8 +69,11 @@ class Block:
         try:
             with interrupted_after(OFFLINE_SECONDS):
                 os.write(fd, state.encode())
+        except InterruptedError:
+            # The signal may come just after the kernel is done.
+            return self.online() == (state != "offline")
         except OSError as e:
-            if e.errno in (errno.EBUSY, errno.EINTR, errno.EAGAIN):
+            if e.errno in (errno.EBUSY, errno.EAGAIN):
                 return False
             raise
         finally:

@@ -10,7 +10,7 @@ import time
 
 from feature_blocks import MEMORY, blocks, state_is_right
 from feature_common import Load, check, eventually, need, set_file
-from memstate import PAGE, meminfo, settle
+from memstate import PAGE, meminfo
 
 MIB_PAGES = (1 << 20) // PAGE
 STEP = 512                      # MiB
@@ -51,6 +51,13 @@ def reached(total, mib, seconds):
     return plugged()
 
 
+def gone(total):
+    """Nothing uses the device's memory any more, so all of it goes."""
+    rest = reached(total, 0, 60)
+    check(not rest, f"{rest} MiB stay when nothing uses them")
+    removed()
+
+
 def tests(args):
     def up_and_down():
         """the guest gets what the device offers, and gives all of it back"""
@@ -76,9 +83,7 @@ def tests(args):
                 resize(0)
                 left.append(reached(total, 0, 10))
                 rounds += 1
-        settle()
-        rest = reached(total, 0, 60)
-        check(not rest, f"{rest} MiB stay when nothing uses them")
+        gone(total)
         return f"{rounds} rounds, of {2 * STEP} MiB stayed plugged after 10 s: " \
                f"{' '.join(map(str, left))}"
 
@@ -103,9 +108,7 @@ def tests(args):
                 stuck += got > size
                 most = max(most, got - size)
         resize(0)
-        settle()
-        rest = reached(total, 0, 60)
-        check(not rest, f"{rest} MiB stay when nothing uses them")
+        gone(total)
         state_is_right("nothing plugged")
         return f"{args.rounds} rounds, after {stuck} of them some stayed, {most} MiB at most"
 

@@ -36,7 +36,7 @@ def hooks(packages, image):
         'echo llfree >"$1/etc/hostname"',
         "copy-out /boot " + f"'{image}.boot'",
         # Without what is mounted in the root: /proc and others
-        f"mkdir '{image}.root' && mount --bind \"$1\" '{image}.root'",
+        f"mkdir -p '{image}.root' && mount --bind \"$1\" '{image}.root'",
         f"mke2fs -q -t ext4 -d '{image}.root' '{image}.new' {SIZE}",
         f"umount '{image}.root' && rmdir '{image}.root'",
     ]
@@ -50,6 +50,8 @@ def update(image, packages):
     if os.path.exists(image) and \
        os.path.getmtime(image) > max(map(os.path.getmtime, sources)):
         return
+    if os.geteuid():
+        raise Error(f"making {image} needs root")
     if not shutil.which("mmdebstrap"):
         raise Error("no mmdebstrap: run scripts/deps debian")
     for old in f"{image}.boot", f"{image}.new":

@@ -116,5 +116,10 @@ def main():
         kernel.configure(None if args.modules is None else args.modules.split(","))
         kernel.build(args.goal or ["bindeb-pkg"], DEB_BUILD_PROFILES=PROFILES)
     if not args.goal:
-        for package in packages(args.flavour):
+        found = packages(args.flavour)
+        # So that a pattern of dpkg -i finds these only
+        for name in {p.partition("_")[0] for p in found}:
+            for old in set(glob.glob(f"{name}_*.deb")) - set(found):
+                os.unlink(old)
+        for package in found:
             say(f"{os.path.relpath(package)}: {os.path.getsize(package) >> 20} MiB")

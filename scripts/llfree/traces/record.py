@@ -12,7 +12,7 @@ import shutil
 import subprocess
 
 from llfree import program, vm
-from llfree.paths import BUILD, GUEST, LINUX
+from llfree.paths import BUILD, GUEST, LINUX, TOP
 from llfree.program import Error, read_text, say, write_text
 from llfree.traces.loads import LOADS
 
@@ -67,8 +67,9 @@ def main():
         if load not in LOADS:
             p.error(f"no load '{load}'; there are: {' '.join(LOADS)}")
     program.exit_on_term()
-    subprocess.run(["make", "-s", "-C", "tools/testing/llfree", f"LINUX={LINUX}", CONVERT],
-                   cwd=os.path.dirname(BUILD), check=True)
+    if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}", CONVERT],
+                      check=False).returncode:
+        raise Error("trace-convert cannot be built: run scripts/deps traces")
     for mem in args.mem.split(","):
         for load in args.load or LOADS:
             where = os.path.abspath(f"{args.out}/{name_of(load, mem, args.alloc)}")

@@ -7,6 +7,7 @@ of each placement on each trace: entirely free huge blocks as part of the best p
 of the second half. OUT/replay.csv has that, and moves and blocks with unmovable frames at the
 end; OUT/NAME-replay.svg shows each trace over time."""
 
+import collections
 import concurrent.futures
 import csv
 import glob
@@ -34,34 +35,50 @@ FIELDS = ("trace", "placement", "score", "free", "huge", "best", "unmovable", "m
 # number that is harmless
 MOST_UNKNOWN = 0.02
 HARMLESS = 1024
+# Frames of a zone that is too small to matter beside others
+SMALLEST = 32768
 
 
 def build():
-    subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}", REPLAY],
-                   check=True)
+    if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}", REPLAY],
+                      check=False).returncode:
+        raise Error(f"{REPLAY} cannot be built")
 
 
-def command(trace, directory, placement, samples):
+def command(trace, zone, directory, placement, samples):
     name, *options = placement.split("+")
-    zone = max(trace.meta["zones"], key=lambda z: z["frames"])
     return [REPLAY, "--zone", f"{zone['first']}:{zone['frames']}", "--placement", name,
             "--cpus", str(trace.meta["cpus"]), "--samples", samples,
             *(f"--{option}" for option in options), directory]
 
 
 def replay(trace, directory, placement, out):
-    """(figures of the end, samples)"""
-    samples = f"{out}/{trace.name}-{placement}.csv"
-    ended = subprocess.run(command(trace, directory, placement, samples), check=False,
-                           stdout=subprocess.PIPE, text=True)
-    if ended.returncode:
-        raise Error(f"replay of {trace.name} with {placement} fails")
-    found = json.loads(ended.stdout)
+    """(figures of the end, samples): sums over the zones"""
+    found, samples = collections.Counter(), collections.defaultdict(collections.Counter)
+    for zone in trace.meta["zones"]:
+        if zone["frames"] < SMALLEST and len(trace.meta["zones"]) > 1:
+            continue
+        path = f"{out}/{trace.name}-{zone['name'].replace('/', '-')}-{placement}.csv"
+        ended = subprocess.run(command(trace, zone, directory, placement, path), check=False,
+                               stdout=subprocess.PIPE, text=True)
+        if ended.returncode:
+            raise Error(f"replay of {trace.name} with {placement} fails")
+        found.update(json.loads(ended.stdout))
+        with open(path, encoding="utf-8") as f:
+            for row in csv.DictReader(f):
+                samples[int(row.pop("ms"))].update({k: int(v) for k, v in row.items()})
     if found["unknown"] > max(MOST_UNKNOWN * found["freed"], HARMLESS):
         raise Error(f"{trace.name}: {found['unknown']} of {found['freed']} freed frames were "
                     "never allocated")
-    with open(samples, encoding="utf-8") as f:
-        return found, [{k: int(v) for k, v in row.items()} for row in csv.DictReader(f)]
+    found["score"] = score(samples)
+    return found, samples
+
+
+def score(samples):
+    """Entirely free huge blocks as part of the best, mean of the second half"""
+    half = max(samples) / 2
+    parts = [s["huge"] / s["best"] for ms, s in samples.items() if ms >= half and s["best"]]
+    return round(sum(parts) / len(parts), 4) if parts else 0
 
 
 def draw(trace, results, path):
@@ -69,10 +86,10 @@ def draw(trace, results, path):
                                           layout="constrained")
     figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}", fontsize=10)
     for placement, (_, samples) in results.items():
-        seconds = [s["ms"] / 1000 for s in samples]
+        seconds = [ms / 1000 for ms in samples]
         above.plot(seconds, [s["huge"] / s["best"] if s["best"] else math.nan
-                             for s in samples], label=placement)
-        below.plot(seconds, [s["moves"] for s in samples], label=placement)
+                             for s in samples.values()], label=placement)
+        below.plot(seconds, [s["moves"] for s in samples.values()], label=placement)
     above.set(ylabel="free huge blocks / best possible", ylim=(0, 1.02))
     above.legend(fontsize=8)
     below.set(ylabel="moves to the best", xlabel="seconds of the trace", ylim=(0, None))
@@ -107,7 +124,7 @@ def main():
     build()
     os.makedirs(args.out, exist_ok=True)
     placements = args.placements.split(",")
-    scores = {}
+    scores, bad = {}, []
     with open(f"{args.out}/replay.csv", "w", encoding="utf-8", newline="") as f, \
          concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         lines = csv.DictWriter(f, FIELDS)
@@ -115,11 +132,18 @@ def main():
         for path in found:
             trace = Trace(path)
             done = pool.map(lambda p, t=trace, d=path: replay(t, d, p, args.out), placements)
-            results = dict(zip(placements, done))
+            try:
+                results = dict(zip(placements, done))
+            except Error as e:
+                bad.append(str(e))
+                continue
             for placement, (figures, _) in results.items():
                 lines.writerow({"trace": trace.name, "placement": placement, **figures})
             draw(trace, results, f"{args.out}/{trace.name}-replay")
             scores[trace.name] = {p: r[0]["score"] for p, r in results.items()}
-    print("\n".join(table(scores, placements)))
+    if scores:
+        print("\n".join(table(scores, placements)))
+    if bad:
+        raise Error("left out: " + "; ".join(bad))
     say(f"{os.path.relpath(args.out)}/replay.csv and a figure of each trace")
     return 0

@@ -170,8 +170,8 @@ static void event_alloc(unsigned long pfn, unsigned int order,
 	}
 	for (i = 0; i < nr; i++)
 		place[pfn + i] = frame + i;
-	memset(&use[frame], migratetype == MIGRATE_MOVABLE ? USE_MOVABLE :
-	       USE_UNMOVABLE, nr);
+	memset(&use[frame], migratetype == MIGRATE_MOVABLE ||
+	       migratetype >= MIGRATE_PCPTYPES ? USE_MOVABLE : USE_UNMOVABLE, nr);
 	count.allocs++;
 }
 
@@ -185,13 +185,16 @@ static void event(const struct trace_record *r)
 {
 	unsigned long pfn = le32toh(r->pfn);
 
-	if (r->what == TRACE_ALLOC || (r->what == TRACE_FREE && has_list(r->order)))
+	if (r->what == TRACE_FREE && has_list(r->order))
 		return;
 	if (!inside(pfn, r->order)) {
 		count.outside++;
 		return;
 	}
-	if (r->what == TRACE_ZONE_ALLOC) {
+	/* Compaction hands a page to its caller without an event of the zone. */
+	if (r->what == TRACE_ALLOC && place[pfn] != NONE)
+		return;
+	if (r->what == TRACE_ZONE_ALLOC || r->what == TRACE_ALLOC) {
 		event_alloc(pfn, r->order, r->kind & TRACE_MIGRATETYPE, r->cpu);
 	} else {
 		count.frees++;

@@ -102,6 +102,9 @@ class Traces(unittest.TestCase):
             self.assertEqual(self.replay([block], placement)["unmovable"], 1)
             found = self.replay([block, *parts], placement)
             self.assertEqual((found["huge"], found["frees"], found["unknown"]), (16, 8, 0))
+            # What a caller gets without an event of the zone
+            captured = self.replay([(0, 1024, data.ALLOC, 9, 1, 0)], placement)
+            self.assertEqual((captured["free"], captured["allocs"]), (7680, 1))
             # A caller's free of an order with a per-CPU list is no free of the zone.
             found = self.replay([block, (1000, 64, data.FREE, 3, 0, 0)], placement)
             self.assertEqual((found["free"], found["frees"]), (8184, 0))
