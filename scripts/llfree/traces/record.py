@@ -67,8 +67,8 @@ def main():
         if load not in LOADS:
             p.error(f"no load '{load}'; there are: {' '.join(LOADS)}")
     program.exit_on_term()
-    if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}", CONVERT],
-                      check=False).returncode:
+    if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}",
+                       CONVERT], check=False).returncode:
         raise Error("trace-convert cannot be built: run scripts/deps traces")
     for mem in args.mem.split(","):
         for load in args.load or LOADS:
