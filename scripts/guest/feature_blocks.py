@@ -14,7 +14,7 @@ import time
 
 import feature_hwpoison as hwpoison
 from feature_common import Load, Owner, Skip, check, has_flag, need, refused
-from memstate import Failure, PAGE, check_all, meminfo, read, settle, write
+from memstate import Failure, PAGE, check_all, kernel_log, meminfo, read, settle, write
 from llfree import paths
 from llfree.kpageflags import KPF_BUDDY
 
@@ -112,11 +112,20 @@ def state_is_right(when):
         check(passed is not False, f"{when}: {text}")
 
 
+def why_online():
+    """What the kernel said last of a page that does not go"""
+    said = [line for line in kernel_log()
+            if re.search(r"migrating pfn|failed to isolate pfn|page: |page_type|dumped because",
+                         line)]
+    return "; ".join(said[-3:])
+
+
 def go_offline(block, seconds=30):
     """Pages that are in use for a moment make that fail."""
     deadline = time.monotonic() + seconds
     while not block.set("offline"):
-        check(time.monotonic() < deadline, f"block {block.number} stays online")
+        check(time.monotonic() < deadline,
+              f"block {block.number} stays online: {why_online()}")
         time.sleep(0.2)
 
 
@@ -215,11 +224,18 @@ def poisoned():
 def lost():
     """a block with poisoned frames goes offline for good (last)"""
     hwpoison.present()
-    total, base = meminfo("MemTotal"), hwpoison.corrupted()
+    total, base, stuck = meminfo("MemTotal"), hwpoison.corrupted(), ""
     with Owner(OWNED) as owner:
         frames = owner.frames()
         block = max(movable(), key=lambda b: sum(pfn in b.frames() for pfn in frames))
         bad = poison(block, owner)
+        try:
+            go_offline(block)
+        except Failure as e:
+            # With any allocator, the kernel tries without end if it cannot migrate a page of
+            # the process, as a huge page with poison that could not be split.
+            stuck = f", not before its process ended: {e}"
+    if stuck:
         go_offline(block)
     no_way_back(block, bad)
     check(hwpoison.corrupted() == base + len(bad),
@@ -229,7 +245,7 @@ def lost():
     state_is_right("a block with poisoned frames offline")
     taken = hwpoison.take_all()
     check(not any(pfn in block.frames() for pfn in taken), "a frame that is offline is used")
-    return f"{len(bad)} frames in block {block.number}"
+    return f"{len(bad)} frames in block {block.number}{stuck}"
 
 
 def selftest():
