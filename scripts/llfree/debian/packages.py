@@ -97,7 +97,6 @@ class DebianKernel(Kernel):
         return program.read_text(f"{self.out}/.config")
 
 
-
 def main():
     p = program.parser(__doc__)
     p.add_argument("--flavour", choices=FLAVOURS, default="amd64",

@@ -15,6 +15,8 @@ from llfree.paths import TOP
 
 FAKES = ("apt", "apt-get", "dpkg-query", "sudo", "wget", "curl", "git", "gcc",
          "mmdebstrap", "qemu-system-x86_64")
+# What only some programs need, and install
+PACKAGES = ("jinja2", "matplotlib", "numpy", "pexpect")
 FAKE = '#!/bin/sh\necho "${{0##*/}} $*" >>{log}\nexit 1\n'
 USER = "tools/testing/llfree"
 
@@ -39,7 +41,10 @@ class BareClone(unittest.TestCase):
             with open(path, "w", encoding="utf-8") as f:
                 f.write(FAKE.format(log=cls.log))
             os.chmod(path, 0o755)
-        cls.env = {"PATH": f"{tmp}/bin:{os.environ['PATH']}",
+        for name in PACKAGES:
+            with open(f"{tmp}/bin/{name}.py", "w", encoding="utf-8") as f:
+                f.write("raise ModuleNotFoundError(__name__)\n")
+        cls.env = {"PYTHONPATH": f"{tmp}/bin", "PATH": f"{tmp}/bin:{os.environ['PATH']}",
                    "HOME": tmp, "LC_ALL": "C.UTF-8"}
 
     def setUp(self):

@@ -14,6 +14,10 @@ ALLOC, FREE, ZONE_ALLOC, ZONE_FREE = range(4)
 MIGRATETYPE = 0x07
 TYPES = ("unmovable", "movable", "reclaimable")
 
+NR_ORDERS = 11
+# Lifetimes in powers of 4 from 1 us to about 18 minutes; the last bin has longer ones
+EDGES = numpy.array([0] + [1000 * 4 ** i for i in range(16)], dtype="u8")
+
 
 class Trace:
     """A recorded trace"""
@@ -42,3 +46,17 @@ class Trace:
         pairs = (first["pfn"] == then["pfn"]) & (first["what"] == ALLOC) & \
             (then["what"] == FREE)
         return first[pairs], (then["time"] - first["time"])[pairs]
+
+
+def counts(trace):
+    """(allocations by [order][type], by [order][type][lifetime])"""
+    allocs = trace.records[trace.records["what"] == ALLOC]
+    by_order = numpy.zeros((NR_ORDERS, len(TYPES)), dtype=int)
+    kinds = numpy.minimum(allocs["kind"] & MIGRATETYPE, len(TYPES) - 1)
+    numpy.add.at(by_order, (numpy.minimum(allocs["order"], NR_ORDERS - 1), kinds), 1)
+    freed, ns = trace.lifetimes()
+    lives = numpy.zeros((NR_ORDERS, len(TYPES), len(EDGES)), dtype=int)
+    numpy.add.at(lives, (numpy.minimum(freed["order"], NR_ORDERS - 1),
+                         numpy.minimum(freed["kind"] & MIGRATETYPE, len(TYPES) - 1),
+                         numpy.searchsorted(EDGES, ns, side="right") - 1), 1)
+    return by_order, lives

@@ -12,19 +12,17 @@ import shutil
 import subprocess
 
 from llfree import program, vm
-from llfree.paths import BUILD, GUEST, LINUX, TOP
+from llfree.paths import GUEST, LINUX
 from llfree.program import Error, read_text, say, write_text
+from llfree.traces import TRACES, build
 from llfree.traces.loads import LOADS
-
-TRACES = f"{BUILD}/traces"
-CONVERT = f"{BUILD}/llfree-user/trace-convert"
 
 
 def name_of(load, mem, alloc):
     return f"{load}-{mem}-{alloc or 'default'}"
 
 
-def record(args, load, mem, where):
+def record(args, load, mem, where, convert):
     """One trace"""
     shutil.rmtree(where, ignore_errors=True)
     os.makedirs(where)
@@ -35,7 +33,7 @@ def record(args, load, mem, where):
                       alloc=args.alloc, timeout=args.seconds * 3 + 600)
     if subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode:
         raise Error(f"the guest with load {load} fails")
-    ended = subprocess.run([CONVERT, f"{where}/trace.dat", f"{where}/records"],
+    ended = subprocess.run([convert, f"{where}/trace.dat", f"{where}/records"],
                            stdout=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         raise Error(f"{where}/trace.dat cannot be used")
@@ -67,11 +65,9 @@ def main():
         if load not in LOADS:
             p.error(f"no load '{load}'; there are: {' '.join(LOADS)}")
     program.exit_on_term()
-    if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}",
-                       CONVERT], check=False).returncode:
-        raise Error("trace-convert cannot be built: run scripts/deps traces")
+    convert = build("trace-convert", ": run scripts/deps traces")
     for mem in args.mem.split(","):
         for load in args.load or LOADS:
             where = os.path.abspath(f"{args.out}/{name_of(load, mem, args.alloc)}")
-            record(args, load, mem, where)
+            record(args, load, mem, where, convert)
     return 0

@@ -10,22 +10,15 @@ end; OUT/NAME-replay.svg shows each trace over time."""
 import collections
 import concurrent.futures
 import csv
-import glob
 import json
 import math
 import os
 import subprocess
 
-import matplotlib
-matplotlib.use("Agg")
-# pylint: disable=wrong-import-position
-import matplotlib.pyplot as plt
-
 from llfree import program
-from llfree.paths import BUILD, LINUX, TOP
+from llfree.paths import BUILD
 from llfree.program import Error, say
-from llfree.traces.data import Trace
-from llfree.traces.record import TRACES
+from llfree.traces import TRACES, build, find
 
 REPLAY = f"{BUILD}/llfree-user/replay"
 PLACEMENTS = "recorded,default,packed,default+nofragment"
@@ -37,12 +30,6 @@ MOST_UNKNOWN = 0.02
 HARMLESS = 1024
 # Frames of a zone that is too small to matter beside others
 SMALLEST = 32768
-
-
-def build():
-    if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}", REPLAY],
-                      check=False).returncode:
-        raise Error(f"{REPLAY} cannot be built")
 
 
 def command(trace, zone, directory, placement, samples):
@@ -81,23 +68,6 @@ def score(samples):
     return round(sum(parts) / len(parts), 4) if parts else 0
 
 
-def draw(trace, results, path):
-    figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True,
-                                          layout="constrained")
-    figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}", fontsize=10)
-    for placement, (_, samples) in results.items():
-        seconds = [ms / 1000 for ms in samples]
-        above.plot(seconds, [s["huge"] / s["best"] if s["best"] else math.nan
-                             for s in samples.values()], label=placement)
-        below.plot(seconds, [s["moves"] for s in samples.values()], label=placement)
-    above.set(ylabel="free huge blocks / best possible", ylim=(0, 1.02))
-    above.legend(fontsize=8)
-    below.set(ylabel="moves to the best", xlabel="seconds of the trace", ylim=(0, None))
-    for suffix in "svg", "png":
-        figure.savefig(f"{path}.{suffix}", dpi=110)
-    plt.close(figure)
-
-
 def table(scores, placements):
     """Lines: the score of each placement by trace, and the geometric mean"""
     width = max(map(len, [*scores, "geometric mean"]))
@@ -117,11 +87,11 @@ def main():
     p.add_argument("--out", metavar="DIR", default=f"{TRACES}/replay",
                    help="(default: build/traces/replay)")
     args = p.parse_args()
-    found = args.trace or sorted(os.path.dirname(path)
-                                 for path in glob.glob(f"{TRACES}/*/meta.json"))
-    if not found:
-        raise Error(f"no traces in {TRACES}: run scripts/trace-pages")
-    build()
+    # Help needs no packages.
+    # pylint: disable-next=import-outside-toplevel
+    from llfree.traces import data, figures
+    found = find(args.trace)
+    build("replay")
     os.makedirs(args.out, exist_ok=True)
     placements = args.placements.split(",")
     scores, bad = {}, []
@@ -130,16 +100,16 @@ def main():
         lines = csv.DictWriter(f, FIELDS)
         lines.writeheader()
         for path in found:
-            trace = Trace(path)
+            trace = data.Trace(path)
             done = pool.map(lambda p, t=trace, d=path: replay(t, d, p, args.out), placements)
             try:
                 results = dict(zip(placements, done))
             except Error as e:
                 bad.append(str(e))
                 continue
-            for placement, (figures, _) in results.items():
-                lines.writerow({"trace": trace.name, "placement": placement, **figures})
-            draw(trace, results, f"{args.out}/{trace.name}-replay")
+            for placement, (found_here, _) in results.items():
+                lines.writerow({"trace": trace.name, "placement": placement, **found_here})
+            figures.replay(trace, results, f"{args.out}/{trace.name}-replay")
             scores[trace.name] = {p: r[0]["score"] for p, r in results.items()}
     if scores:
         print("\n".join(table(scores, placements)))

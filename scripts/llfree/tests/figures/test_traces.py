@@ -15,7 +15,7 @@ from unittest import mock
 import numpy
 
 from llfree.program import Error
-from llfree.traces import data, histograms, replay
+from llfree.traces import build, data, histograms, replay
 from llfree.traces.loads import LOADS
 
 # time in ns, frame, what, order, migratetype, CPU
@@ -84,7 +84,7 @@ class Traces(unittest.TestCase):
         return json.loads(text)
 
     def test_replay(self):
-        replay.build()
+        build("replay")
         scattered = [(1000 * i, 512 * i, data.ZONE_ALLOC, 0, 1, i % 2) for i in range(8)]
         found = self.replay(scattered, "recorded")
         self.assertEqual((found["huge"], found["best"], found["moves"], found["unmovable"]),
@@ -95,7 +95,7 @@ class Traces(unittest.TestCase):
         self.assertEqual((found["allocs"], found["failed"], found["free"]), (8, 0, 8184))
 
     def test_replay_of_frees(self):
-        replay.build()
+        build("replay")
         block = (0, 64, data.ZONE_ALLOC, 3, 0, 0)
         parts = [(1000 + i, 64 + i, data.ZONE_FREE, 0, 0, 1) for i in range(8)]
         for placement in "recorded", "default":
@@ -114,7 +114,7 @@ class Traces(unittest.TestCase):
             self.assertEqual((found["stale"], found["free"]), (8, 8184))
 
     def test_replay_begins_with_what_was_there(self):
-        replay.build()
+        build("replay")
         frames = b"\3" + b"\1" * 511 + b"\2" * 512 + b"\1" * 7168
         for placement in "recorded", "default":
             found = self.replay([(0, 512, data.ZONE_FREE, 0, 0, 0)], placement, frames)
