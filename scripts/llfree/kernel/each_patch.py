@@ -47,21 +47,18 @@ def write_options(source, path):
         f.write("CONFIG_KUNIT=y\n" + "".join(f"CONFIG_{option}\n" for option in found))
 
 
-def build(source, out, llfree):
-    # LLFREE is off in x86_64-text.config; the last fragment decides.
-    fragments = [f"{CONFIGS}/llfree.config"] * llfree + [f"{out}.options"]
-    write_options(source, fragments[-1])
+def build(source, out, fragments, *goals):
     return subprocess.run(
         [f"{SCRIPTS}/build", "--without-llfree", "--source", source, "--out", out,
-         *[a for f in fragments for a in ("--fragment", f)], "x86_64-text", "bzImage",
-         "modules"],
+         *[a for f in fragments for a in ("--fragment", f)], "x86_64-text", *goals],
         check=False).returncode
 
 
-def compile_without(source, out):
-    return subprocess.run(
-        [f"{SCRIPTS}/build", "--without-llfree", "--source", source, "--out", out,
-         "x86_64-text", *WITHOUT], check=False).returncode
+def build_with_options(source, out, llfree):
+    # LLFREE is off in x86_64-text.config; the last fragment decides.
+    fragments = [f"{CONFIGS}/llfree.config"] * llfree + [f"{out}.options"]
+    write_options(source, fragments[-1])
+    return build(source, out, fragments, "bzImage", "modules")
 
 
 def boot(out, alloc):
@@ -74,8 +71,8 @@ def boot(out, alloc):
 def build_and_boot(source, out):
     """The test of a patch"""
     llfree = has_option(source)
-    check(not build(source, out, llfree), "the kernel cannot be built")
-    check(not compile_without(source, f"{out}-without"),
+    check(not build_with_options(source, out, llfree), "the kernel cannot be built")
+    check(not build(source, f"{out}-without", [], *WITHOUT),
           "without the options, the kernel cannot be built")
     for alloc in ("llfree", "buddy") if llfree else (None,):
         check(not boot(out, alloc), f"the smoke test fails, page_alloc={alloc}")

@@ -21,8 +21,7 @@
  *   moves     frames to move until as many children are free as can be, that
  *             is, best, or all children without unmovable frames
  *
- * "score" is the mean of huge / best over the samples of the second half of the
- * trace. A trace does not say which pages migration moved, so a free may name a
+ * A trace does not say which pages migration moved, so a free may name a
  * frame that the replay has not allocated ("unknown"), and an allocation a
  * frame that the replay has not freed ("stale", freed first).
  */
@@ -237,8 +236,7 @@ static void replay(const struct trace_record *records, unsigned long nr)
 {
 	const u64 end = nr ? le64toh(records[nr - 1].time) : 0;
 	u64 next = 0, time;
-	unsigned long i, samples = 0;
-	double score = 0;
+	unsigned long i;
 	struct sample s = { };
 	FILE *csv = NULL;
 
@@ -258,10 +256,6 @@ static void replay(const struct trace_record *records, unsigned long nr)
 				fprintf(csv, "%lu,%lu,%lu,%lu,%lu,%lu\n",
 					(unsigned long)(time / 1000000), s.free,
 					s.huge, s.best, s.unmovable, s.moves);
-			if (time >= end / 2 && s.best) {
-				score += (double)s.huge / s.best;
-				samples++;
-			}
 			next = time + opt.period_ms * 1000000UL;
 		}
 		if (i < nr)
@@ -269,8 +263,8 @@ static void replay(const struct trace_record *records, unsigned long nr)
 	}
 	if (csv)
 		fclose(csv);
-	printf("{\"score\": %.4f, \"free\": %lu, \"huge\": %lu, \"best\": %lu, ",
-	       samples ? score / samples : 0, s.free, s.huge, s.best);
+	printf("{\"free\": %lu, \"huge\": %lu, \"best\": %lu, ", s.free, s.huge,
+	       s.best);
 	printf("\"unmovable\": %lu, \"moves\": %lu, \"allocs\": %lu, \"frees\": %lu, ",
 	       s.unmovable, s.moves, count.allocs, count.frees);
 	printf("\"freed\": %lu, ", count.freed);
