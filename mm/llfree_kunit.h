@@ -11,6 +11,8 @@
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/hrtimer.h>
+#include <linux/memory_hotplug.h>
+#include <linux/page-isolation.h>
 
 /* Blocks of MAX_PAGE_ORDER that the fake zone has */
 #define FAKE_BLOCKS	4
@@ -762,6 +764,31 @@ static void zone_isolate(struct kunit *test)
 	fake_check(test, 8);
 	KUNIT_EXPECT_EQ(test, fake_alloc_all(test, 0, MIGRATE_MOVABLE), 8);
 }
+
+/*
+ * A slab that was taken off a list has LIST_POISON2 where other pages have their
+ * mapping, and bit 1 of it is set as in the mapping of a page whose driver can
+ * move it. Offlining waited without end for such a slab to move.
+ */
+static void zone_slab_unmovable(struct kunit *test)
+{
+	struct page *page = alloc_pages(GFP_KERNEL | __GFP_COMP, pageblock_order);
+	unsigned long pfn;
+	int ret;
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	pfn = page_to_pfn(page);
+	__folio_set_slab(page_folio(page));
+	page->mapping = LIST_POISON2;
+	ret = start_isolate_page_range(pfn, pfn + pageblock_nr_pages, MIGRATE_MOVABLE,
+				       MEMORY_OFFLINE, GFP_KERNEL);
+	KUNIT_EXPECT_EQ(test, -EBUSY, ret);
+	if (!ret)
+		undo_isolate_page_range(pfn, pfn + pageblock_nr_pages, MIGRATE_MOVABLE);
+	page->mapping = NULL;
+	__folio_clear_slab(page_folio(page));
+	__free_pages(page, pageblock_order);
+}
 #endif
 
 #ifdef CONFIG_CMA
@@ -961,6 +988,7 @@ static struct kunit_case zone_cases[] = {
 	KUNIT_CASE(zone_small),
 #ifdef CONFIG_MEMORY_ISOLATION
 	KUNIT_CASE(zone_isolate),
+	KUNIT_CASE(zone_slab_unmovable),
 #endif
 #ifdef CONFIG_CMA
 	KUNIT_CASE(zone_cma),

@@ -19,6 +19,7 @@
 #include <linux/jump_label.h>
 #include <linux/minmax.h>
 #include <linux/mmzone.h>
+#include <linux/page-flags.h>
 #include <linux/preempt.h>
 #include <linux/spinlock.h>
 
@@ -75,6 +76,28 @@ static __always_inline bool zf_active(void)
  * has changed the allocation of registers.
  */
 #define zf_active()	false
+#endif
+
+#ifdef CONFIG_LLFREE
+/**
+ * page_has_movable_ops() - can the driver of a page move the page?
+ * @page: the page; the answer is a hint unless the page is locked
+ *
+ * A slab that was taken off a list has LIST_POISON2 where other pages have their
+ * mapping, and bit 1 of it is set as by __SetPageMovable(). If memory offlining
+ * took such a slab for a movable page, it would wait for the slab without end.
+ * The kernel without LLFree is not changed.
+ *
+ * Context: any; takes no lock.
+ *
+ * Return: true if isolate_movable_page() may succeed
+ */
+static inline bool page_has_movable_ops(const struct page *page)
+{
+	return __PageMovable(page) && !PageSlab(page);
+}
+#else
+#define page_has_movable_ops(page)	__PageMovable(page)
 #endif
 
 /* Life cycle */
