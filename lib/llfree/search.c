@@ -398,7 +398,7 @@ out:
 	 * other.
 	 */
 	if (ret < 0 && partial && (s->order || tries < PARTIAL_TRIES))
-		WRITE_ONCE(*partial, partial_key(round, READ_ONCE(*local)) |
+		WRITE_ONCE(*partial, partial_key(round | ROUND_SEEN, READ_ONCE(*local)) |
 				  s->order);
 	/*
 	 * There may be more blocks, and without a slot only the round can note

@@ -312,22 +312,24 @@ static inline bool hint_idle(u32 hint)
 }
 
 /*
- * Byte in llfree.round: {round:4, seen:1}. The bit seen says that a slot has
- * searched in this round, so the next free begins another round.
+ * Byte in llfree.round: {round:3, seen:1, 0:4}. The bit seen says that a slot
+ * has searched in this round, so the next free begins another round.
  *
- * Word in llfree_local.partial: {rest:9, round:3, order:4}. The order is one
- * that a search did not find outside of entirely free children. The round has
- * the lowest bits of the round in which the search ended. The rest is the
- * number of permits of the reservation, modulo the frames of a child. An
- * allocation of a whole child does not change the rest; a free in another child
- * of the tree does. Rest and round are the key.
+ * Word in llfree_local.partial: {rest:8, round:3, seen:1, order:4}. The order is
+ * one that a search did not find outside of entirely free children. The round is
+ * the one in which the search ended. The bit seen is set. So the word does not
+ * match a round that begins when the same number comes again: in that round
+ * nothing has searched yet. The rest is the number of permits of the
+ * reservation, modulo half the frames of a child. An allocation of a whole child
+ * does not change the rest; a free in another child of the tree mostly does.
+ * Rest, round and seen are the key.
  */
-#define ROUND_SEEN		0x1U
-#define ROUND_STEP		0x10U
+#define ROUND_SEEN		0x10U
+#define ROUND_STEP		0x20U
 #define PARTIAL_ORDER_MASK	0x000fU
-#define PARTIAL_ROUND_MASK	0x0070U
-#define PARTIAL_REST_MASK	0xff80U
-#define PARTIAL_REST_SHIFT	7
+#define PARTIAL_ROUND_MASK	0x00f0U
+#define PARTIAL_REST_MASK	0xff00U
+#define PARTIAL_REST_SHIFT	8
 
 static inline u8 round_next(u8 round)
 {

@@ -253,6 +253,30 @@ static void slots_look_for_themselves(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/*
+ * Holes that come after a search without success are found before an entirely free
+ * child is broken up, however many times holes have come before.
+ */
+static void each_round_is_another(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, 0, 3 * TREE, LLFREE_INIT_ALLOC, 1);
+	unsigned long hole, i;
+	unsigned int round;
+
+	inst_free(test, inst, LLFREE_NO_SLOT, 0, LLFREE_CHILD_ORDER);
+	inst_free(test, inst, LLFREE_NO_SLOT, CHILD, LLFREE_CHILD_ORDER);
+	for (i = 0; i < CHILD; i++)
+		KUNIT_ASSERT_EQ(test, i, alloc_movable(test, inst, 0, 0));
+	for (round = 0; round < 40; round++) {
+		hole = (1 + round % 2) * TREE;
+		inst_free(test, inst, LLFREE_NO_SLOT, hole, LLFREE_ROW_ORDER);
+		for (i = 0; i < LLFREE_ROW_FRAMES; i++)
+			KUNIT_ASSERT_EQ_MSG(test, hole + i, alloc_movable(test, inst, 0, 0),
+					    "round %u", round);
+	}
+	inst_check(test, inst);
+}
+
 /* A caller that allocates and frees a few huge blocks again and again stays there. */
 static void used_again(struct kunit *test)
 {
@@ -359,6 +383,7 @@ static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(own_holes_are_looked_for_once),
 	KUNIT_CASE(shown_children_go_first),
 	KUNIT_CASE(slots_look_for_themselves),
+	KUNIT_CASE(each_round_is_another),
 	KUNIT_CASE(used_again),
 	KUNIT_CASE(found_near_home),
 	KUNIT_CASE(frames_gather),
