@@ -12,9 +12,12 @@
 
 /*
  * Limits of a search for small blocks before a huge one is broken up: number of
- * trees, and number of trees whose free frames turn out to be scattered
+ * trees, and number of trees whose free frames turn out to be scattered. Only
+ * the largest instances have more trees. In all others a search sees the holes
+ * of all trees: if it saw those of some trees only, memory that is in use for
+ * long would run out of entirely free children.
  */
-#define PARTIAL_TREES		64U
+#define PARTIAL_TREES		2048U
 #define PARTIAL_TRIES		2U
 /* Slots of classes at the low end spread over at most this part of memory. */
 #define LOW_PART		32U

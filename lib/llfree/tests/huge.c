@@ -233,8 +233,8 @@ static void shown_children_go_first(struct kunit *test)
 /* A slot that found no holes where it is tells nothing about holes elsewhere. */
 static void slots_look_for_themselves(struct kunit *test)
 {
-	const unsigned long far = 64 * TREE;
-	struct instance *inst = inst_new(test, 0, 128 * TREE, LLFREE_INIT_ALLOC, 2);
+	const unsigned long far = 2048 * TREE;
+	struct instance *inst = inst_new(test, 0, 2 * far, LLFREE_INIT_ALLOC, 2);
 	unsigned long i;
 
 	/* A tree for each slot, of which a child is in use, and a hole near one of them */
