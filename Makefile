@@ -153,6 +153,7 @@ histograms: prepare ## Orders and lifetimes of what make traces has recorded
 fragmentation: traces ## Record, replay against the core, and compare free huge blocks (QUICK=1)
 	@scripts/histograms
 	@scripts/replay
+	@scripts/age-model $(if $(call on,QUICK),--mib 1024 --seeds 1)
 
 ##@ Post
 

@@ -85,3 +85,5 @@ def step_traces():
                   for alloc in ("buddy", "llfree")]
         command("histograms", ["scripts/histograms", "--out", f"{out}/histograms", *traces])
         command("replay", ["scripts/replay", "--out", f"{out}/replay", *traces])
+        command("age-model", ["scripts/age-model", "--mib", "1024", "--seeds", "1",
+                              "--out", f"{out}/age.csv"])

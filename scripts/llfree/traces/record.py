@@ -28,7 +28,7 @@ def record(args, load, mem, where, convert):
     os.makedirs(where)
     argv = vm.command(args.kernel,
                       [f"{GUEST}/record-pages", load, "--out", where, "--seconds",
-                       str(args.seconds), "--linux", LINUX],
+                       str(args.seconds), "--linux", LINUX, "--buffer", str(args.buffer)],
                       "--mem", mem, "--smp", str(args.smp), "--rwdir", where, "--patient",
                       alloc=args.alloc, timeout=args.seconds * 3 + 600)
     if subprocess.run(argv, check=False, stdin=subprocess.DEVNULL).returncode:
@@ -58,6 +58,8 @@ def main():
     p.add_argument("--smp", metavar="N", type=int, default=2, help="CPUs (default: 2)")
     p.add_argument("--seconds", metavar="S", type=int, default=600,
                    help="how long each load runs (default: 600)")
+    p.add_argument("--buffer", metavar="KIB", type=int, default=16384,
+                   help="memory for events of each CPU of a guest (default: 16384)")
     p.add_argument("--out", metavar="DIR", default=TRACES, help="(default: build/traces)")
     p.add_argument("--keep", action="store_true", help="keep what trace-cmd wrote")
     args = p.parse_args()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Replay recorded traces against the core, and compare placements.
 
-A placement is "recorded" (where the recorded kernel put each block), or a policy of the core,
-default or packed, with options after it: default+tree-order=13+nofragment. Prints the score
+A placement is "recorded" (where the recorded kernel put each block), "bestfit" (in the fullest
+huge block that has room, for reference), or a policy of the core, default or packed, with
+options after it: default+tree-order=13+nofragment. Prints the score
 of each placement on each trace: entirely free huge blocks as part of the best possible, mean
 of the second half. OUT/replay.csv has that, and moves and blocks with unmovable frames at the
 end; OUT/NAME-replay.svg shows each trace over time."""
@@ -21,7 +22,7 @@ from llfree.program import Error, say
 from llfree.traces import TRACES, build, find
 
 REPLAY = f"{BUILD}/llfree-user/replay"
-PLACEMENTS = "recorded,default,packed,default+nofragment"
+PLACEMENTS = "recorded,default,packed,bestfit"
 FIELDS = ("trace", "placement", "score", "free", "huge", "best", "unmovable", "moves", "allocs",
           "frees", "freed", "failed", "unknown", "stale", "outside")
 # Part of freed frames that were never allocated, from which on a replay says nothing, and a
@@ -32,11 +33,15 @@ HARMLESS = 1024
 SMALLEST = 32768
 
 
+def options(placement):
+    """Of a command line, for a placement"""
+    name, *more = placement.split("+")
+    return ["--placement", name, *(f"--{option}" for option in more)]
+
+
 def command(trace, zone, directory, placement, samples):
-    name, *options = placement.split("+")
-    return [REPLAY, "--zone", f"{zone['first']}:{zone['frames']}", "--placement", name,
-            "--cpus", str(trace.meta["cpus"]), "--samples", samples,
-            *(f"--{option}" for option in options), directory]
+    return [REPLAY, "--zone", f"{zone['first']}:{zone['frames']}", *options(placement),
+            "--cpus", str(trace.meta["cpus"]), "--samples", samples, directory]
 
 
 def replay(trace, directory, placement, out):

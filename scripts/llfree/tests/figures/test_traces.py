@@ -15,7 +15,7 @@ from unittest import mock
 import numpy
 
 from llfree.program import Error
-from llfree.traces import build, data, histograms, replay
+from llfree.traces import age, build, data, histograms, replay
 from llfree.traces.loads import LOADS
 
 # time in ns, frame, what, order, migratetype, CPU
@@ -98,7 +98,7 @@ class Traces(unittest.TestCase):
         build("replay")
         block = (0, 64, data.ZONE_ALLOC, 3, 0, 0)
         parts = [(1000 + i, 64 + i, data.ZONE_FREE, 0, 0, 1) for i in range(8)]
-        for placement in "recorded", "default":
+        for placement in "recorded", "default", "bestfit":
             self.assertEqual(self.replay([block], placement)["unmovable"], 1)
             found = self.replay([block, *parts], placement)
             self.assertEqual((found["huge"], found["frees"], found["unknown"]), (16, 8, 0))
@@ -113,13 +113,52 @@ class Traces(unittest.TestCase):
             found = self.replay([block, block], placement)
             self.assertEqual((found["stale"], found["free"]), (8, 8184))
 
+    def test_replay_by_best_fit(self):
+        build("replay")
+        # Children 0 and 2 have movable frames, 3 an unmovable one; child 2 is fuller.
+        frames = bytearray(b"\1" * 8192)
+        frames[:100], frames[1024:1224], frames[1536] = b"\2" * 100, b"\2" * 200, 3
+        events = [(0, 4096, data.ZONE_ALLOC, 8, 1, 0), (1, 4608, data.ZONE_ALLOC, 0, 0, 1),
+                  (2, 8191, data.ZONE_ALLOC, 0, 1, 1)]
+        found = self.replay(events, "bestfit", bytes(frames))
+        self.assertEqual((found["huge"], found["unmovable"], found["moves"]), (13, 1, 100))
+        # Nothing but the other kind is left for a block of a row.
+        full = bytearray(b"\2" * 8192)
+        full[512:576] = b"\1" * 64
+        found = self.replay([(0, 512, data.ZONE_ALLOC, 6, 0, 0), (1, 0, data.ZONE_FREE, 0, 0, 0),
+                             (2, 0, data.ZONE_ALLOC, 0, 1, 0)], "bestfit", bytes(full))
+        self.assertEqual((found["unmovable"], found["failed"], found["free"]), (1, 0, 0))
+        # Two children
+        found = self.replay([(0, 1024, data.ZONE_ALLOC, 10, 1, 0)] * 2, "bestfit")
+        self.assertEqual((found["huge"], found["stale"]), (14, 1024))
+
     def test_replay_begins_with_what_was_there(self):
         build("replay")
         frames = b"\3" + b"\1" * 511 + b"\2" * 512 + b"\1" * 7168
-        for placement in "recorded", "default":
+        for placement in "recorded", "default", "bestfit":
             found = self.replay([(0, 512, data.ZONE_FREE, 0, 0, 0)], placement, frames)
             self.assertEqual((found["free"], found["huge"], found["unmovable"],
                               found["unknown"]), (7680, 14, 1, 0))
+
+    def test_memory_that_is_in_use_for_long_keeps_huge_blocks(self):
+        build("age")
+        # In 2 GiB, searches have to see all trees; with seed 2 rounds of searches repeat soon.
+        for mib, seed in (1024, 1), (2048, 2):
+            best, found = (age.mean(age.run(mib, p, 12, seed, 2)) for p in ("bestfit", "default"))
+            self.assertGreater(best["score"], 0.9)
+            self.assertGreater(found["score"], 0.85 * best["score"], f"{mib} MiB")
+            self.assertLess(found["unmovable"], 1.05 * best["unmovable"], f"{mib} MiB")
+
+    def test_age_says_what_was_compared(self):
+        out = f"{self.dir}/age.csv"
+        argv = ["age-model", "--mib", "256", "--rounds", "3", "--seeds", "2", "--out", out]
+        said = io.StringIO()
+        with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(said):
+            self.assertEqual(age.main(), 0)
+        self.assertRegex(said.getvalue(), r"age, 256 MiB +[01]\.\d+ +[01]\.\d+")
+        with open(out, encoding="utf-8") as f:
+            self.assertEqual([row["placement"] for row in csv.DictReader(f)],
+                             ["default", "packed", "bestfit"])
 
     def test_table(self):
         lines = [*replay.table({"a": {"x": 0.5, "y": 1}, "bc": {"x": 0.125, "y": 1}},
@@ -128,7 +167,7 @@ class Traces(unittest.TestCase):
 
     def test_loads_can_be_formatted(self):
         for name, load in LOADS.items():
-            text = load.command.format(cpus=2, linux="/linux", guest="/guest", seconds=10)
+            text = load.command.format(cpus=2, linux="/linux")
             self.assertNotIn("{", text, name)
             self.assertTrue(load.about and load.programs, name)
 
