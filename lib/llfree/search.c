@@ -12,10 +12,11 @@
 
 /*
  * Limits of a search for small blocks before a huge one is broken up: number of
- * trees, and number of trees whose free frames turn out to be scattered. Only
- * the largest instances have more trees. In all others a search sees the holes
- * of all trees: if it saw those of some trees only, memory that is in use for
- * long would run out of entirely free children.
+ * trees, and number of trees whose free frames turn out to be scattered.
+ * Instances with more trees are larger than 32 GiB with the smallest trees and
+ * than 512 GiB with the largest. In all others a search sees the holes of all
+ * trees: if it saw those of some trees only, memory that is in use for long
+ * would run out of entirely free children.
  */
 #define PARTIAL_TREES		2048U
 #define PARTIAL_TRIES		2U
@@ -356,8 +357,9 @@ static long search_near(struct llfree *llf, struct search *s, unsigned long star
 static long search_partial(struct llfree *llf, struct search *s, const u64 *local,
 			   unsigned long start)
 {
-	unsigned long low = ALIGN_DOWN(start, PARTIAL_TREES);
-	unsigned long high = min(low + PARTIAL_TREES, s->end_tree);
+	unsigned long low = s->first_tree, high = s->end_tree;
+	/* Trees whose children a bounded search may read */
+	unsigned int looks = s->looks;
 	const s32 frames = search_frames(s);
 	/*
 	 * The word of a tree that does not suit. Most others are full, or have
@@ -379,15 +381,23 @@ static long search_partial(struct llfree *llf, struct search *s, const u64 *loca
 	if (!(round & ROUND_SEEN))
 		WRITE_ONCE(llf->round[s->class], round | ROUND_SEEN);
 
-	for (tree = max(low, s->first_tree); tree < high; tree++) {
+	if (high - low > PARTIAL_TREES) {
+		low = clamp(ALIGN_DOWN(start, PARTIAL_TREES), low, high - PARTIAL_TREES);
+		high = low + PARTIAL_TREES;
+	}
+	for (tree = low; tree < high; tree++) {
 		word = READ_ONCE(*tree_at(llf, LLFREE_VIEW_NORMAL, tree));
 		if (word == other || tree_free(word) < frames ||
-		    tree_reserved(word))
+		    tree_reserved(word) || tree_exhausted(word, s->order))
 			continue;
 		if (tree_rate(llf, s, word) > LLFREE_LEVEL_SPARSE) {
 			other = word;
 			continue;
 		}
+		/* tree_level() reads the children of such a tree. */
+		if (search_bounded(s) && tree_free(word) >= (s32)LLFREE_CHILD_FRAMES &&
+		    !looks--)
+			return -1;
 		if (tree_level(llf, s, tree, word) > LLFREE_LEVEL_SPARSE)
 			continue;
 		ret = llf_search_tree(llf, s, tree, LLFREE_LEVEL_MATCH,
@@ -403,12 +413,15 @@ out:
 	if (ret < 0 && partial && (s->order || tries < PARTIAL_TRIES))
 		WRITE_ONCE(*partial, partial_key(round | ROUND_SEEN, READ_ONCE(*local)) |
 				  s->order);
+	/* What the slot remembers of a former round must not match a later one. */
+	if (ret >= 0 && partial && !partial_same_round(READ_ONCE(*partial), round))
+		WRITE_ONCE(*partial, HINT_NONE);
 	/*
 	 * There may be more blocks, and without a slot only the round can note
 	 * that.
 	 */
 	if (ret >= 0 && !partial)
-		WRITE_ONCE(llf->round[s->class], round & ~ROUND_SEEN);
+		WRITE_ONCE(llf->round[s->class], round_next(round));
 	return ret;
 }
 

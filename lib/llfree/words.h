@@ -317,9 +317,10 @@ static inline bool hint_idle(u32 hint)
  *
  * Word in llfree_local.partial: {rest:8, round:3, seen:1, order:4}. The order is
  * one that a search did not find outside of entirely free children. The round is
- * the one in which the search ended. The bit seen is set. So the word does not
- * match a round that begins when the same number comes again: in that round
- * nothing has searched yet. The rest is the number of permits of the
+ * the one in which the search ended. The bit seen is set, so the word does not
+ * match a round with the same number in which nothing has searched yet. Once
+ * another slot has searched there, the word matches if its own slot has not
+ * searched for eight rounds; the next free ends that. The rest is the number of permits of the
  * reservation, modulo half the frames of a child. An allocation of a whole child
  * does not change the rest; a free in another child of the tree mostly does.
  * Rest, round and seen are the key.

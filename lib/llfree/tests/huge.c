@@ -253,6 +253,51 @@ static void slots_look_for_themselves(struct kunit *test)
 	inst_check(test, inst);
 }
 
+/* Where the numbers of trees begin does not matter for which holes a search sees. */
+static void holes_of_all_trees(struct kunit *test)
+{
+	const unsigned long first = 2000 * TREE, hole = first + 100 * TREE;
+	struct instance *inst = inst_new(test, first, 128 * TREE, LLFREE_INIT_ALLOC, 1);
+	unsigned long i;
+
+	inst_free(test, inst, LLFREE_NO_SLOT, first, LLFREE_CHILD_ORDER);
+	inst_free(test, inst, LLFREE_NO_SLOT, first + CHILD, LLFREE_CHILD_ORDER);
+	for (i = 0; i < CHILD; i++)
+		KUNIT_ASSERT_EQ(test, first + i, alloc_movable(test, inst, 0, 0));
+	inst_free(test, inst, LLFREE_NO_SLOT, hole, LLFREE_ROW_ORDER);
+	KUNIT_EXPECT_EQ(test, hole, alloc_movable(test, inst, 0, 0));
+	inst_check(test, inst);
+}
+
+/*
+ * A slot that remembers a search without success searches again in later rounds, also
+ * if other slots search as well.
+ */
+static void rounds_of_two_slots(struct kunit *test)
+{
+	struct instance *inst = inst_new(test, 0, 8 * TREE, LLFREE_INIT_ALLOC, 2);
+	unsigned long hole, i;
+	unsigned int round, slot;
+
+	inst_free(test, inst, LLFREE_NO_SLOT, 0, LLFREE_CHILD_ORDER);
+	inst_free(test, inst, LLFREE_NO_SLOT, CHILD, LLFREE_CHILD_ORDER);
+	for (i = 0; i < CHILD; i++)
+		KUNIT_ASSERT_EQ(test, i, alloc_movable(test, inst, 0, 0));
+	for (round = 0; round < 40; round++) {
+		/* In each round, the other slot is the first to search. */
+		for (slot = 2; slot--;) {
+			hole = (2 + 2 * slot + round % 2) * TREE;
+			inst_free(test, inst, LLFREE_NO_SLOT, hole, LLFREE_ROW_ORDER);
+		}
+		for (slot = 2; slot--;) {
+			for (i = 0; i < LLFREE_ROW_FRAMES; i++)
+				KUNIT_ASSERT_GE_MSG(test, alloc_movable(test, inst, slot, 0),
+						    2 * TREE, "round %u slot %u", round, slot);
+		}
+	}
+	inst_check(test, inst);
+}
+
 /*
  * Holes that come after a search without success are found before an entirely free
  * child is broken up, however many times holes have come before.
@@ -383,7 +428,9 @@ static struct kunit_case huge_cases[] = {
 	KUNIT_CASE(own_holes_are_looked_for_once),
 	KUNIT_CASE(shown_children_go_first),
 	KUNIT_CASE(slots_look_for_themselves),
+	KUNIT_CASE(holes_of_all_trees),
 	KUNIT_CASE(each_round_is_another),
+	KUNIT_CASE(rounds_of_two_slots),
 	KUNIT_CASE(used_again),
 	KUNIT_CASE(found_near_home),
 	KUNIT_CASE(frames_gather),
