@@ -320,10 +320,10 @@ static inline bool hint_idle(u32 hint)
  * the one in which the search ended. The bit seen is set, so the word does not
  * match a round with the same number in which nothing has searched yet. Once
  * another slot has searched there, the word matches if its own slot has not
- * searched for eight rounds; the next free ends that. The rest is the number of permits of the
- * reservation, modulo half the frames of a child. An allocation of a whole child
- * does not change the rest; a free in another child of the tree mostly does.
- * Rest, round and seen are the key.
+ * searched for eight rounds; the next free ends that. The rest is the number of
+ * permits of the reservation, modulo half the frames of a child. An allocation of
+ * a whole child does not change the rest; a free in another child of the tree
+ * mostly does. Rest, round and seen are the key.
  */
 #define ROUND_SEEN		0x10U
 #define ROUND_STEP		0x20U

@@ -11,11 +11,10 @@
  * place_score when memory is full, and when it has shrunk.
  */
 #include <linux/kernel.h>
-#include <linux/math64.h>
+#include <linux/list.h>
 #include <argp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "inst.h"
 #include "place.h"
@@ -43,7 +42,7 @@ static const struct {
 };
 
 /* Per-CPU lists: by order and migratetype, with at most so many pages each */
-#define PCP_ORDERS	4
+#define PCP_ORDERS	(COSTLY_ORDER + 1)
 #define PCP_PAGES	512
 #define PCP_BATCH	64
 
@@ -59,13 +58,13 @@ struct list {
 struct slab {
 	long frame;
 	unsigned int used;
-	bool current, listed;
-	struct slab *prev, *next;
+	bool current;
+	struct list_head list;		/* in struct cache.partial, or alone */
 };
 
 struct cache {
 	unsigned int order, objects, nr_partial;
-	struct slab partial;		/* head of the list */
+	struct list_head partial;
 	struct slab **current;		/* by CPU */
 };
 
@@ -89,7 +88,7 @@ struct pool {
 struct worker {
 	unsigned int cpu;
 	bool full;
-	u64 rnd;
+	struct rng rng;
 	struct pool pool[NR_LIFETIMES];
 	struct list lists[PCP_ORDERS][MIGRATE_PCPTYPES];
 };
@@ -105,15 +104,6 @@ static unsigned long used;		/* frames that callers have */
 static struct {
 	unsigned long mib, rounds, seed;
 } opt = { .mib = 1024, .rounds = 30, .seed = 1 };
-
-static unsigned long rnd(struct worker *w, unsigned long below)
-{
-	/* xorshift64*, good enough and the same everywhere */
-	w->rnd ^= w->rnd >> 12;
-	w->rnd ^= w->rnd << 25;
-	w->rnd ^= w->rnd >> 27;
-	return (w->rnd * 0x2545f4914f6cdd1dULL >> 32) % below;
-}
 
 /* ---- Pages ---- */
 
@@ -174,19 +164,13 @@ static void drain(struct worker *w)
 
 static void partial_add(struct cache *c, struct slab *s)
 {
-	s->prev = c->partial.prev;
-	s->next = &c->partial;
-	s->prev->next = s;
-	s->next->prev = s;
-	s->listed = true;
+	list_add_tail(&s->list, &c->partial);
 	c->nr_partial++;
 }
 
 static void partial_del(struct cache *c, struct slab *s)
 {
-	s->prev->next = s->next;
-	s->next->prev = s->prev;
-	s->listed = false;
+	list_del_init(&s->list);
 	c->nr_partial--;
 }
 
@@ -198,8 +182,8 @@ static struct slab *slab_alloc(struct worker *w, struct cache *c)
 		goto found;
 	if (s)
 		s->current = false;
-	s = c->partial.next;
-	if (s != &c->partial) {
+	s = list_first_entry_or_null(&c->partial, struct slab, list);
+	if (s) {
 		partial_del(c, s);
 	} else {
 		long frame = alloc_pages(w, c->order, MIGRATE_UNMOVABLE);
@@ -211,6 +195,7 @@ static struct slab *slab_alloc(struct worker *w, struct cache *c)
 		if (!s)
 			exit(1);
 		s->frame = frame;
+		INIT_LIST_HEAD(&s->list);
 	}
 	s->current = true;
 	c->current[w->cpu] = s;
@@ -225,11 +210,11 @@ static void slab_free(struct worker *w, struct cache *c, struct slab *s)
 	if (s->current)
 		return;
 	if (s->used || c->nr_partial < MIN_PARTIAL) {
-		if (!s->listed)
+		if (list_empty(&s->list))
 			partial_add(c, s);
 		return;
 	}
-	if (s->listed)
+	if (!list_empty(&s->list))
 		partial_del(c, s);
 	free_pages(w, s->frame, c->order, MIGRATE_UNMOVABLE);
 	free(s);
@@ -263,18 +248,18 @@ static void age_free(struct worker *w, const struct object *o)
 
 static unsigned int age_kind(struct worker *w)
 {
-	unsigned int r = rnd(w, 1000);
+	unsigned int r = rng_below(&w->rng, 1000);
 
 	if (r < SHARE_CACHE)
 		return KIND_CACHE;
 	if (r < SHARE_CACHE + SHARE_BUFFER)
 		return KIND_BUFFER;
-	return KIND_SLAB + rnd(w, NR_CACHES);
+	return KIND_SLAB + rng_below(&w->rng, NR_CACHES);
 }
 
 static bool pool_add(struct worker *w, const struct object *o)
 {
-	unsigned int r = rnd(w, 1000), i = 0;
+	unsigned int r = rng_below(&w->rng, 1000), i = 0;
 
 	while (r >= lifetimes[i].share)
 		r -= lifetimes[i++].share;
@@ -289,10 +274,10 @@ static bool pool_add(struct worker *w, const struct object *o)
 	return false;
 }
 
-/* Who dies is drawn from all that are there. */
+/* Free an object that is drawn from all of the pool. */
 static void pool_take(struct worker *w, struct pool *pool)
 {
-	unsigned long i = rnd(w, pool->nr);
+	unsigned long i = rng_below(&w->rng, pool->nr);
 	const struct object dead = pool->objects[i];
 
 	pool->objects[i] = pool->objects[--pool->nr];
@@ -345,7 +330,7 @@ static bool age_shrink(struct worker *w)
 			all += (u64)w->pool[i].nr * lifetimes[i].haste;
 		if (!all)
 			break;
-		r = mul_u64_u32_shr(all, rnd(w, 1UL << 32), 32);
+		r = rng_below(&w->rng, all);
 		for (i = 0; r >= (u64)w->pool[i].nr * lifetimes[i].haste; i++)
 			r -= (u64)w->pool[i].nr * lifetimes[i].haste;
 		pool_take(w, &w->pool[i]);
@@ -399,7 +384,7 @@ static void begin(void)
 		exit(1);
 	for (i = 0; i < place_options.cpus; i++) {
 		workers[i].cpu = i;
-		workers[i].rnd = opt.seed * 0x9e3779b97f4a7c15ULL + i + 1;
+		workers[i].rng.state = opt.seed << 32 | i;
 		for (j = 0; j < NR_LIFETIMES; j++) {
 			workers[i].pool[j].max = max;
 			workers[i].pool[j].objects = malloc(max * sizeof(struct object));
@@ -408,8 +393,7 @@ static void begin(void)
 		}
 	}
 	for (i = 0; i < NR_CACHES; i++) {
-		caches[i].partial.next = &caches[i].partial;
-		caches[i].partial.prev = &caches[i].partial;
+		INIT_LIST_HEAD(&caches[i].partial);
 		caches[i].current = calloc(place_options.cpus, sizeof(struct slab *));
 		if (!caches[i].current)
 			exit(1);

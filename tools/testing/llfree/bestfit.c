@@ -9,6 +9,7 @@
  * lifetimes might reach if cost did not matter; it is no upper bound.
  */
 #include <linux/kernel.h>
+#include <linux/list.h>
 #include <linux/llfree.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,32 +23,19 @@ struct child {
 	u64 rows[LLFREE_CHILD_ROWS];		/* 1 = allocated */
 	unsigned int free;
 	bool movable;
-	struct child *next, **link;	/* children with as many free frames */
+	struct hlist_node node;		/* children with as many free frames */
 };
 
 static struct {
 	unsigned long first, nr;
 	struct child *children;
 	/* By kind and number of free frames; those that are entirely free have no kind. */
-	struct child *lists[2][CHILD_FRAMES + 1];
+	struct hlist_head lists[2][LLFREE_CHILD_FRAMES + 1];
 } fit;
 
 static void list_child(struct child *c)
 {
-	struct child **head = &fit.lists[c->free < CHILD_FRAMES && c->movable][c->free];
-
-	c->next = *head;
-	c->link = head;
-	if (c->next)
-		c->next->link = &c->next;
-	*head = c;
-}
-
-static void unlist_child(struct child *c)
-{
-	*c->link = c->next;
-	if (c->next)
-		c->next->link = c->link;
+	hlist_add_head(&c->node, &fit.lists[c->free < CHILD_FRAMES && c->movable][c->free]);
 }
 
 /* Frames outside of @first to @first + @frames stay allocated. */
@@ -97,7 +85,7 @@ static void child_change(struct child *c, unsigned int at, unsigned int order, b
 	const u64 mask = row_mask(order) << at % LLFREE_ROW_FRAMES;
 	unsigned int i;
 
-	unlist_child(c);
+	hlist_del(&c->node);
 	for (i = 0; i < 1U << order; i += LLFREE_ROW_FRAMES) {
 		if (free)
 			c->rows[(at + i) / LLFREE_ROW_FRAMES] &= ~mask;
@@ -153,7 +141,7 @@ long bestfit_alloc(unsigned int order, bool movable)
 		free = i == 1 ? CHILD_FRAMES : 1U << order;
 		end = i == 1 ? CHILD_FRAMES + 1 : CHILD_FRAMES;
 		for (; free < end; free++) {
-			for (c = fit.lists[kinds[i]][free]; c; c = c->next) {
+			hlist_for_each_entry(c, &fit.lists[kinds[i]][free], node) {
 				at = child_find(c, order);
 				if (at >= 0)
 					return child_alloc(c, at, order, movable);

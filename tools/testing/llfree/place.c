@@ -15,8 +15,6 @@
 #include "upper.h"
 
 #define CHILD_FRAMES	((unsigned long)LLFREE_CHILD_FRAMES)
-/* The highest order of cheap blocks, of the kernel */
-#define COSTLY_ORDER	3
 
 enum use { USE_FREE, USE_MOVABLE, USE_UNMOVABLE };
 
@@ -30,7 +28,7 @@ static bool by_core(void)
 	return !place_options.as_recorded && !place_options.by_bestfit;
 }
 
-bool place_movable(unsigned int migratetype)
+static bool place_movable(unsigned int migratetype)
 {
 	return migratetype == MIGRATE_MOVABLE || migratetype >= MIGRATE_PCPTYPES;
 }

@@ -11,8 +11,9 @@
 
 #define MIGRATE_UNMOVABLE	0
 #define MIGRATE_MOVABLE		1
-#define MIGRATE_RECLAIMABLE	2
 #define MIGRATE_PCPTYPES	3
+/* The highest order of cheap blocks, of the kernel; all of these have per-CPU lists */
+#define COSTLY_ORDER		3
 
 /**
  * struct place_options - what decides where blocks lie
@@ -50,7 +51,6 @@ struct place_score {
 	unsigned long free, huge, best, unmovable, moves;
 };
 
-bool place_movable(unsigned int migratetype);
 void place_begin(void);
 void place_claim(unsigned long frame, bool movable);
 void place_claimed(void);

@@ -36,8 +36,6 @@
 #include "trace.h"
 
 #define NONE		UINT32_MAX
-/* Orders with per-CPU lists, of the kernel: these and that of huge pages */
-#define PCP_ORDER	3
 
 static struct {
 	const char *dir, *samples;
@@ -106,7 +104,7 @@ static void event_alloc(unsigned long pfn, unsigned int order,
 /* Has a zone per-CPU lists for this order? Their frees are events of their own. */
 static bool has_list(unsigned int order)
 {
-	return order <= PCP_ORDER || order == LLFREE_CHILD_ORDER;
+	return order <= COSTLY_ORDER || order == LLFREE_CHILD_ORDER;
 }
 
 static void event(const struct trace_record *r)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,8 @@ from unittest import mock
 
 import numpy
 
-from llfree.program import Error
+from llfree.paths import TOP
+from llfree.program import Error, read_text
 from llfree.traces import age, build, data, histograms, replay
 from llfree.traces.loads import LOADS
 
@@ -148,6 +150,17 @@ class Traces(unittest.TestCase):
             self.assertGreater(best["score"], 0.9)
             self.assertGreater(found["score"], 0.85 * best["score"], f"{mib} MiB")
             self.assertLess(found["unmovable"], 1.05 * best["unmovable"], f"{mib} MiB")
+
+    def test_the_model_has_the_figures_of_the_benchmark(self):
+        def figures(path):
+            text = read_text(f"{TOP}/{path}")
+            wanted = r"#define\s+((?:AGE|SHARE|BUFFER)_\w+)\s+(\d+)|\[(LIFE_\w+)\] = ({.*})"
+            found = {a or c: b or d for a, b, c, d in re.findall(wanted, text)}
+            found.pop("AGE_IN_2_PAGES", None)
+            return found
+        model = figures("tools/testing/llfree/age.c")
+        self.assertEqual(model, figures("mm/page_alloc_bench.c"))
+        self.assertEqual(len(model), 10)
 
     def test_age_says_what_was_compared(self):
         out = f"{self.dir}/age.csv"
