@@ -53,10 +53,11 @@ static const char * const stronger[] = {
 	/* Loads */
 	"LB+poonceonces",
 	"LB+row-clear-relaxed+row-set",
+	"LB+whole-give-relaxed+whole-take",
 	/* Stores */
 	"S+poonceonces",
-	"S+whole-give-relaxed+whole-take",
 	"S+row-clear-relaxed+row-set",
+	"S+whole-give-relaxed+whole-take",
 };
 
 static int shared[NR_SHARED];
