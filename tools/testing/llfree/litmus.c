@@ -3,8 +3,8 @@
  * Litmus tests on explore(), and tests of explore() itself.
  *
  * The litmus tests of Documentation/litmus-tests/llfree/ say which barriers the
- * core needs, and for what. Each test runs here in all ways that explore()
- * knows with weak memory, and the outcomes have to match its Result. The
+ * core and zones need, and for what. Each test runs here in all ways that
+ * explore() knows with weak memory, and the outcomes have to match its Result. The
  * kernel's own tests, as far as litmus-gen can translate them, show that this
  * weak memory is that of tools/memory-model/. The list "stronger" has the
  * exceptions.
