@@ -24,7 +24,8 @@ void llf_hint_report(struct llfree *llf, unsigned long row, u64 mask,
  * @frames: number of freed frames
  * @had: free frames of the child before; 0 for whole children
  *
- * The caller has given the permits before, by tree_give:B or local_give:B.
+ * The caller has given the permits before, by tree_give:B, by local_give:B or by
+ * the xchg() that reserves the tree.
  */
 static __always_inline void hint_freed(struct llfree *llf, unsigned long row, u64 mask,
 				       unsigned int frames, unsigned int had,

@@ -82,9 +82,10 @@
  *   child_take:B  pairs with child_stable:B. Both are full barriers: a CPU that
  *                 sees the bit of a hidden claim sees that its permit is gone.
  *   tree_give:A   pairs with tree_take:A, tree_reserve:A and local_sync:A; and
- *   local_give:A  pairs with local_take:A. The raised child.free is visible to
- *                 the CPU that takes the tree's permits. Nothing breaks without
- *                 this pair, but a search would miss a free block.
+ *   local_give:A  pairs with local_take:A, and with the xchg() that ends a
+ *                 reservation. The raised child.free is visible to the CPU that
+ *                 takes the tree's permits. Nothing breaks without these pairs,
+ *                 but a search would miss a free block.
  *   tree_look:A   pairs with tree_give:A. A search reads the word of a tree
  *                 before it looks at the children. If the tree is watched, the
  *                 search sees all blocks freed before; a later free changes the
@@ -102,8 +103,8 @@
  *   grow:A        pairs with range:A. A CPU that sees the new range also sees
  *                 where the words of the added frames are, and their initial
  *                 values. Numbers of rows and trees also come from words; so
- *                 local_look:A pairs with local_take:A, local_give:A and the
- *                 xchg() that reserves a tree, as local_take:A does.
+ *                 local_look:A pairs with local_give:A and with the xchg() that
+ *                 reserves a tree, as local_take:A does.
  *   set_slots:A   pairs with nr_slots:A. A caller that has read the number of
  *                 slots sees where the slots are and that they are initialised.
  *
