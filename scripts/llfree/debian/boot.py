@@ -2,8 +2,8 @@
 """Boot Debian on a kernel that scripts/deb has built, and test it.
 
 Makes a disk image with Debian, systemd and the package, build/deb/FLAVOUR.img, boots it in
-QEMU to a login, logs in, runs the smoke test, and powers off; once with each allocator. The
-output is KTAP."""
+QEMU to a login, logs in, runs the smoke test, and powers off; once with each allocator.
+With --grub the boot loader starts the kernel too, as README.md says. The output is KTAP."""
 
 import re
 
@@ -19,12 +19,7 @@ SMOKE = f"{image.PROGRAMS}/scripts/guest/smoke"
 def test(report, guest, alloc):
     """A guest from its start to its end"""
     def login():
-        """systemd starts all units and a login on the console"""
-        guest.expect("llfree login: ", "no login")
-        guest.child.sendline("root")
-        guest.prompt()
-        # Neither the shell nor the kernel writes into what commands say.
-        guest.run("bind 'set enable-bracketed-paste off'; dmesg -n 1")
+        guest.login()
         return guest.run("uname -r")[1].strip()
 
     def running():
@@ -33,8 +28,7 @@ def test(report, guest, alloc):
         check(state.strip() == "running", f"{state.strip()}: {failed.strip()}")
 
     def allocator():
-        _, used = guest.run("cat /sys/kernel/mm/page_alloc/allocator")
-        check(used.strip() == alloc, f"{used.strip()} is in use, not {alloc}")
+        guest.allocator(alloc)
 
     def smoke():
         status, output = guest.run(SMOKE)
@@ -44,8 +38,7 @@ def test(report, guest, alloc):
         check(re.search(r"^smoke: passed", output, re.M), "no verdict")
 
     def off():
-        guest.child.sendline("systemctl poweroff")
-        guest.ends()
+        guest.ends("systemctl poweroff")
 
     for function in login, running, allocator, smoke, off:
         report.test(function.__name__, function)
@@ -56,23 +49,29 @@ def main():
     p.add_argument("--flavour", choices=FLAVOURS, default="amd64",
                    help="of the kernel (default: amd64)")
     program.add_alloc(p)
+    p.add_argument("--grub", action="store_true",
+                   help="also choose allocators and kernels in GRUB, and remove the package")
     p.add_argument("--image-only", action="store_true", help="make the disk image and stop")
     args = p.parse_args()
     # Help needs no packages.
     # pylint: disable-next=import-outside-toplevel
-    from llfree.debian.guest import Debian
+    from llfree.debian import grub, guest
     program.exit_on_term()
     disk = f"{DEB}/{args.flavour}.img"
     image.update(disk, [image_package(args.flavour)])
     if args.image_only:
         return 0
     allocators = [args.alloc] if args.alloc else ALLOCATORS
-    report = ktap.Report(5 * len(allocators))
+    report = ktap.Report(5 * len(allocators) + (len(grub.TESTS) if args.grub else 0))
     for alloc in allocators:
         report.topic = f"{args.flavour}.{alloc}"
-        guest = Debian(disk, alloc, f"{disk}.{alloc}.log")
+        debian = guest.Debian(guest.machine_line(disk) + guest.kernel_line(disk, alloc),
+                              f"{disk}.{alloc}.log")
         try:
-            test(report, guest, alloc)
+            test(report, debian, alloc)
         finally:
-            guest.end()
+            debian.end()
+    if args.grub:
+        report.topic = f"{args.flavour}.grub"
+        grub.test(report, args.flavour, disk)
     return report.end()

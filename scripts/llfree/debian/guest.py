@@ -16,23 +16,23 @@ SECONDS = 900
 PROMPT = r"root@llfree:~# "
 
 
-def command_line(disk, alloc):
-    """QEMU with the serial port on its standard input and output"""
+def machine_line(disk, snapshot=True):
+    """QEMU with the serial port on its standard input and output. Writes to the disk are
+    lost at the end of a snapshot."""
     kvm = machine.kvm_usable()
-    words = ["console=ttyS0", "root=/dev/vda", "rw", "panic=-1", "systemd.show_status=1"]
-    words += [] if kvm else qemu.clock_parameters(hz=HZ)
-    # Without it, the kernel takes its default: buddy.
-    words += ["page_alloc=llfree"] if alloc == "llfree" else []
-    boot = f"{disk}.boot/boot"
-    argv = ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+    return ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35", "-smp", "2", "-m", MEMORY, "-serial", "stdio",
             # QEMU 7.2 with a thread for each CPU does not get on with static keys, which
             # are in Debian's configuration: see scripts/config/x86_64.config.
             "-accel", "kvm" if kvm else "tcg,thread=single", "-cpu", "host" if kvm else "max",
-            "-kernel", only(f"{boot}/vmlinuz-*"), "-initrd", only(f"{boot}/initrd.img-*"),
-            "-drive", f"file={qemu.quoted(disk)},format=raw,if=virtio,snapshot=on",
-            "-append", " ".join(words)]
-    return machine.MACHINES["x86_64"].qemu, argv
+            "-drive", f"file={qemu.quoted(disk)},format=raw,if=virtio,"
+            f"snapshot={'on' if snapshot else 'off'}"]
+
+
+def parameters():
+    """Parameters of a kernel whose console is the serial port"""
+    clock = [] if machine.kvm_usable() else qemu.clock_parameters(hz=HZ)
+    return ["console=ttyS0", "panic=-1", "systemd.show_status=1", *clock]
 
 
 def only(pattern):
@@ -42,14 +42,24 @@ def only(pattern):
     return found[0]
 
 
+def kernel_line(disk, alloc=None):
+    """The arguments of QEMU that start the image's kernel with LLFree, without GRUB"""
+    words = ["root=/dev/vda1", "rw", *parameters()]
+    # Without it, the kernel takes its default: buddy.
+    words += ["page_alloc=llfree"] if alloc == "llfree" else []
+    boot = f"{disk}.boot/boot"
+    return ["-kernel", only(f"{boot}/vmlinuz-*llfree*"),
+            "-initrd", only(f"{boot}/initrd.img-*llfree*"), "-append", " ".join(words)]
+
+
 class Debian:
     """A guest with a serial console"""
 
-    def __init__(self, disk, alloc, log):
-        program_, argv = command_line(disk, alloc)
+    def __init__(self, argv, log):
         self.log = open(log, "w", encoding="utf-8")
-        self.child = pexpect.spawn(program_, argv, encoding="utf-8", codec_errors="replace",
-                                   timeout=SECONDS, dimensions=(24, 200))
+        self.child = pexpect.spawn(machine.MACHINES["x86_64"].qemu, argv, encoding="utf-8",
+                                   codec_errors="replace", timeout=SECONDS,
+                                   dimensions=(24, 200))
         self.child.logfile_read = self.log
 
     def expect(self, what, text, seconds=SECONDS):
@@ -73,9 +83,23 @@ class Debian:
         self.prompt()
         return status, output
 
-    def ends(self):
-        """Wait until the guest is off"""
-        self.expect(pexpect.EOF, "the guest does not power off")
+    def login(self):
+        """Log in as root once systemd has started all units and a login on the console"""
+        self.expect("llfree login: ", "no login")
+        self.child.sendline("root")
+        self.prompt()
+        # Neither the shell nor the kernel writes into what commands say.
+        self.run("bind 'set enable-bracketed-paste off'; dmesg -n 1")
+
+    def allocator(self, alloc):
+        """Fail unless the kernel uses this page allocator"""
+        _, used = self.run("cat /sys/kernel/mm/page_alloc/allocator")
+        ktap.check(used.strip() == alloc, f"{used.strip()} is in use, not {alloc}")
+
+    def ends(self, command):
+        """Power off, or reboot: both end QEMU"""
+        self.child.sendline(command)
+        self.expect(pexpect.EOF, f"the guest does not end after '{command}'")
 
     def end(self):
         self.child.close(force=True)

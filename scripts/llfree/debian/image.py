@@ -11,10 +11,13 @@ from llfree.paths import LINUX, SCRIPTS, TOP
 from llfree.program import Error, say
 
 SUITE = "bookworm"
-# systemd with what makes a serial console, an initramfs, and what smoke and stress need
+# systemd with a serial console, initramfs and boot loader, a kernel of Debian, and the
+# programs that smoke and stress start
 INCLUDE = ("systemd-sysv,udev,dbus,initramfs-tools,kmod,procps,util-linux,login,zstd,"
-           "python3,stress-ng")
-SIZE = "3G"
+           "grub-pc,linux-image-cloud-amd64,python3,stress-ng")
+# The first MiB has the partition table and GRUB.
+START_MIB = 1
+SIZE_MIB = 3072
 PROGRAMS = "/opt/llfree"
 
 
@@ -32,13 +35,16 @@ def hooks(packages, image):
         f"copy-in '{SCRIPTS}/guest' '{SCRIPTS}/llfree' {PROGRAMS}/scripts",
         f"copy-in '{LINUX}/{LIBRARY}' {programs_linux}",
         'chroot "$1" passwd -d root',
-        'echo "/dev/vda / ext4 defaults 0 1" >"$1/etc/fstab"',
+        'echo "/dev/vda1 / ext4 defaults 0 1" >"$1/etc/fstab"',
         'echo llfree >"$1/etc/hostname"',
         "copy-out /boot " + f"'{image}.boot'",
         # Without what is mounted in the root: /proc and others
         f"mkdir -p '{image}.root' && mount --bind \"$1\" '{image}.root'",
-        f"mke2fs -q -t ext4 -d '{image}.root' '{image}.new' {SIZE}",
+        f"truncate -s {SIZE_MIB}M '{image}.new'",
+        f"mke2fs -q -F -t ext4 -E offset={START_MIB << 20} -d '{image}.root' "
+        f"'{image}.new' {SIZE_MIB - START_MIB}M",
         f"umount '{image}.root' && rmdir '{image}.root'",
+        f"echo 'start={START_MIB}MiB, bootable' | sfdisk -q '{image}.new'",
     ]
 
 
