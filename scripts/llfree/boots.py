@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Boot the kernel many times in a row, in every size, and check each boot.
+"""Boot the kernel many times in a row, with several sizes of guest, and check each boot.
 
-Each combination of CPUs and memory is booted COUNT times; in each boot the
-guest runs a smoke test. Stops at the first failure."""
+Boots each combination of CPUs and memory N times. The guest runs a smoke test in each
+boot. Stops at the first failure."""
 
 import itertools
 import os

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Compare a zone that has grown with one that was so large from boot on.
+"""Compare a zone that has grown with a zone that has had the same size since boot.
 
-Counts instructions with scripts/bench in two guests: the first has a zone of 8 GiB, in
-the second the zone has 128 MiB, and a DIMM of 8 GiB comes online. Prints KTAP; a test
-fails if LLFree takes more instructions in the second than a limit allows. The values of
-buddy are shown beside."""
+Counts instructions with scripts/bench in two guests. The zone of the first guest has a bit
+more than 8 GiB at boot. The zone of the second guest has 128 MiB at boot, and grows when a
+DIMM of 8 GiB comes online. Prints KTAP: a test fails if the ratio of LLFree's instructions,
+second guest to first, is above a limit. Each test prints the ratio of buddy, too."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from llfree.paths import BUILD, SCRIPTS
 from llfree.program import Error
 
 BENCH = ["--count", "--no-figures", "--bench", "bulk,rand", "--order", "0,3,9,10"]
-# QEMU's machine has 2 GiB below 4 GiB; all of the rest is in zone Normal.
+# QEMU's machine has 2 GiB below 4 GiB; zone Normal has the rest.
 BOOTED = ["--mem", str(2048 + 128 + 8192)]
 GROWN = ["--mem", "2816", *(f"--vm-arg={arg}" for arg in (
     "--maxmem", "16G", "--slots", "2",
@@ -28,7 +28,7 @@ GROWN = ["--mem", "2816", *(f"--vm-arg={arg}" for arg in (
 
 
 def measure(args, name, options):
-    """{what was measured: stat.Comparison}"""
+    """Run scripts/bench in a guest and return {what was measured: stat.Comparison}."""
     out = f"{args.out}/{name}"
     os.makedirs(out, exist_ok=True)
     with open(f"{out}/log", "w", encoding="utf-8") as log:
@@ -41,7 +41,7 @@ def measure(args, name, options):
 
 
 def compare(booted, grown, limit):
-    """Fail if LLFree takes more in the grown zone than limit allows."""
+    """Fail if LLFree's ratio, grown zone to booted zone, is above the limit."""
     ratio = {alloc: grown.median(alloc) / booted.median(alloc) for alloc in stat.ALLOCS}
     return check(ratio["llfree"] <= limit,
                  f"{booted.median('llfree'):.0f} -> {grown.median('llfree'):.0f}: "
@@ -54,7 +54,7 @@ def main():
     p.add_argument("--pairs", metavar="N", type=int, default=2,
                    help="boots of each guest with each allocator (default: 2)")
     p.add_argument("--limit", metavar="RATIO", type=float, default=1.02,
-                   help="of the grown zone to the other (default: 1.02)")
+                   help="limit of the ratio, grown zone to booted zone (default: 1.02)")
     p.add_argument("--out", metavar="DIR", default=f"{BUILD}/grown",
                    help="where results go (default: build/grown)")
     args = p.parse_args()
@@ -63,7 +63,7 @@ def main():
         grown = measure(args, "grown", GROWN)
     except subprocess.CalledProcessError as e:
         raise Error(f"scripts/bench failed: {args.out}/*/log: {e}") from e
-    # How large per-CPU lists are at that moment decides about order 0 at random.
+    # In rand, the momentary length of per-CPU lists makes order 0 random.
     cells = [key for key in booted if key in grown and (key.bench, key.order) != ("rand", 0)]
     if not cells:
         raise Error("nothing was measured")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel must not say, for scripts/vm and the tests in the guest."""
+"""Find messages in a kernel log that report a problem, on the host and in guests."""
 
 import re
 
-# Messages of the OOM killer are fine.
+# Messages of the OOM killer are no trouble.
 TROUBLE = re.compile(r"""
 	\bWARNING:\s | \bBUG:\s | \bkernel\ BUG\ at\b | \bOops\b |
 	\bKernel\ panic\b | \bUBSAN:\s | \bKFENCE:\s |
@@ -22,12 +22,13 @@ TROUBLE = re.compile(r"""
 FAILURE = "page allocation failure"
 KILLED = re.compile(r"\bKilled process (\d+) ")
 OF_TASK = re.compile(r"\bCPU: \d+ UID: \d+ PID: (\d+) ")
-# Lines after that of the failure in which its task is named
+# Lines after the line of a failure that may name the task
 TASK_WITHIN = 2
 
 
 def is_trouble(lines, i):
-    """A task that is being killed may be refused its last page."""
+    """Return whether a line reports a problem. An allocation failure of a task that the OOM
+    killer has killed before is none."""
     if not TROUBLE.search(lines[i]):
         return False
     if FAILURE not in lines[i]:

@@ -2,7 +2,7 @@
 """Bits of /proc/kpageflags; see Documentation/admin-guide/mm/pagemap.rst."""
 
 FLAGS = "/proc/kpageflags"
-ENTRY = 8                       # bytes for each frame
+ENTRY = 8                       # bytes per frame
 
 KPF_LRU = 5
 KPF_BUDDY = 10

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests that report in KTAP, on the host and in guests.
+"""Run tests and report their results in KTAP, on the host and in guests.
 
-The kernel's ksft.py writes the report. It keeps counts in variables of its module, so
-there is one report at a time."""
+The kernel's ksft.py writes the report. ksft.py keeps counts in variables of its module, so
+a program can have only one report at a time."""
 
 import importlib
 import os
@@ -17,22 +17,22 @@ LIBRARY = "tools/testing/selftests/kselftest"
 
 
 class Failure(Exception):
-    """A test failed; the text says why."""
+    """The failure of a test; the text gives the reason"""
 
 
 class Skip(Exception):
-    """A test cannot run here; the text says why."""
+    """A test that cannot run here; the text gives the reason"""
 
 
 def check(condition, text):
-    """Fail unless a condition holds; returns the text."""
+    """Raise Failure unless a condition holds. Return the text."""
     if not condition:
         raise Failure(text)
     return text
 
 
 def find_ksft():
-    """The kernel's module ksft"""
+    """Import the kernel's module ksft and return it."""
     where = f"{linux()}/{LIBRARY}"
     if not os.path.exists(f"{where}/ksft.py"):
         raise Error("no kernel tree with the kselftests: run scripts/prepare, or set LINUX=")
@@ -42,7 +42,7 @@ def find_ksft():
 
 
 class Report:
-    """A KTAP report. topic is the first part of each test's name."""
+    """A KTAP report; topic is the first part of each test's name"""
 
     def __init__(self, tests, topic=None):
         self.ksft = find_ksft()
@@ -62,7 +62,7 @@ class Report:
         sys.stdout.flush()
 
     def result(self, passed, name, text):
-        """The result of a test, and why it is so; None says that the test was skipped."""
+        """Print the result of a test and the reason. passed is None if the test is skipped."""
         self.say(f"{self.name(name)}: {text}")
         if passed is None:
             self.ksft.test_result_skip(self.name(name))
@@ -71,8 +71,8 @@ class Report:
         sys.stdout.flush()
 
     def test(self, name, function, *errors):
-        """Run a test. A function that returns passes; its text is shown. More errors than
-        Failure and OSError may be failures."""
+        """Run a test. A function that returns has passed, and its text is printed. Failure,
+        OSError and the errors given are failures."""
         start = time.monotonic()
         try:
             text, passed = function(), True
@@ -88,7 +88,7 @@ class Report:
         self.result(passed, name, text)
 
     def end(self):
-        """Print the totals. 0 if all tests have run and none has failed, else 1"""
+        """Print the totals. Return 0 if all tests have run and none has failed, else 1."""
         self.ksft.print_cnts()
         sys.stdout.flush()
         counts = self.ksft.ksft_cnt
@@ -96,7 +96,7 @@ class Report:
 
 
 def failed(name, text):
-    """A report that has one test, which failed"""
+    """Print a report of a single test, which has failed."""
     report = Report(1)
     report.result(False, name, text)
     return report.end()

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Run the KUnit suites with the kernel's own kunit.py.
 
-ARCH is x86_64 (in QEMU), um (User Mode Linux) or both, the default. Suites and
-options are lib/llfree/.kunitconfig, plus scripts/config/kunit-ARCH.config.
+ARCH is x86_64 (in QEMU) or um (User Mode Linux); the default is both. Suites and
+options are in lib/llfree/.kunitconfig and in scripts/config/kunit-ARCH.config.
 
-With --kernel, a kernel that scripts/build made runs the suites it has built in,
-while it boots in scripts/vm, which fails for what the kernel reports."""
+With --kernel, boots a kernel that scripts/build has made in scripts/vm. The kernel
+runs its built-in suites while it boots. The run fails, too, if scripts/vm finds a
+problem in the kernel log."""
 
 import os
 import shutil
@@ -19,15 +20,15 @@ from llfree.program import Error
 BUILD_DIRS = {"x86_64": "kunit-x86_64", "um": "um"}
 KUNIT = [sys.executable, "tools/testing/kunit/kunit.py"]
 SUITES = "llfree*"
-# x86 finds out seconds after boot that the TSC can be used, and says so. kunit.py takes
-# no line between those that begin a group of cases.
+# Seconds after boot, x86 prints that the TSC is usable. kunit.py cannot parse such a line
+# between the first lines of a group of cases.
 QUIET = "tsc=unstable"
-# One case frees what is not allocated.
+# One case frees a frame that is not allocated.
 EXPECTED = "zone fake: free of pfn .* which is not allocated"
 
 
 def boot(args):
-    """The suites of a kernel that exists already"""
+    """Boot an existing kernel, which runs its suites. Return 0 if all pass."""
     build = os.path.abspath(args.build or BUILD)
     log = f"{build}/vm/kunit-{os.path.basename(os.path.abspath(args.kernel))}.log"
     os.makedirs(os.path.dirname(log), exist_ok=True)

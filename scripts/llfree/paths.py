@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Where things are"""
+"""Paths of the repository and of build directories"""
 
 import os
 
@@ -14,5 +14,6 @@ KERNEL = f"{BUILD}/x86_64"
 
 
 def linux():
-    """The kernel source whose programs are used: LINUX= in the environment, or build/linux"""
+    """Return the kernel source whose programs are used: LINUX= of the environment, or
+    build/linux."""
     return os.path.abspath(os.environ.get("LINUX") or LINUX)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Make a pool in a guest, kill the guest, and show that the data is there.
+"""Make a pool in a guest, kill the guest, and show that the data has survived.
 
-The first guest has an NVDIMM, which is a file of the host; in it llpool makes a pool, and
-kvlog, the key-value store in samples/nd_pool/, stores some keys and goes on storing others
-until QEMU is killed. The second guest finds the pool, checks all of it, and reads them."""
+The first guest has an NVDIMM, which is a file of the host. In this guest, llpool makes a
+pool on the NVDIMM. kvlog, the key-value store in samples/nd_pool/, stores some keys, and
+then stores and removes others until QEMU is killed. The second guest finds the pool, checks
+all of it, and reads the first keys."""
 
 import subprocess
 import tempfile
@@ -47,7 +48,7 @@ grep . state uuid session frames free recovery_us persistence
 
 
 def guest(args, script, tools, medium):
-    """Lines that a guest prints; its process comes with each"""
+    """Yield (process, line) for each line that a guest prints."""
     text = script.format(tools=tools, kvlog=f"{tools}/kvlog /dev/ndpool0")
     with subprocess.Popen(vm(args, ["--smp", "4", "--nvdimm", medium], [text]),
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

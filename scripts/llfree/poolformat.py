@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Superblocks of pools in persistent memory: include/linux/llfree_pool.h"""
+"""Make superblocks of pools in persistent memory, as in include/linux/llfree_pool.h"""
 
 import struct
 
@@ -22,7 +22,7 @@ _TABLE = _crc_table()
 
 
 def crc32c(data):
-    """As lib/crc32.c does it, without the inversion at the end"""
+    """Return the CRC32C as lib/crc32.c computes it, without the inversion at the end."""
     crc = 0xffffffff
     for byte in data:
         crc = crc >> 8 ^ _TABLE[(crc ^ byte) & 0xff]
@@ -30,7 +30,7 @@ def crc32c(data):
 
 
 def sealed(**fields):
-    """A superblock with these fields and the right checksum"""
+    """Return a superblock with the given fields and the right checksum."""
     values = {name: fields.get(name, 0) for name in FIELDS} | {"crc": 0}
     values["crc"] = crc32c(SUPER.pack(*values.values()))
     return SUPER.pack(*values.values())

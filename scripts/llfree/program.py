@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What programs have in common: arguments, messages, errors, files, environment"""
+"""Helpers that programs share: arguments, messages, errors, files, environment"""
 
 import argparse
 import fcntl
@@ -13,15 +13,15 @@ ALLOCATORS = ("buddy", "llfree")
 
 
 class Error(Exception):
-    """The user has to settle something; the text says what."""
+    """An error that the user has to resolve; the text is the message"""
 
 
 class Stopped(Exception):
-    """A signal ends the program."""
+    """A signal that ends the program"""
 
 
 def run(function):
-    """Run a program's main function; errors end it without a traceback."""
+    """Run a program's main function and exit. Print no traceback for Error."""
     try:
         sys.exit(function())
     except Error as e:
@@ -31,7 +31,7 @@ def run(function):
 
 
 def say(text):
-    """A line about progress"""
+    """Print a line about progress."""
     print(f"  {text}", flush=True)
 
 
@@ -44,7 +44,7 @@ def raise_stopped(*signums):
 
 
 def exit_on_term():
-    """Let SIGTERM end the program by an exception, so that child processes end, too."""
+    """Let SIGTERM end the program by an exception, so that the program can end children."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
@@ -85,28 +85,27 @@ def read(name, default=None):
 
 
 def read_text(name, default=None):
-    """A file in which some bytes may be no UTF-8"""
+    """Return the text of a file, in which some bytes may not be UTF-8."""
     data = read(name)
     return default if data is None else data.decode(errors="replace")
 
 
 def write_text(name, text):
-    """Write a file that has either its old or its new content at all times."""
+    """Write a file that has either the old or the new content at all times."""
     with open(f"{name}.new", "w", encoding="utf-8") as f:
         f.write(text)
     os.replace(f"{name}.new", name)
 
 
 def make_env(*more):
-    """The environment without what a make above gave on its command line, and without
-    more variables."""
+    """Return the environment without the variables of a calling make, and without more."""
     drop = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARCH", "CROSS_COMPILE",
             "KBUILD_OUTPUT", "KCONFIG_CONFIG", *more}
     return {k: v for k, v in os.environ.items() if k not in drop}
 
 
 def only_one(path):
-    """An open file whose lock lets no second program go on"""
+    """Open and lock a file. Raise Error if another program holds the lock."""
     lock = open(path, "w", encoding="utf-8")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

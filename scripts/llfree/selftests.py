@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run the kernel's own mm selftests with both allocators and compare.
+"""Run the kernel's own mm selftests with both allocators and compare the results.
 
 Builds tools/testing/selftests/mm of build/linux in build/selftests. Each
-category of its run_vmtests.sh runs in a guest of its own, first with buddy,
-then with LLFree. No category of it adds or removes memory. Category kunit has the
+category of run_vmtests.sh runs in a separate guest, first with buddy, then with
+LLFree. No category of run_vmtests.sh adds or removes memory. Category kunit has the
 KUnit suites that the kernel ships for memory management.
 
-The table has a row for each test, for each category's guest (the kernel
-reported nothing, and there was no time-out), and for each subtest whose results
-differ. '!' marks what passes on buddy and does not pass on LLFree; '~' marks it
-if scripts/llfree/selftests-flaky.txt names it. The status is 1 if there is a '!'.
+The table has a row for each test, for each category's guest, and for each subtest
+whose results differ. A guest passes if it ends in time and the kernel reports no
+problem. '!' marks a row that passes on buddy and does not pass on LLFree; '~' marks
+such a row if scripts/llfree/selftests-flaky.txt names the test. The exit status is 1
+if a row has a '!'.
 
 The last line counts rows. Passed: passes on LLFree. Failed: has a '!'. Skipped:
-all others, which say nothing about LLFree, since they do not pass on buddy or
-are flaky. With --alloc nothing is compared, and each FAIL counts as failed."""
+all others. A skipped row says nothing about LLFree, since the test does not pass on
+buddy or is flaky. With --alloc nothing is compared, and each FAIL counts as failed."""
 
 import collections
 import concurrent.futures
@@ -32,17 +33,16 @@ from llfree.vm.arguments import EXIT_GUEST, EXIT_KERNEL, EXIT_TIMEOUT
 FLAKY = f"{SCRIPTS}/llfree/selftests-flaky.txt"
 PASS, FAIL, SKIP, NONE = "pass", "FAIL", "skip", "-"
 KUNIT = "kunit"
-# Suites report from debugfs. Those of KFENCE make it report faults, and one of
-# usercopy is refused what it asks for.
+# Results of suites are in debugfs.
 COMMANDS = {KUNIT: ["sh", "-c", "cat /sys/kernel/debug/kunit/*/results"]}
-# What a category needs besides memory and CPUs.
+# Options of scripts/vm that a category needs. The suites of KFENCE make KFENCE report faults.
 OPTIONS = {"ksm_numa": ["--numa", "2"], "migration": ["--numa", "2"],
            "mremap": ["--mem", "6G"],
            KUNIT: ["--append", "kunit.enable=1", "--expect", "BUG: KFENCE: "]}
-# Exit statuses of scripts/vm that are not the command's.
-ENDS = {EXIT_TIMEOUT: "time-out", EXIT_KERNEL: "the kernel reported a problem",
+# Exit statuses of scripts/vm itself, which are not the command's
+ENDS = {EXIT_TIMEOUT: "timeout", EXIT_KERNEL: "the kernel reported a problem",
         EXIT_GUEST: "the guest died"}
-# 6.12.y has releases whose khugepaged.c lacks the header with this constant.
+# In some releases of 6.12.y, khugepaged.c lacks the header with this constant.
 CFLAGS = "-DKSFT_SKIP=4"
 
 Run = collections.namedtuple("Run", "results status seconds")
@@ -54,7 +54,7 @@ Row = collections.namedtuple("Row", "name buddy llfree mark")
 RESULT = re.compile(r"(?P<sub># )?(?P<bad>not )?ok (?P<number>\d+)"
                     r"(?:\s+-)?\s*(?P<name>.*?)"
                     r"(?:\s+# (?P<what>SKIP|XFAIL|TODO|exit=\d+)\b.*)?\s*$")
-# Addresses and numbers of processes are other ones in each run.
+# Addresses and process IDs differ from run to run.
 VOLATILE = re.compile(r"\b0x[0-9a-f]+\b|\b[0-9a-f]{8,}\b|\bpid:? \d+")
 
 
@@ -67,15 +67,15 @@ def result_of(match):
 
 
 def test_name(text):
-    """How run_vmtests.sh names a command in its results"""
+    """Return the name that run_vmtests.sh gives a command in its results."""
     return re.sub(r"^(bash )?\./", "", text)
 
 
 def parse(text):
-    """{test: result} in order, with subtests as "test: subtest".
+    """Return {test: result} in order, with subtests as "test: subtest".
 
-    The result of a program comes after those of its subtests. A program without
-    a result was running when the guest ended."""
+    In the text, a program's result follows the results of its subtests. A program
+    without a result was running when the guest ended, and has failed."""
     found = {}
     running, subtests = None, {}
 
@@ -121,7 +121,7 @@ def parse(text):
 
 
 def read_flaky(text):
-    """{test: reason} of a list with lines "NAME # REASON\""""
+    """Return {test: reason} of a list with lines "NAME # REASON"."""
     known = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -137,7 +137,7 @@ def read_flaky(text):
 # --- the comparison ---
 
 def compare(buddy, llfree, known):
-    """Rows for two {test: result}; None stands for an allocator left out."""
+    """Return rows for two {test: result}; None stands for an allocator that did not run."""
     both = buddy is not None and llfree is not None
     rows = []
     for name in [*(buddy or {}), *(n for n in llfree or {}
@@ -148,8 +148,8 @@ def compare(buddy, llfree, known):
         if is_subtest:
             if one == two or not both or one == NONE:
                 continue
-            # The program's row tells that it ended early, unless it has the
-            # same on buddy.
+            # A missing subtest needs no row if the program's row differs: the
+            # program passes on buddy, and has ended early on LLFree.
             if two == NONE and (one != PASS or buddy[base] != FAIL):
                 continue
         mark = ""
@@ -162,7 +162,7 @@ def compare(buddy, llfree, known):
 
 
 def counts(rows, alloc=None):
-    """(passed, failed, skipped)"""
+    """Return (passed, failed, skipped)."""
     failed = sum(row.mark == "!" for row in rows)
     passed = sum(getattr(row, alloc or "llfree") == PASS for row in rows)
     return passed, failed, len(rows) - passed - failed
@@ -197,11 +197,11 @@ def make(log, *argv):
 
 
 def build(linux, out):
-    """Build and install the tests; the directory with run_vmtests.sh"""
+    """Build and install the tests. Return the directory with run_vmtests.sh."""
     os.makedirs(out, exist_ok=True)
     log = f"{out}/build.log"
     open(log, "w", encoding="utf-8").close()
-    # Without liburing the last time: it may be installed now.
+    # The last build found no liburing, which may be installed now.
     local = f"{linux}/tools/testing/selftests/mm/local_config"
     if b"-luring" not in read(f"{local}.mk", b"-luring"):
         os.unlink(f"{local}.mk")
@@ -223,7 +223,7 @@ def categories(linux):
 
 
 def guest(args, directory, category, alloc):
-    """Run a category with an allocator."""
+    """Run a category in a guest with an allocator."""
     log = f"{args.out}/{category}.{alloc}"
     argv = vm.command(
         args.kernel, COMMANDS.get(category, ["./run_vmtests.sh", "-t", category]),
@@ -239,14 +239,14 @@ def guest(args, directory, category, alloc):
                                 check=False).returncode
     text = read_text(f"{log}.log", "")
     results = parse(text)
-    # Which tests there are is seen in the results, not in the status.
+    # The status of run_vmtests.sh does not count; the results of its tests do.
     results[f"guest of {category}"] = FAIL if status in ENDS or not results \
         else PASS
     return Run(results, status, time.monotonic() - start)
 
 
 def run(args, directory, names):
-    """{(category, allocator): Run}"""
+    """Run categories with each allocator. Return {(category, allocator): Run}."""
     jobs = [(name, alloc) for name in names for alloc in args.allocators]
     runs = {}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:

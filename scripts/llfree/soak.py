@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Punish the page allocator for hours, and write one page about it.
+"""Stress the page allocator in guests for hours, and write a report.
 
-Boots one guest after the other, in each of which guest/punish runs, and
-changes kernel, allocator, CPUs, memory and nodes all the time. One slice in
-four runs with the buddy allocator: what fails there, too, is not LLFree's. In one of
-three, memory blocks and DIMMs come and go.
-build/soak/report.txt is written anew after each slice. It goes on from an
-earlier run's numbers, unless --fresh is given; logs of slices that fail stay
-in build/soak. Ends early on SIGINT and SIGTERM; the slice that is cut off
-does not count."""
+Boots one guest after another for one slice of time, and runs guest/punish in each.
+Kernel, allocator, CPUs, memory and nodes change from slice to slice. One slice in
+four runs with buddy: a failure that occurs with buddy, too, is not a fault of LLFree.
+In one slice of three, memory blocks and DIMMs are added and removed.
+
+Writes build/soak/report.txt again after each slice. The report includes the numbers
+of earlier runs, unless --fresh is given. Logs of slices that fail stay in build/soak.
+Ends early on SIGINT and SIGTERM; an interrupted slice does not count."""
 
 import collections
 import json
@@ -39,14 +39,14 @@ SHAPES = (("1", "512M", "1"), ("2", "512M", "1"), ("2", "1G", "2"),
           ("2", "2G", "1"), ("4", "512M", "1"), ("4", "1G", "2"),
           ("4", "2G", "4"), ("8", "1G", "1"), ("8", "2G", "2"),
           ("8", "4G", "4"))
-# See guest/punish.
+# Known reports of the kernel; guest/punish explains them.
 KNOWN = ("Dying CPU not properly vacated!",
          r"page allocation failure: order:0, mode:\S*__GFP_RETRY_MAYFAIL\|",
          r"WARNING: .* at arch/x86/mm/init_64\.c:\d+ add_pages\+")
-# MiB of a guest in which memory comes and goes, at least; and what DIMMs can add
+# Least MiB of a guest in which memory comes and goes, and MiB that DIMMs can add
 GOING = 1024
 ADDED = 4096
-# Seconds that a guest may need besides punishing: boot, giving back, checks
+# Seconds that a guest may need besides punishing: boot, freeing of memory, checks
 EXTRA = 1800
 
 Slice = collections.namedtuple("Slice", "number kernel alloc smp mem numa going")
@@ -72,7 +72,7 @@ class Soak:
 
     def plan(self, number, kernel):
         rnd = random.Random(f"{self.args.seed} {number} {kernel}")
-        # Kernels that check a lot get nowhere on CPUs that are not there.
+        # Kernels with many checks make no progress on more CPUs than twice the host's.
         most = 8 if kernel == KERNELS[0] else 2 * os.cpu_count()
         shapes = [s for s in SHAPES if int(s[0]) <= most]
         shape = rnd.choice(shapes)
@@ -84,7 +84,8 @@ class Soak:
 
     @staticmethod
     def guest(argv, socket):
-        """Run a guest and add and remove DIMMs as it asks; its exit status and output"""
+        """Run a guest, and add and remove DIMMs when the guest asks. Return the exit status
+        and the output."""
         output, memory = [], Memory(socket)
         with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, errors="replace") as proc:
@@ -101,7 +102,7 @@ class Soak:
         return proc.returncode, "".join(output)
 
     def run(self, todo):
-        """One slice; its record."""
+        """Run one slice and return its record."""
         seconds = int(self.args.slice * 60)
         log = f"{OUT}/kernel.log"
         directory = tempfile.mkdtemp()
@@ -218,7 +219,7 @@ class Soak:
 
     @staticmethod
     def sums(totals):
-        """{line of the report: number}"""
+        """Return {line of the report: number}."""
         found = collections.Counter()
         longest = collections.Counter()
         for t in totals:
@@ -252,7 +253,8 @@ def main():
     p.add_argument("--vm-arg", metavar="ARG", action="append", default=[],
                    help="one more argument for scripts/vm (--vm-arg=--...)")
     p.add_argument("--seed", type=int, default=1,
-                   help="for the order of sizes (default: 1)")
+                   help="seed of the random choice of kernels and sizes (default: 1)")
+
     p.add_argument("--going", action="store_true",
                    help="memory comes and goes in each guest, not only in one of three")
     p.add_argument("--fresh", action="store_true",

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Compare the page allocators: boots one kernel image with either, measures.
+"""Boot one kernel image with either page allocator, measure and compare.
 
-Boots go in pairs, one with buddy and one with LLFree. In each, the module
-page_alloc_bench runs every benchmark at every order and number of CPUs, and
-guest/realwork what programs do. Both guests of a pair are there at the same time,
-but take turns: one stands still while the other measures, and then that does the
-same. So the host has little time to change between what is compared. Prints
-ratios LLFree/buddy, then medians and spreads. results.csv and results.json have
-every single value, report.txt the tables, index.html all results to look at,
-samples.csv the maps of memory over time; figures are also files, as SVG and PNG.
-On Ctrl-C the same, of what has been measured by then."""
+Boots guests in pairs, one with buddy and one with LLFree. In each guest, the module
+page_alloc_bench runs every benchmark with every order and number of CPUs, and
+guest/realwork runs real programs. Both guests of a pair exist at the same time, but
+measure in turns: one guest is stopped while the other measures the same cell. So a
+change of the host's speed affects both guests of a pair.
+
+Prints ratios LLFree/buddy, then medians and spreads. results.csv and results.json have
+every single value, report.txt the tables, index.html all results, samples.csv the maps
+of memory over time. Figures are also files, as SVG and PNG. On Ctrl-C writes all files
+with the values measured so far."""
 
 import argparse
 import os
@@ -50,7 +51,7 @@ def name_list(names):
 
 
 def default_cpus(quick):
-    """1, 2, 4, and more only where they exist"""
+    """Return 1, 2, 4, and more powers of two if the host has so many CPUs."""
     if quick:
         return [1, 2]
     return [1 << i for i in range(9) if 1 << i <= max(4, os.cpu_count())]
@@ -85,24 +86,24 @@ def parse_args():
                    help="User Mode Linux instead of QEMU: native, one CPU")
     p.add_argument("--count", action="store_true",
                    help="count instructions, on one emulated CPU: says little "
-                   "about time, and nothing about waiting, but one pair of "
-                   "boots gives the same on every machine")
+                   "about time, and nothing about contention, but one pair of "
+                   "boots gives the same counts on every machine")
     p.add_argument("--one-by-one", action="store_true",
-                   help="one guest after the other, for hosts without memory "
-                   "for two at a time: comparisons suffer if the host changes")
+                   help="boot one guest after the other, for hosts without "
+                   "memory for two; a change of the host's speed distorts ratios")
     p.add_argument("--limits", metavar="FILE",
-                   help="fail if a ratio is above the one that FILE allows; "
+                   help="fail if a ratio is above the limit in FILE, "
                    "a CSV file with the columns bench,order,measure,ratio")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--vm-arg", metavar="ARG", action="append", default=[],
                    help="one more argument for scripts/vm (--vm-arg=--...)")
     p.add_argument("--out", metavar="DIR",
-                   help="where results go (default: build/bench, "
+                   help="directory for results (default: build/bench, "
                         "build/bench-um or build/bench-count)")
     p.add_argument("--no-figures", dest="figures", action="store_false")
     p.add_argument("--from", metavar="FILE", dest="source",
-                   help="a results.json or results.csv: tables, figures and page "
-                        "of that again, into its directory")
+                   help="write tables, figures and page of a results.json or "
+                        "results.csv again, into the directory of FILE")
     args = p.parse_args()
     if args.limits and not os.path.isfile(args.limits):
         p.error(f"no file {args.limits}")
@@ -113,7 +114,7 @@ def parse_args():
         if (args.cpus or [1]) != [1]:
             p.error("User Mode Linux has one CPU")
         args.cpus = [1]
-        # No huge pages, no stress-ng: the module only.
+        # In User Mode Linux, real work has neither huge pages nor stress-ng.
         args.no_real = True
     if args.count:
         if args.um:
@@ -135,7 +136,7 @@ def parse_args():
     args.cpus = args.cpus or default_cpus(args.quick)
     args.smp = args.cpus[-1]
     args.pairs = args.pairs or (3 if args.quick else 5)
-    # Little enough for a build and its files to fill it
+    # So little memory that a build with its files fills it
     args.real_mem = args.mem or 1024
     args.mem = args.mem or (1024 if args.quick else 2048)
     args.kernel = os.path.abspath(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Loads results of scripts/bench, refuses damaged ones, and names the level
-at which they were measured and the unit of their numbers."""
+"""Load results of scripts/bench, and name their level of measurement and their unit
+
+Raises BadData for damaged results."""
 
 import collections
 import json
@@ -38,7 +39,7 @@ LEVELS = (
 
 
 class BadData(Error):
-    """Results cannot be drawn; the text says which file, and why."""
+    """Damaged results; the text has the file and the reason"""
 
 
 def level_of(meta):
@@ -53,17 +54,17 @@ def is_counted(meta):
 
 
 def unit(meta):
-    """Of the axes of figures"""
+    """Return the unit for axes of figures."""
     return "instructions" if is_counted(meta) else "ns"
 
 
 def unit_name(meta):
-    """Of sentences"""
+    """Return the unit for sentences."""
     return "instructions" if is_counted(meta) else "nanoseconds"
 
 
 def checked(data, path):
-    """The same data, complete"""
+    """Check data, add missing lists and defaults, and return the data."""
     if not isinstance(data, dict) or not isinstance(data.get("meta"), dict):
         raise BadData(f"{path}: no results of scripts/bench: there is no 'meta'")
     for name in LISTS:
@@ -91,8 +92,8 @@ def checked(data, path):
 
 
 def from_csv(path):
-    """Data as in results.json, as far as results.csv and a samples.csv beside it
-    have it"""
+    """Return data as in results.json, from a results.csv and the samples.csv in the same
+    directory."""
     with open(path, encoding="utf-8", newline="") as f:
         values = stat.parse_csv(f.read(), stat.FIELDS)
     samples = f"{os.path.dirname(os.path.abspath(path))}/samples.csv"
@@ -101,7 +102,7 @@ def from_csv(path):
 
 
 def load(path):
-    """Data of a results.json or results.csv"""
+    """Return the data of a results.json or results.csv."""
     try:
         if path.endswith(".csv"):
             data = from_csv(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Guests that measure, each on its own or two in turns"""
+"""Run guests that measure, one alone or two in turns"""
 
 import json
 import os
@@ -13,19 +13,19 @@ from llfree.bench.plan import cell_name
 
 
 class Useless(Exception):
-    """A guest that measures nothing."""
+    """The end of a guest that has measured nothing"""
 
 
 class Guest:
-    """A boot that goes on: what it says is taken line by line."""
+    """A guest of a boot, and the output that the guest has written so far"""
 
     def __init__(self, boot, args, results, progress):
         self.boot = boot
         self.args = args
         self.results = results
         self.progress = progress
-        self.position = 0       # cells that it has said something of
-        self.seconds = 0.0      # that it did not stand still
+        self.position = 0       # number of cells whose results have been read
+        self.seconds = 0.0      # time in which the guest was not stopped, until since
         self.stands = False
         self.proc = None
         self.record = {"boot": boot.number, "pair": boot.pair,
@@ -33,7 +33,7 @@ class Guest:
                        "load": round(os.getloadavg()[0], 2), "cells": {}}
 
     def start(self):
-        """Until it begins to measure; False if it does not get there."""
+        """Start the guest and wait until it measures. Return False if it ends before."""
         self.boot.write_plan(self.args.out)
         self.results.boots.append(self.record)
         env = dict(os.environ)
@@ -50,7 +50,7 @@ class Guest:
         return self.take() is not None
 
     def take(self):
-        """The next record it writes, taken note of; None at its end."""
+        """Read the guest's next record, store and return it. Return None at the end."""
         for line in self.proc.stdout:
             if not line.startswith("{"):
                 self.log.write(line)
@@ -74,15 +74,15 @@ class Guest:
         self.progress.show(self.boot, self.position)
 
     def reach(self, position):
-        """Go on until so many cells are measured; False at the end."""
+        """Read records until position cells are measured. Return False if the guest ends."""
         while self.position < position:
             if self.take() is None:
                 return False
         return True
 
     def stand(self):
-        """Between two cells, or in the first moments of the next one, which
-        does not notice: its clock stands as well."""
+        """Stop the guest between two cells, or at the beginning of the next cell. The guest's
+        clock stops, too, so the results do not change."""
         if not self.stands:
             self.stands = True
             self.seconds += time.monotonic() - self.since
@@ -95,7 +95,8 @@ class Guest:
             self.proc.send_signal(signal.SIGUSR2)
 
     def finish(self):
-        """It has said all it has to; False if that is not all, or not well."""
+        """Read the rest of the output and wait for the guest's end. Return False if cells are
+        missing or the exit status is not 0."""
         boot, record = self.boot, self.record
         self.go_on()
         self.reach(len(boot.todo) + 1)
@@ -120,12 +121,12 @@ class Guest:
             with open(boot.log, encoding="utf-8", errors="replace") as log:
                 print(*log.read().splitlines()[-12:], sep="\n",
                       file=sys.stderr)
-            # It will not be otherwise the next time.
+            # The next guest would fail, too.
             raise Useless
         return False
 
     def close(self):
-        """However far it is."""
+        """Kill the guest if it still runs, and close its files."""
         if self.proc:
             if self.proc.poll() is None:
                 os.killpg(self.proc.pid, signal.SIGTERM)
@@ -135,8 +136,8 @@ class Guest:
 
 
 def run_guests(guests):
-    """Cell by cell in turns, if there are several: whose turn it was last is
-    first in the next cell. Whether all went well."""
+    """Run guests, cell by cell in turns if there are two. The guest that measured a cell last
+    measures the next cell first. Return whether all guests finished well."""
     good = True
     try:
         for guest in guests:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What scripts/bench does"""
+"""Run scripts/bench: take a kernel, boot guests, write the results"""
 
 import os
 import re
@@ -24,7 +24,7 @@ from llfree.vm import machine
 
 
 def finish(results, args):
-    """Files, tables and figures; 1 if a ratio is above its limit, else 0"""
+    """Write files, tables and figures. Return 1 if a ratio is above its limit, else 0."""
     above = 0
     results.save(args.out)
     text = report(results)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is measured in which guest"""
+"""Plan the boots: the cells that each guest measures, and its command line"""
 
 import json
 import os
@@ -9,19 +9,19 @@ from llfree import vm
 from llfree.bench import stats as stat
 from llfree.paths import BUILD, GUEST
 
-# What the guest needs; the checkout is where it can see all of it.
+# Files that a guest needs. The guest sees the checkout, which includes build/.
 WORK = f"{BUILD}/bench.work"
 MODULE = "mm/page_alloc_bench.ko"
 MAX_ORDER = 10
 RAW = "-raw"
-# Seconds that a guest may take before it counts as stuck
+# Timeout of a guest in seconds
 BOOT_LIMIT = 3600
-# Where the CPU is no emulated one, so many times as many operations and rounds:
-# many short rounds, since few are then disturbed by what else the host does
+# Factor of operations and rounds on a CPU that is not emulated. With many short rounds,
+# other programs of the host disturb only a few of them.
 NATIVE = 3
-# What can be counted instead of timed: that no rounds of it depend on time
+# Benchmarks whose instructions can be counted: no round depends on time
 COUNTABLE = ("bulk", "repeat", "rand", "remote", "exit", "mixed")
-# Also in guest/realwork, which knows what they do
+# Names of benchmarks in guest/realwork
 REAL = ("build", "page_fault1", "page_fault2", "malloc", "handover",
         "stress-vm", "big-exit", "thp", "sockets")
 QUICK_REAL = ("page_fault1",)
@@ -44,8 +44,10 @@ def cpus_of(bench, args):
 
 
 def cell_of(bench, order, cpus, args):
-    """Keys for the module. A round takes milliseconds, or tenths of a second
-    without --quick, on an emulated CPU; the median of the rounds counts."""
+    """Return a cell's keys for the module.
+
+    On an emulated CPU, a round takes tenths of a second, with --quick milliseconds. The
+    result of a cell is the median of its rounds."""
     cell = {"bench": bench, "order": order, "cpus": f"0-{cpus - 1}",
             "seed": args.seed}
     if bench in stat.ROUNDS:
@@ -57,7 +59,7 @@ def cell_of(bench, order, cpus, args):
         return cell
     cell["rounds"] = 7 if args.quick or args.count else 9
     if bench in ("bulk", "rand", "remote", "exit"):
-        # More than per-CPU lists take, where that costs no time
+        # More pages than per-CPU lists hold; most where time does not matter
         cell["ops"] = 8192 if args.quick else 32768 if args.count else 16384
     else:
         ops = 4000 if args.quick or args.count else 10000
@@ -95,7 +97,7 @@ def cell_name(cell):
 
 
 class Boot:
-    """One guest: what it measures, and how it is started."""
+    """A guest to boot: its cells and its command line"""
 
     def __init__(self, number, pair, alloc, cells, real):
         self.number = number
@@ -113,7 +115,7 @@ class Boot:
             json.dump(self.cells, f)
 
     def command(self, args, module):
-        """What runs in the guest."""
+        """Return the command that runs in the guest."""
         parts = []
         if self.cells:
             parts.append(shlex.join(
@@ -140,7 +142,7 @@ class Boot:
             alloc=self.alloc, timeout=BOOT_LIMIT)
 
     def um_argv(self, args):
-        """User Mode Linux, with this machine's files"""
+        """Return the command line of User Mode Linux with this machine's files."""
         mounts = "; ".join(f"mount -t {fs} none {path}" for fs, path in (
             ("proc", "/proc"), ("sysfs", "/sys"),
             ("debugfs", "/sys/kernel/debug")))
@@ -156,10 +158,11 @@ class Boot:
 
 
 def plan_boots(args):
-    """Pairs; which allocator goes first changes."""
+    """Return the boots, in pairs. The allocator of a pair's first boot alternates."""
     boots = []
     cells = matrix(args)
-    # What programs leave behind in memory must not be measured.
+    # Memory that programs have used must not change results of the module, so real work
+    # has separate boots.
     kinds = [(cells, [])] if cells else []
     if args.quick and cells:
         kinds = [(cells, args.real)]
@@ -173,7 +176,8 @@ def plan_boots(args):
 
 
 def groups(boots, args):
-    """What is there at the same time: pairs, where guests can stand still, and
-    time matters."""
+    """Return groups of boots that exist at the same time.
+
+    Groups are pairs if guests can be stopped and time is measured, else single boots."""
     size = 1 if args.um or args.count or args.one_by_one else 2
     return [boots[i:i + size] for i in range(0, len(boots), size)]

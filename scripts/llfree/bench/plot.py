@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Figures of scripts/bench, from what results.json holds."""
+"""Draw the figures of scripts/bench from the data of results.json."""
 
 import math
 
@@ -22,7 +22,8 @@ STYLES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 CLASSES = {"free": "#ffffff", **strip.COLOURS}
 MAP_WIDTH = 32                  # cells in a row
-# The heat map's colours end at a quarter and at the fourfold, 2 to this power.
+# The heat map's colours end at the ratios 1/4 and 4, which are 2 to the power of -HEAT
+# and HEAT.
 HEAT = 2
 
 
@@ -45,7 +46,7 @@ class Plotter:
         plt.close(figure)
 
     def grid(self, count, width=4, height=3, most=4):
-        """Axes for as many panels as wanted, @most in a row; none is left empty."""
+        """Return a figure and axes for count panels, at most so many in a row."""
         columns = min(most, count)
         rows = math.ceil(count / columns)
         figure, axes = plt.subplots(
@@ -57,7 +58,7 @@ class Plotter:
         return figure, flat[:count]
 
     def scaling(self):
-        """Time against CPUs or orders, buddy and LLFree side by side"""
+        """Draw time against CPUs or orders, buddy and LLFree side by side."""
         for figure in scale.plan(self.found, self.data["meta"]):
             self.save(scale.draw(figure, self.data["meta"]),
                       f"time-{figure.bench}",
@@ -70,7 +71,7 @@ class Plotter:
                       f"{strips.bench}: memory over time, pair {strips.pair}")
 
     def ratios(self):
-        """Heat map, a panel per number of CPUs"""
+        """Draw the heat map, with a panel per number of CPUs."""
         cells = {k: c for k, c in self.found.items()
                  if k.bench in stat.BENCHES and c.ratio and
                  k.bench not in ("fill", "latency")}
@@ -130,7 +131,7 @@ class Plotter:
         self.save(figure, "fill", "Time against fill level")
 
     def courses(self):
-        """frag and age over rounds"""
+        """Draw frag and age over rounds."""
         found = stat.courses(self.data["values"])
         for bench in stat.ROUNDS:
             if (bench, "moves_pages") not in found:
@@ -180,7 +181,7 @@ class Plotter:
                 total = sum(n for _, n in counts)
                 if not total:
                     continue
-                # A bucket ends where the next one that is used begins at most.
+                # The next used bucket is an upper bound of a bucket's end.
                 axis.step([max(low, 1) for low, _ in counts],
                           [100 * n / total for _, n in counts],
                           where="post", color=COLOURS[alloc],
@@ -195,7 +196,7 @@ class Plotter:
         self.save(figure, "latency", "Latency of single operations")
 
     def maps(self):
-        """Zones before and after, for the first pair that has all four"""
+        """Draw maps before and after each benchmark, each the first map in the results."""
         for bench in sorted({m["bench"] for m in self.data["maps"]}):
             some = {}
             for m in self.data["maps"]:
@@ -252,8 +253,10 @@ class Plotter:
 
 
 def picture(zones):
-    """Rows of cells, each zone from a new row on: colour by class, the darker
-    the fuller; what is no memory is grey."""
+    """Return rows of coloured cells. Each zone begins in a new row.
+
+    The colour shows the kind of a block; a darker cell is fuller. Cells after the end of a
+    zone are grey."""
     rows = []
     for _, _, blocks in zones:
         line = []
@@ -269,7 +272,7 @@ def picture(zones):
 
 
 def draw(data, out):
-    """Names of the files."""
+    """Draw all figures and return the names of the files."""
     plotter = Plotter(data, out)
     for figure in (plotter.scaling, plotter.ratios, plotter.fill,
                    plotter.courses, plotter.latency, plotter.maps,

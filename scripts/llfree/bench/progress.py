@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is going on, and how long it will take"""
+"""Show the progress of scripts/bench, with an estimate of the remaining time"""
 
 import collections
 import os
@@ -12,7 +12,7 @@ REFRESH = 0.5                   # seconds between two progress lines
 
 
 class Progress:
-    """A line that says which cell of which boot runs, n of m, and how long it will take."""
+    """A line with the running boot and cell, the number of cells done, and the time left"""
 
     def __init__(self, boots):
         self.boots = boots
@@ -20,7 +20,7 @@ class Progress:
                                         for c in b.todo)
         self.total = self.todo.total()
         self.seconds = {}       # name of a cell: [seconds]
-        self.starts = []        # of a guest, until its first cell begins
+        self.starts = []        # [seconds until the first cell of a guest begins]
         self.done = 0
         self.shown = 0
         self.tty = sys.stderr.isatty()
@@ -31,7 +31,7 @@ class Progress:
         self.done += 1
 
     def left(self):
-        """Seconds; None while nothing is known."""
+        """Return the estimated seconds left, or None before the first cell is done."""
         known = {k: sum(v) / len(v) for k, v in self.seconds.items()}
         if not known:
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What has been measured: files and tables"""
+"""Collect results of guests, save them as files, and format the tables"""
 
 import csv
 import json
@@ -19,7 +19,7 @@ EVENTS = ("pgfault", "thp_fault_alloc", "thp_fault_fallback",
 
 
 class Results:
-    """Everything that was measured, as results.json has it."""
+    """All results, as in results.json"""
 
     def __init__(self, meta):
         self.data = {"meta": meta, **{name: [] for name in data.LISTS}}
@@ -37,7 +37,7 @@ class Results:
         raise AttributeError(name)
 
     def add(self, boot, record):
-        """A line of a guest's output."""
+        """Add a record of a guest's output."""
         origin = {"allocator": boot.alloc, "pair": boot.pair,
                   "boot": boot.number, "machine": self.meta["machine"]}
         cell = boot.todo[record["cell"]]
@@ -91,7 +91,7 @@ class Results:
 
 
 def event_table(results):
-    """Medians over boots of the /proc/vmstat counters that tell something"""
+    """Return lines with the medians over boots of some /proc/vmstat counters."""
     benches = {v["bench"] for v in results.vmstat}
     lines = []
     for bench in [b for b in REAL if b in benches]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Scaling curves: buddy on the left, LLFree on the right, with the same axes.
+"""Draw scaling curves: buddy on the left, LLFree on the right, with the same axes.
 
-Time goes against the number of CPUs, with a curve for each order. On one CPU,
-where instructions are counted or User Mode Linux runs, it goes against the order,
-with a curve for each measure."""
+A figure shows time against the number of CPUs, with a curve for each order. If all
+results have one CPU or instructions are counted, a figure shows values against the
+order, with a curve for each measure."""
 
 import collections
 
@@ -13,15 +13,15 @@ from matplotlib.ticker import LogLocator
 from llfree.bench import stats as stat
 from llfree.bench.data import is_counted, unit
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart
+# Okabe and Ito's colours, which colour-blind readers can distinguish
 LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 STYLES = ("-", "--", "-.", ":", "-", "--")
-# More curves than colours could not be told apart.
+# Orders by preference: a figure has as many curves as there are colours.
 ORDERS = (0, 9, 3, 10, 4, 1)
 WIDTH, ROW_HEIGHT, LEGEND_INCHES, LEAST_HEIGHT = 5.4, 2, 0.55, 3
-# Highest and lowest value are this far apart where the axis is logarithmic, and
-# where powers of ten are enough labels.
+# Ratios of the highest to the lowest value: above the first, the axis is logarithmic;
+# from the second on, powers of ten are enough labels.
 LOG_FROM, TENS_FROM = 8, 200
 
 Figure = collections.namedtuple("Figure", "bench against rows")
@@ -33,7 +33,7 @@ def chosen_orders(orders):
 
 
 def plan(found, meta):
-    """[Figure], of which rows is {title: {curve: [(x, Comparison)]}}"""
+    """Return [Figure], whose rows are {title: {curve: [(x, Comparison)]}}."""
     figures = []
     for bench in stat.BENCHES:
         if bench in (*stat.ROUNDS, "fill", "latency"):
@@ -57,7 +57,7 @@ def plan(found, meta):
 
 
 def line(axis, alloc, points, **style):
-    """points: (x, Comparison); medians with minimum and maximum"""
+    """Draw medians of points, [(x, Comparison)], with minimum and maximum."""
     points = [(x, c) for x, c in points if c.median(alloc) is not None]
     if not points:
         return
@@ -70,8 +70,8 @@ def line(axis, alloc, points, **style):
 
 
 def scale(axis, curves):
-    """The limits of y for both allocators; whether it is logarithmic, since the
-    values are far apart"""
+    """Set the limits of the y axis for both allocators. Return whether the axis is
+    logarithmic, since the values are far apart."""
     values = [v for points in curves.values() for _, c in points
               for alloc in stat.ALLOCS for v in c.spread(alloc) or ()]
     if min(values) > 0 and max(values) / min(values) > LOG_FROM:
@@ -86,7 +86,7 @@ def scale(axis, curves):
 
 
 def panel(axis, alloc, curves):
-    """One allocator's curves"""
+    """Draw one allocator's curves."""
     for points, colour, marker, style in zip(curves.values(), LINES, MARKERS,
                                              STYLES):
         line(axis, alloc, points, color=colour, marker=marker, linestyle=style)
@@ -94,7 +94,7 @@ def panel(axis, alloc, curves):
 
 
 def legend(shown, names):
-    """Below all panels"""
+    """Draw the legend below all panels."""
     handles = [plt.Line2D([], [], color=c, marker=m, linestyle=s, markersize=4)
                for c, m, s, _ in zip(LINES, MARKERS, STYLES, names)]
     shown.legend(handles, names, loc="lower center", ncols=3, fontsize=9,
@@ -104,7 +104,7 @@ def legend(shown, names):
 
 
 def draw(figure, meta):
-    """The matplotlib figure of a Figure"""
+    """Return the matplotlib figure of a Figure."""
     shown, axes = plt.subplots(
         len(figure.rows), 2, squeeze=False, sharex=True, sharey="row",
         layout="constrained",

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Statistics and tables of scripts/bench.
+"""Compute the statistics and format the tables of scripts/bench.
 
-A record is one value that one boot gave: a row of the benchmark module's
-results, or one number of the real work, with the allocator, the pair and the
-boot it comes from. What a boot says about a measure is the median of its
-rounds. Two boots, one with each allocator, are a pair, and give one ratio
-llfree/buddy. Less is better in all measures but those of frag and age that
-count free blocks, which have a table of their own."""
+A record is one value of one boot: a row of the benchmark module's results, or one
+number of the real work. A record also has the allocator, the pair and the boot. The
+value of a boot for a measure is the median of the boot's rounds. Two boots, one with
+each allocator, are a pair, with one ratio llfree/buddy. Less is better in all
+measures, except counts of free blocks in frag and age, which have a separate table."""
 
 import collections
 import csv
@@ -23,10 +22,10 @@ FIELDS = ("allocator", "pair", "boot", "machine") + MODULE_FIELDS
 TEXTS = ("allocator", "machine", "bench", "api", "measure", "operation")
 HISTOGRAM_FIELDS = ("bench", "order", "cpus", "level", "operation", "low_ns",
                     "count")
-# Whose rounds are a course, not repetitions. frag-raw is frag with per-CPU lists
-# as short as can be: else these keep what is freed in a round for the next one.
+# Benchmarks whose rounds are steps in time, not repetitions. In frag-raw, per-CPU lists
+# are as short as possible, so that a list does not keep freed pages for the next round.
 ROUNDS = ("frag", "frag-raw", "age")
-# What reading the clock takes, which is the same with both
+# Time of reading the clock, which does not depend on the allocator
 CLOCK = "timer_ns"
 BENCHES = ("bulk", "repeat", "rand", "remote", "exit", "mixed", "atomic",
            "fill", "latency", *ROUNDS)
@@ -35,7 +34,7 @@ Key = collections.namedtuple("Key", "bench order level measure api cpus")
 
 
 class BadResults(Exception):
-    """A table, from the guest or from a file, is damaged."""
+    """A damaged table, from a guest or from a file"""
 
 
 def number(text):
@@ -44,8 +43,8 @@ def number(text):
 
 
 def parse_csv(text, fields):
-    """Rows as dictionaries; all columns must be there, and be numbers where
-    they have to be."""
+    """Return rows as dictionaries. Raise BadResults for a missing column or a value that
+    should be a number."""
     rows = csv.DictReader(io.StringIO(text))
     if tuple(rows.fieldnames or ()) != fields:
         raise BadResults(f"the columns are {rows.fieldnames}, not {list(fields)}")
@@ -62,7 +61,7 @@ def parse_csv(text, fields):
 
 
 class Comparison:
-    """One measure: what each boot gave, with either allocator."""
+    """The values of each boot for one measure, with either allocator"""
 
     def __init__(self):
         self.rounds = {a: collections.defaultdict(list) for a in ALLOCS}
@@ -71,7 +70,7 @@ class Comparison:
         self.rounds[alloc][pair].append(value)
 
     def boots(self, alloc):
-        """{pair: median of the boot's rounds}"""
+        """Return {pair: median of the boot's rounds}."""
         return {pair: statistics.median(values)
                 for pair, values in sorted(self.rounds[alloc].items())}
 
@@ -84,14 +83,14 @@ class Comparison:
         return (min(values), max(values)) if values else None
 
     def pairs(self):
-        """[(buddy, llfree)] of the pairs of which both are there"""
+        """Return [(buddy, llfree)] of the pairs that have both values."""
         buddy, llfree = (self.boots(a) for a in ALLOCS)
         return [(b, llfree[pair]) for pair, b in buddy.items()
                 if pair in llfree]
 
     @property
     def ratio(self):
-        """Of the medians over all boots that are in a pair."""
+        """The ratio of the medians over all boots that are in a complete pair"""
         pairs = self.pairs()
         if not pairs:
             return None
@@ -105,7 +104,7 @@ class Comparison:
 
     @property
     def mark(self):
-        """! LLFree needs more in all pairs; ? its median does, not each pair"""
+        """! if LLFree needs more in all pairs, ? if only LLFree's median is more"""
         if self.ratio is None or self.ratio <= 1:
             return " "
         return "!" if all(r > 1 for r in self.pair_ratios) else "?"
@@ -116,14 +115,14 @@ def divide(a, b):
 
 
 def read_limits(path):
-    """{(bench, order, measure): highest ratio}"""
+    """Return {(bench, order, measure): highest ratio}."""
     with open(path, encoding="utf-8", newline="") as f:
         return {(row["bench"], int(row["order"]), row["measure"]):
                 float(row["ratio"]) for row in csv.DictReader(f)}
 
 
 def check_limits(found, limits):
-    """Yields for each limit (whether a ratio was measured and is not above, name, text)."""
+    """Yield (passed, name, text) for each limit. A limit without a measured ratio fails."""
     ratios = {}
     for key, c in found.items():
         if c.ratio is not None:
@@ -137,7 +136,7 @@ def check_limits(found, limits):
 
 
 def compare(records):
-    """{Key: Comparison} of what has no course over rounds"""
+    """Return {Key: Comparison} of benchmarks whose rounds are repetitions."""
     found = collections.defaultdict(Comparison)
     for r in records:
         if r["bench"] in ROUNDS or r["measure"] == CLOCK:
@@ -148,7 +147,7 @@ def compare(records):
 
 
 def rank(item):
-    """In the order of BENCHES, what is not among these last."""
+    """Return a sort key: the order of BENCHES, other benchmarks last."""
     key = item[0]
     bench = BENCHES.index(key.bench) if key.bench in BENCHES else len(BENCHES)
     return (bench, key.bench, number_or(key.order), key.api == "bulk",
@@ -160,7 +159,7 @@ def number_or(value):
 
 
 def courses(records):
-    """{(bench, measure): {round: Comparison}} of frag and age"""
+    """Return {(bench, measure): {round: Comparison}} of frag and age."""
     found = collections.defaultdict(lambda: collections.defaultdict(Comparison))
     for r in records:
         if r["bench"] in ROUNDS:
@@ -170,7 +169,7 @@ def courses(records):
 
 
 def histograms(rows):
-    """{(bench, order, cpus, level, operation): {allocator: {low_ns: count}}}"""
+    """Return {(bench, order, cpus, level, operation): {allocator: {low_ns: count}}}."""
     found = collections.defaultdict(
         lambda: {a: collections.Counter() for a in ALLOCS})
     for r in rows:
@@ -182,7 +181,7 @@ def histograms(rows):
 # --- text ---
 
 def short(value):
-    """A number in few characters, three digits of it at least."""
+    """Return a number as a short text with at least three digits."""
     if value is None:
         return "-"
     for size, letter in ((1e9, "G"), (1e6, "M")):
@@ -205,7 +204,7 @@ def span_text(values, form):
 
 
 def what(key):
-    """The measure, as a row of a table names it."""
+    """Return the name of a measure in a row of a table."""
     name = key.measure.removesuffix("_ns").replace("_", " ")
     if key.api == "bulk":
         name += ", bulk API"
@@ -217,7 +216,7 @@ def cpus_text(n):
 
 
 def ratio_cell(c):
-    """Ratio of medians, then the pairs' median and spread."""
+    """Return the ratio of medians, then the pairs' median and spread, as text."""
     pairs = c.pair_ratios
     if not pairs:
         return "-"
@@ -227,7 +226,8 @@ def ratio_cell(c):
 
 
 def ratio_table(found):
-    """Rows bench x order x measure, columns CPUs."""
+    """Return lines of a table with a row per bench, order and measure, a column per number
+    of CPUs."""
     counts = sorted({k.cpus for k in found})
     rows = collections.defaultdict(dict)
     for key, c in found.items():
@@ -241,7 +241,7 @@ def ratio_table(found):
 
 
 def absolute_table(found, label=None):
-    """One row per measure: medians, spreads, ratios."""
+    """Return lines of a table with a row per measure: medians, spreads, ratios."""
     label = label or (lambda k: f"{k.bench:8}{k.order:>5}  {what(k):20}"
                       f"{k.cpus:>4}")
     head = f"{'bench':8}{'order':>5}  {'measure':20}{'CPUs':>4}"
@@ -263,13 +263,13 @@ def absolute_table(found, label=None):
 
 
 def chosen_rounds(rounds):
-    """First, second, tenth, half way, last"""
+    """Return the first, second, eleventh, middle and last of the rounds."""
     last = max(rounds)
     return [r for r in rounds if r in {0, 1, 10, last // 2, last}]
 
 
 def course_table(found):
-    """Moves and free huge blocks of frag and age, at some rounds"""
+    """Return lines of a table: moves and free huge blocks of frag and age, at some rounds."""
     lines = [f"{'bench':9}{'round':>4}  {'moves: buddy':>13}{'llfree':>9}"
              f"{'ratio':>7}  {'pairs':14}  {'free 2 MiB, % of memory: buddy':>30}"
              f"{'llfree':>8}"]
@@ -289,7 +289,7 @@ def course_table(found):
 
 
 def huge_share(found, bench, r, alloc):
-    """Percent of the memory that is free in whole 2 MiB blocks."""
+    """Return the percentage of memory that is free in whole 2 MiB blocks, or None."""
     blocks, total = (found.get((bench, m), {}).get(r) for m in (
         "free_huge_blocks", "total_pages"))
     if not blocks or not total:
@@ -299,7 +299,7 @@ def huge_share(found, bench, r, alloc):
 
 
 def summary(found):
-    """How many cells are above 1.00, and which of them are worst."""
+    """Return lines with the number of cells above 1.00 and the worst of these cells."""
     cells = [(c.ratio, k, c.mark) for k, c in found.items()
              if c.ratio is not None]
     above = sorted((c for c in cells if c[0] > 1), reverse=True,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Strips of memory over time: address against time, buddy above LLFree.
+"""Draw strips of memory over time: address against time, buddy above LLFree.
 
-Hue shows the kind of a pageblock, and the more of it is in use, the less shines
-through it. Free blocks have the colour of the background."""
+The hue shows the kind of a pageblock; a fuller pageblock is more opaque. Free blocks
+have the colour of the background."""
 
 import collections
 
@@ -15,8 +15,8 @@ from llfree.bench import stats as stat
 from llfree.memmap import maps
 from llfree.memmap.maps import PAGE
 
-# Near Okabe and Ito's colours, which colour-blind readers can tell apart. They
-# fit a light and a dark background. Greys are for blocks that cannot be allocated.
+# Colours for light and dark backgrounds, near Okabe and Ito's, which colour-blind readers
+# can distinguish. Greys are for blocks that cannot be allocated.
 COLOURS = {"movable": "#1f83c0", "unmovable": "#d9660a",
            "reclaimable": "#129e74", "huge": "#cc79a8", "highatomic": "#d9a010",
            "cma": "#62b8e6", "isolate": "#777777", "absent": "#aaaaaa"}
@@ -27,9 +27,9 @@ Strips = collections.namedtuple("Strips", "bench pair courses")
 
 
 def without_end(course):
-    """The samples until the benchmark frees all its memory.
+    """Return the samples until the benchmark frees all of its memory.
 
-    There, more is free than at any moment in the middle."""
+    In later samples, more memory is free than in any sample of the middle half."""
     free = [maps.totals(zones).free for _, zones in course]
     quarter = len(free) // 4
     most = max(free[quarter:len(free) - quarter]) * 1.02
@@ -40,7 +40,7 @@ def without_end(course):
 
 
 def choose(rows):
-    """[Strips]: of each benchmark the first pair that has both allocators"""
+    """Return [Strips], of each benchmark the first pair that has both allocators."""
     found = []
     courses = maps.sequences(rows)
     for bench in sorted({key[0] for key in courses}):
@@ -54,7 +54,7 @@ def choose(rows):
 
 
 def pixel(free, kind):
-    """Red, green, blue, alpha"""
+    """Return (red, green, blue, alpha) of a block."""
     if kind == "free":
         return 0, 0, 0, 0
     used = 1 - free / maps.BLOCK
@@ -64,7 +64,7 @@ def pixel(free, kind):
 
 
 def image(course):
-    """Blocks x samples x RGBA. Zones lie one above the other, without the gaps
+    """Return an array blocks x samples x RGBA. Zones follow each other without the gaps
     between them."""
     columns = [[pixel(*block) for zone in zones for block in zone.blocks]
                for _, zones in course]
@@ -75,7 +75,7 @@ def image(course):
 
 
 def addresses(zones):
-    """[(number of the block, its address)] of where zones begin, and the end"""
+    """Return [(number of a block, address)] of each zone's first block and of the end."""
     marks = []
     count = 0
     for zone in zones:
@@ -92,7 +92,8 @@ def kinds_of(strips):
 
 
 def draw(strips):
-    """The matplotlib figure"""
+    """Return the matplotlib figure of a Strips."""
+
     figure, axes = plt.subplots(2, 1, sharex=True, layout="constrained",
                                 figsize=(5.4, 5.6))
     last = max(course[-1][0] for course in strips.courses.values())

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernels for Debian: packages, and a system that boots them"""
+"""Build Debian packages of the kernel, and boot a Debian system with these packages"""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build Debian packages of the kernel in Debian's own configuration with LLFree.
 
-The configuration is that of the package linux-config-6.12 with CONFIG_LLFREE=y, and
-no other option may change by that. Such a kernel boots on buddy unless its command line
-has page_alloc=llfree. The packages linux-image and linux-headers are in build/deb, the
-full output is in build/deb/FLAVOUR.log."""
+Takes the configuration of the package linux-config-6.12 and sets CONFIG_LLFREE=y. Fails if
+this changes another option. The kernel boots with buddy unless its command line has
+page_alloc=llfree. The packages linux-image and linux-headers are in build/deb, the full
+output is in build/deb/FLAVOUR.log."""
 
 import glob
 import lzma
@@ -18,11 +18,11 @@ from llfree.program import Error, say, write_text
 
 DEB = f"{BUILD}/deb"
 CONFIGS = "/usr/src/linux-config-6.12"
-# Our name of a flavour: Debian's file
+# {name of a flavour: Debian's file}
 FLAVOURS = {"amd64": "config.amd64_none_amd64.xz",
             "cloud-amd64": "config.amd64_none_cloud-amd64.xz",
             "rt-amd64": "config.amd64_rt_amd64.xz"}
-# No package with debug symbols: some GiB.
+# Build no package with debug symbols, which has some GiB.
 PROFILES = "pkg.linux-upstream.nokerneldbg"
 
 
@@ -33,15 +33,15 @@ def variables(flavour):
 
 
 def packages(flavour):
-    """The newest packages of a flavour"""
+    """Return the newest packages of a flavour."""
     release = program.read_text(f"{DEB}/{flavour}/include/config/kernel.release", "").strip()
     found = sorted(glob.glob(f"{DEB}/linux-*-{release}_*.deb"), key=os.path.getmtime)
-    # A build's packages differ in their names but for the version of the package.
+    # Packages of two builds have the same name, except for the version.
     return sorted({os.path.basename(p).partition("_")[0]: p for p in found}.values())
 
 
 def image_package(flavour):
-    """The package with the kernel"""
+    """Return the package with the kernel."""
     for package in packages(flavour):
         if os.path.basename(package).startswith("linux-image-"):
             return package
@@ -57,7 +57,7 @@ class DebianKernel(Kernel):
         self.flavour = flavour
 
     def settled(self, name, text):
-        """The options that Kconfig makes of a configuration, and their file"""
+        """Let Kconfig complete a configuration. Return the options and their file."""
         file = f"{self.out}/.config.{name}"
         write_text(file, text)
         self.run("configuring", [*self.make, f"KCONFIG_CONFIG={file}", "olddefconfig"])
@@ -83,13 +83,13 @@ class DebianKernel(Kernel):
             raise Error(f"{self.flavour}: LLFREE=y changes {' '.join(others)}")
         say(f"{self.target}: {len(got)} options, of which LLFREE=y changes: "
             + " ".join(changed))
-        # make must see a new .config only if it changed.
+        # make must see a new .config only if its content has changed.
         config = f"{self.out}/.config"
         if program.read(file) != program.read(config):
             shutil.copyfile(file, config)
 
     def only_modules(self, file, modules):
-        """Of the modules only these, and those that they need"""
+        """Return a configuration with only the given modules and their dependencies."""
         loaded = f"{self.out}/.modules"
         write_text(loaded, "Module Size Used\n" + "".join(f"{m} 0 0\n" for m in modules))
         shutil.copyfile(file, f"{self.out}/.config")
@@ -100,10 +100,10 @@ class DebianKernel(Kernel):
 def main():
     p = program.parser(__doc__)
     p.add_argument("--flavour", choices=FLAVOURS, default="amd64",
-                   help="whose configuration (default: amd64)")
+                   help="Debian's configuration to use (default: amd64)")
     p.add_argument("--modules", metavar="NAMES",
-                   help="of the modules build only these, with commas between them, and "
-                   "those that they need")
+                   help="build only these modules, a list with commas, and their "
+                   "dependencies")
     p.add_argument("--source", metavar="DIR", default=LINUX)
     p.add_argument("--jobs", "-j", metavar="N", type=int, default=os.cpu_count())
     p.add_argument("goal", metavar="GOAL", nargs="*",
@@ -116,7 +116,7 @@ def main():
         kernel.build(args.goal or ["bindeb-pkg"], DEB_BUILD_PROFILES=PROFILES)
     if not args.goal:
         found = packages(args.flavour)
-        # So that a pattern of dpkg -i finds these only
+        # Remove older packages, so that a pattern for dpkg -i matches only new ones.
         for name in {p.partition("_")[0] for p in found}:
             for old in set(glob.glob(f"{name}_*.deb")) - set(found):
                 os.unlink(old)

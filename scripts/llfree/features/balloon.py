@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Free page reporting and the balloon, as the host sees them"""
+"""Test free page reporting and the balloon from the host's side"""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from llfree.paths import GUEST
 
 
 def memfd_of(parent):
-    """The guest's memory, as a path in /proc of the QEMU below a process"""
+    """Return the guest's memory as a path in /proc of QEMU, a child of a process."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
@@ -33,7 +33,7 @@ def used_mib(path):
 
 
 class BalloonGuest:
-    """A guest with a balloon on a memfd; notes what its memory does meanwhile."""
+    """A guest with a balloon on a memfd, and samples of its memory use"""
 
     SIZE_MIB = 1024
 
@@ -55,8 +55,8 @@ class BalloonGuest:
                                str(args.seconds)]),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
             errors="replace")
-        self.samples = []       # (time, step, MiB)
-        self.reports = {}       # step: lines of the trace when it began
+        self.samples = []       # (step, MiB)
+        self.reports = {}       # step: lines of the trace when the step began
         self.steps = []
         self.output = []
         self.qmp = Qmp(qmp)
@@ -78,14 +78,14 @@ class BalloonGuest:
             time.sleep(0.3)
 
     def move(self):
-        """The balloon goes up and down as long as the guest has load."""
+        """Inflate and deflate the balloon while the guest has load."""
         size = self.SIZE_MIB
         while self.steps[-1] == "loaded":
             for target in size // 2, size * 3 // 4, size:
                 self.qmp.command("balloon", value=target * MIB)
                 time.sleep(2)
                 self.moved.append((target, self.qmp.balloon()))
-        # The guest may be gone if the balloon was empty already.
+        # The guest may have ended if the balloon was empty already.
         with contextlib.suppress(BrokenPipeError):
             self.qmp.command("balloon", value=size * MIB)
 
@@ -116,7 +116,7 @@ class BalloonGuest:
 
 
 def host_memory(guest, nth):
-    """The host's use falls after the guest has freed its memory."""
+    """Check that the host's use falls after the guest has freed its memory."""
     before, after = guest.seen(f"filled{nth}"), guest.seen(f"freed{nth}")
     check(before and after, "the guest did not fill and free memory")
     high, low = max(before + after[:1]), min(after)
@@ -129,7 +129,7 @@ def host_memory(guest, nth):
 
 
 def reported(guest, step):
-    """[(address, size)] of what the guest reported in a step"""
+    """Return [(address, size)] of the ranges that the guest reported in a step."""
     check(step in guest.reports, f"the guest did not come to step '{step}'")
     if not guest.lines:
         raise Skip("this QEMU traces nothing")
@@ -142,7 +142,7 @@ def reported(guest, step):
 
 
 def reported_once(guest, nth):
-    """What nothing has used since is not reported again."""
+    """Check that the guest does not report a range again that is unused since."""
     ranges = reported(guest, f"freed{nth}")
     again = len(ranges) - len(set(ranges))
     # The guest's own programs use a few blocks meanwhile.
@@ -152,7 +152,7 @@ def reported_once(guest, nth):
 
 
 def cma_reported(guest):
-    """Entirely free pageblocks of a CMA area are reported as well."""
+    """Check that the guest also reports entirely free pageblocks of a CMA area."""
     freed = next((int(m[1]) for m in (re.match(r"# now cma (\d+)", line)
                                       for line in guest.output) if m), None)
     if freed is None:
@@ -165,7 +165,7 @@ def cma_reported(guest):
 
 
 def balloon_moved(guest):
-    """The balloon follows the host under load."""
+    """Check that the balloon reaches the host's targets under load."""
     check(guest.moved, "the balloon was not moved")
     reached = {target for target, actual in guest.moved if actual <= target + 8}
     check(min(t for t, _ in guest.moved) in reached,

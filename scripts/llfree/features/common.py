@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the topics of scripts/features share on the host"""
+"""Helpers that the topics of scripts/features share on the host"""
 
 import json
 import os
@@ -13,7 +13,7 @@ MIB = 1 << 20
 
 
 def vm(args, options, command, alloc=None, timeout=600):
-    """The command line of a guest with what all topics need"""
+    """Return the command line of a guest with the options that all topics need."""
     env = ["--env", f"KERNEL={os.path.abspath(args.kernel)}"]
     if os.environ.get("LINUX"):
         env += ["--env", f"LINUX={os.path.abspath(os.environ['LINUX'])}"]
@@ -22,7 +22,7 @@ def vm(args, options, command, alloc=None, timeout=600):
 
 
 def connect(path):
-    """A UNIX socket that QEMU serves"""
+    """Connect to a UNIX socket that QEMU serves, and return it."""
     ours = socket.socket(socket.AF_UNIX)
     deadline = time.monotonic() + 30
     while True:
@@ -36,7 +36,7 @@ def connect(path):
 
 
 class Qmp:
-    """QEMU's machine protocol, as much of it as the topics need"""
+    """A connection with QEMU's machine protocol, for commands of the topics"""
 
     def __init__(self, path):
         self.socket = connect(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Hibernation: suspend one guest and resume it in another one"""
+"""Test hibernation: suspend one guest and resume its image in another guest"""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ DISK_MIB = 768
 
 
 def compile_init(directory):
-    """An initramfs that has guest/hibernate.c as its first process"""
+    """Make an initramfs that runs guest/hibernate.c as its first process."""
     for tool in "gcc", "cpio", "mkswap":
         if not shutil.which(tool):
             raise Skip(f"{tool} is not installed")
@@ -31,7 +31,7 @@ def compile_init(directory):
 
 
 def hibernate_once(tap, args, directory, alloc):
-    """Suspend one guest and resume it in another one."""
+    """Suspend one guest and resume its image in another guest, with allocator alloc."""
     for option in "CONFIG_HIBERNATION", "CONFIG_BLK_DEV_INITRD":
         if not has_option(args.kernel, option):
             raise Skip(f"{option} is not set")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Memory that is plugged and unplugged: DIMMs, and a virtio-mem device.
+"""Add and remove a guest's memory: DIMMs, and a virtio-mem device.
 
-The guest says what it wants by lines that begin with "# now": plug ID MIB NODE,
-unplug ID, gone ID, resize MIB. QEMU's machine protocol does it."""
+The guest prints requests in lines that begin with "# now": plug ID MIB NODE,
+unplug ID, gone ID, resize MIB. Class Memory carries them out by QEMU's machine protocol."""
 
 import functools
 import subprocess
@@ -21,14 +21,14 @@ OPTIONS = {
 
 
 class Memory:
-    """What a guest can be given, by the QEMU that serves a socket"""
+    """Memory that the QEMU behind a socket adds to a guest or removes"""
 
     def __init__(self, socket):
         self.path = socket
 
     @functools.cached_property
     def qmp(self):
-        """QEMU serves it when the guest runs."""
+        """A connection with QEMU, which serves the socket as soon as the guest runs"""
         return Qmp(self.path)
 
     def close(self):
@@ -36,7 +36,7 @@ class Memory:
             self.qmp.socket.close()
 
     def obey(self, text):
-        """Do what a line of the guest's output says, if it says anything."""
+        """Carry out a line of the guest's output if the line is a request."""
         words = text.split()
         if words[:2] == ["#", "now"]:
             getattr(self, words[2])(*words[3:])
@@ -51,7 +51,7 @@ class Memory:
         self.qmp.command("device_del", id=name)
 
     def gone(self, name):
-        """The guest has let it go; the memory can be used for another one."""
+        """Free the memory of a DIMM that the guest has released, for another DIMM."""
         self.qmp.command("object-del", id=f"ram-{name}")
 
     def resize(self, mib):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Test the users of free pages in guests: isolation, CMA, hibernation, ...
 
-Boots a guest with the options that each topic needs, and runs
-scripts/guest/features in it. For free page reporting, the balloon,
-hibernation, shuffling and dumps it also does the host's part. The output is KTAP, with
-one block for each topic."""
+Boots a guest with the options that each topic needs, and runs the topic in the guest,
+most with scripts/guest/features. Also does the host's part of topics: adds and removes
+memory, moves the balloon, resumes an image, reads a dump, crashes guests. Prints KTAP,
+with a block for each topic."""
 
 import subprocess
 
@@ -15,7 +15,7 @@ from llfree.paths import GUEST
 
 
 def in_guest(topic, *options):
-    """A topic that needs nothing from the host"""
+    """Return a topic that has no part on the host."""
     def run(args):
         ended = subprocess.run(
             vm(args, options, [f"{GUEST}/features", topic, "--seconds",
@@ -36,14 +36,14 @@ TOPICS = {
     "pieces": in_guest("pieces", "--smp", "2", "--mem", "400M"),
     "kswapd": in_guest("kswapd", "--smp", "4", "--mem", "400M"),
     "blocks": in_guest("blocks", "--mem", "1536M", "--append", "movablecore=768M"),
-    # 14 GiB of memory that the guest does not know of
+    # The memory map hides 14 GiB, from 4 to 18 GiB, from the guest.
     "hole": in_guest("hole", "--mem", "20G", "--append", "memmap=exactmap memmap=640K@0 "
                      "memmap=768M@1M memmap=256M@18G"),
     "hotplug": lambda args: hotplug.run("hotplug", args),
     "memmap": lambda args: hotplug.run(
         "hotplug", args, "--append", "memory_hotplug.memmap_on_memory=1"),
     "virtiomem": lambda args: hotplug.run("virtiomem", args),
-    # The last 2 MiB of the memory are for labels.
+    # The last 2 MiB of the NVDIMM are for labels.
     "dax": in_guest("dax", "--mem", "1G", "--maxmem", "4G", "--numa", "2",
                     "--qemu-arg=-machine", "--qemu-arg=nvdimm=on",
                     "--qemu-arg=-object", "--qemu-arg=memory-backend-ram,id=nvmem,size=1026M",

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pools in persistent memory: what survives a crash of the guest.
+"""Test pools in persistent memory, also after crashes of the guest.
 
-kvlog, the client in samples/nd_pool/, changes a store with several threads and says which
-operations are done. The guest ends at a random moment: QEMU is killed, the guest is reset,
-or it reboots or begins a new kernel without waiting for anything. After that kvlog has to
-find all that was done, and no frame twice; what was under way may have leaked, and is free
-after a sweep. The pool is in a file that is an NVDIMM, or in memory that memmap= sets
-aside, which a reset leaves alone."""
+kvlog, the client in samples/nd_pool/, changes a store with several threads and prints the
+operations that are done. The guest crashes at a random moment: the host kills QEMU or
+resets the guest, or the guest reboots or starts a new kernel at once. In the next session,
+kvlog has to find the results of all operations done, and no frame with two owners. Frames
+of unfinished operations may have leaked, and have to be free after a sweep. The pool is in
+a file that is an NVDIMM, or in memory that memmap= reserves, whose content a reset keeps."""
 
 import contextlib
 import functools
@@ -26,7 +26,7 @@ from llfree.program import make_env
 TOOLS = f"{BUILD}/pool-tools"
 SIZE_MIB = 256
 THREADS = 4
-# What ends the guest: the first two are the host's
+# Ways to crash the guest: the host does kill and reset, the guest does the others
 NVDIMM_ENDS = "kill", "reset", "sysrq", "kexec"
 MEMMAP_ENDS = "reset", "sysrq", "kexec"
 BOOT_S = 600
@@ -34,7 +34,7 @@ BOOT_S = 600
 
 @functools.cache
 def build_tools():
-    """llpool and kvlog; returns their directory"""
+    """Build llpool and kvlog once, and return their directory."""
     os.makedirs(TOOLS, exist_ok=True)
     for argv in (["make", "-s", "-f", f"{TOP}/tools/mm/llpool.mk", f"O={TOOLS}",
                   f"LINUX={linux()}"],
@@ -45,7 +45,7 @@ def build_tools():
 
 
 def create(path, mib=SIZE_MIB):
-    """A pool in a file"""
+    """Make a pool in a file."""
     ended = subprocess.run([f"{build_tools()}/llpool", "create", "--force", "--size", f"{mib}M",
                             path], check=False, stdin=subprocess.DEVNULL,
                            stdout=subprocess.DEVNULL)
@@ -53,7 +53,7 @@ def create(path, mib=SIZE_MIB):
 
 
 def features(args):
-    """The topic that runs in the guest, with a pool and a copy of it"""
+    """Run topic pool of guest/features, with a pool and a copy of the pool."""
     with tempfile.TemporaryDirectory() as directory:
         pool, copy = f"{directory}/pool", f"{directory}/copy"
         create(pool)
@@ -65,7 +65,8 @@ def features(args):
 
 
 def poison(args):
-    """The topic that puts poison into a pool: the kernel handles it on Intel's CPUs."""
+    """Run topic poolbad, which puts poison into a pool. The CPU has to be one of Intel, since
+    the kernel handles poison only there."""
     with tempfile.TemporaryDirectory() as directory:
         create(f"{directory}/pool", 64)
         return subprocess.run(
@@ -76,7 +77,7 @@ def poison(args):
 
 
 def kill_qemu(proc):
-    """Kill the QEMU of scripts/vm, as a host that crashes would."""
+    """Kill the QEMU of scripts/vm, to simulate a crash of the host."""
     with open(f"/proc/{proc.pid}/task/{proc.pid}/children", encoding="ascii") as f:
         for pid in f.read().split():
             with open(f"/proc/{pid}/comm", encoding="utf-8") as name:
@@ -87,7 +88,7 @@ def kill_qemu(proc):
 
 
 class Crashes:
-    """A pool, and the guests that use it one after the other"""
+    """A pool, and guests that use the pool one after another"""
 
     def __init__(self, args, directory, seed, options, ends):
         self.args, self.directory, self.seed = args, directory, seed
@@ -104,7 +105,8 @@ class Crashes:
         return f"{self.directory}/{name}"
 
     def plan(self, ends):
-        """Tell all guests how they end: a line for each session of the pool."""
+        """Write the plan that guests read: a line for each session of the pool says how it
+        ends."""
         with open(self.path("plan"), "w", encoding="utf-8") as f:
             for end in ends:
                 f.write(f"{end} {self.rnd.uniform(0.05, 1.5):.2f} {self.seed} {THREADS}\n")
@@ -121,7 +123,7 @@ class Crashes:
             errors="replace")
 
     def crash(self, end):
-        """The host's part"""
+        """Crash the guest if that is the host's part."""
         if end == "kill":
             kill_qemu(self.proc)
         elif end == "reset":
@@ -130,7 +132,7 @@ class Crashes:
             qmp.socket.close()
 
     def read_rest(self, durable):
-        """What a guest said before it was killed"""
+        """Read the rest of a killed guest's output, for operations that are done."""
         for text in self.proc.stdout:
             if text.startswith("durable "):
                 durable.write(text)
@@ -138,7 +140,8 @@ class Crashes:
         self.proc.wait()
 
     def boot(self, durable):
-        """Read what a guest says until it ends, or the host has to end it."""
+        """Read a guest's output until the session ends or the host has to crash the guest.
+        Return the faults."""
         faults = []
         for text in self.proc.stdout:
             words = text.split()
@@ -187,7 +190,7 @@ class Crashes:
                 f"(median, {us[-1]} at most)")
 
     def last_words(self):
-        """What scripts/vm said about the last guest"""
+        """Return the last messages of scripts/vm."""
         self.log.seek(0)
         return "".join(self.log.readlines()[-60:])
 
@@ -199,7 +202,8 @@ class Crashes:
 
 
 def crash_runs(args):
-    """args.rounds crashes, of both kinds of memory, and of one that loses what it may"""
+    """Crash guests args.rounds times: with an NVDIMM, with memmap= memory, and with
+    nd_pool.lossy=1, which loses allocation bits that were not written back."""
     tests = Report(3, "poolcrash")
     seed = random.randrange(1 << 32)
     tests.say(f"seed {seed}")

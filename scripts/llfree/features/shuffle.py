@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Shuffling: the order in which boots hand out blocks"""
+"""Test shuffling: compare the orders in which boots allocate blocks"""
 
 import subprocess
 
@@ -8,15 +8,15 @@ from llfree.ktap import Report, Skip, check
 from llfree.vm.machine import has_option
 
 BLOCKS = "/sys/kernel/debug/page_isolation_torture/blocks"
-# LLFree hands out the four blocks of a tree of 16 MiB together, and then those of
-# another tree. In two random orders a quarter of the three blocks that follow one
-# of their own tree follow the same one: 19 percent, in rare cases 10 more. Buddy's
-# orders have none.
+# LLFree allocates the four blocks of a tree of 16 MiB one after another, so three of four
+# neighbours are of the same tree. If trees and blocks have a random order, a quarter of
+# these neighbours agree in two boots: 19 percent of all, in rare cases 10 more. No
+# neighbours agree in two random orders of buddy.
 LIKE, UNLIKE = 0.5, 0.35
 
 
 def block_order(args, shuffle):
-    """Frame numbers of blocks of the highest order, in order of allocation"""
+    """Return the frame numbers of blocks of the highest order, in order of allocation."""
     ended = subprocess.run(
         vm(args, ["--mem", "5G", "--append",
                   f"page_alloc.shuffle={int(shuffle)}"],
@@ -34,7 +34,7 @@ def block_order(args, shuffle):
 
 
 def likeness(one, two):
-    """Share of the neighbours in one order that are so in the other"""
+    """Return the share of neighbours in one order that are neighbours in the other order."""
     pairs = [set(zip(order, order[1:])) for order in (one, two)]
     return len(pairs[0] & pairs[1]) / min(map(len, pairs))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Dumps: what tools/mm/llfree-dump finds in the memory of a guest"""
+"""Test tools/mm/llfree-dump on dumps of a guest's memory"""
 
 import os
 import re
@@ -17,14 +17,14 @@ from llfree.vm.machine import has_option
 READER = f"{TOP}/tools/mm/llfree-dump.c"
 NOTE = b"VMCOREINFO\0"
 PT_NOTE = 4
-# Exit status of the reader
+# Exit statuses of the reader, tools/mm/llfree-dump
 DAMAGED, BUDDY, UNKNOWN = 1, 2, 3
-# What each CPU may keep back of NR_FREE_PAGES: calculate_normal_threshold()
+# Difference of NR_FREE_PAGES that each CPU may hold: calculate_normal_threshold()
 MOST_KEPT_BACK = 125
 
 
 class Dump:
-    """A dump, and what the guest says that was free in it"""
+    """A dump, and the frames that were free in it, as the guest printed"""
 
     def __init__(self, path, reader):
         self.path, self.reader = path, reader
@@ -44,14 +44,14 @@ class Dump:
             self.same = True
 
     def read(self, *options):
-        """(exit status, output, errors) of the reader"""
+        """Run the reader and return (exit status, output, errors)."""
         ended = subprocess.run([self.reader, *options, self.path],
                                stdin=subprocess.DEVNULL, capture_output=True,
                                text=True, check=False)
         return ended.returncode, ended.stdout, ended.stderr.strip()
 
     def free_frames(self, *options):
-        """{(node, name): [(first, end), counts, ranges]} as the reader says"""
+        """Return {(node, name): ((first, end), counts, ranges)} as the reader prints it."""
         status, out, err = self.read("--ranges", *options)
         check(not status, f"exit status {status}: {err}")
         found = {}
@@ -65,7 +65,7 @@ class Dump:
         return found
 
     def note(self):
-        """(offset, text) of the note in the dump"""
+        """Return (offset, text) of the note VMCOREINFO in the dump."""
         with open(self.path, "rb") as f:
             head = f.read(64)
             phoff, = struct.unpack_from("<Q", head, 32)
@@ -91,7 +91,7 @@ class Dump:
 
 
 class DumpGuest:
-    """A guest that says what is free, and dumps of its memory"""
+    """A guest that prints which frames are free, and dumps of its memory"""
 
     CPUS = 2
     OPTIONS = ("--smp", str(CPUS), "--mem", "512M", "--maxmem", "8G", "--slots", "4",
@@ -115,7 +115,7 @@ class DumpGuest:
         check(not ended.returncode, f"gcc cannot compile {READER}")
 
     def take(self, name):
-        """Stop the guest, dump its memory, let it go on and tell it."""
+        """Stop the guest, dump its memory, resume the guest and notify it."""
         self.last = self.dumps.setdefault(
             name, Dump(f"{self.directory}/{name}", self.reader))
         qmp = self.memory.qmp
@@ -138,7 +138,7 @@ class DumpGuest:
             self.last.line(text)
 
     def run(self):
-        """Exit status of the guest"""
+        """Run the guest and return its exit status."""
         qmp, go = self.sockets
         options = [*self.OPTIONS, "--qmp", qmp]
         for argument in ("-device", "vmcoreinfo", "-chardev",
@@ -165,7 +165,7 @@ class DumpGuest:
 
 
 def same_frames(dump):
-    """Frame by frame"""
+    """Check that reader and guest agree on each free frame."""
     check(dump.same, "the guest's free memory changed during every dump")
     found = dump.free_frames()
     check(list(found) == list(dump.zones), f"zones {list(found)}, but the "
@@ -184,7 +184,7 @@ def same_frames(dump):
 
 
 def same_counts(dump):
-    """The counters of zones agree with the bitmaps."""
+    """Check that the counters of zones agree with the bitmaps."""
     said = []
     for zone, (_, counts, ranges) in dump.free_frames().items():
         free, isolated, counter, differ = counts
@@ -202,7 +202,7 @@ def same_counts(dump):
 
 
 def without_note(dump):
-    """The reader finds the text in memory, or takes it from a file."""
+    """Check that without the note, the reader finds its text in memory, or reads a file."""
     expected = dump.free_frames()
     at, text = dump.note()
     dump.overwrite(at, b"X")
@@ -226,7 +226,7 @@ def without_note(dump):
 
 
 def truncated(dump):
-    """A part of a dump is refused."""
+    """Check that the reader refuses a truncated dump."""
     os.truncate(dump.path, os.path.getsize(dump.path) // 2)
     status, _, err = dump.read()
     check(status == DAMAGED and "truncated" in err, f"status {status}: {err}")
@@ -234,7 +234,7 @@ def truncated(dump):
 
 
 def buddy_named(dump):
-    """On buddy the reader says so."""
+    """Check that the reader names the buddy allocator in a dump of a guest with buddy."""
     status, out, err = dump.read()
     check(status == BUDDY and not out and "buddy allocator" in err,
           f"status {status}: {err}")
@@ -242,7 +242,8 @@ def buddy_named(dump):
 
 
 def grown_frames(boot, dump):
-    """The same for a zone that has grown beyond holes, and one that began after boot"""
+    """Check the free frames of a zone that has grown beyond holes, and of a zone that is new
+    since boot."""
     text = same_frames(dump)
     check(set(dump.zones) > set(boot.zones), f"zones {list(dump.zones)}, and at boot "
           f"{list(boot.zones)}")

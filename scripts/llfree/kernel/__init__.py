@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel source, build/linux: make it from the patches and back, build it, post it"""
+"""Make the kernel source build/linux from the patches, save, build and post it"""

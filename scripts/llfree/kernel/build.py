@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build a kernel from build/linux.
 
-TARGET names a configuration: x86_64 takes x86_64.config and llfree.config of
-scripts/config on top of allnoconfig, x86_64-WHAT adds x86_64-WHAT.config. The
-same for arm64, with a cross compiler on other machines. The result is in
-build/TARGET, the full output in build/TARGET.log. TARGET um builds User Mode
-Linux with the KUnit suites, as "scripts/kunit um" runs it; um-WHAT takes
-um-WHAT.config and llfree.config."""
+TARGET names a configuration. x86_64 takes x86_64.config and llfree.config of
+scripts/config on top of allnoconfig; x86_64-WHAT adds x86_64-WHAT.config. arm64
+takes arm64.config and llfree.config; other machines need a cross compiler for arm64.
+um builds User Mode Linux with the KUnit suites, for "scripts/kunit um". um-WHAT takes
+um-WHAT.config and llfree.config. The result is in build/TARGET, the full output in
+build/TARGET.log."""
 
 import contextlib
 import fcntl
@@ -33,8 +33,10 @@ FAILURE = re.compile(r"\berror\b|\bError \d|undefined reference|\*\*\*|"
 
 
 def make_vars(target):
-    """The same everywhere, so that ccache hits and nothing is rebuilt for a
-    date, a host name or the state of the git tree."""
+    """Return make's variables, with equal values on every machine and at every time.
+
+    So ccache finds its objects, and make rebuilds nothing for another date, host name or
+    state of the git tree."""
     arch, *parts = target.split("-")
     ccache = "ccache " if shutil.which("ccache") else ""
     cross, arch_vars = "", []
@@ -67,7 +69,7 @@ class Kernel:
 
     @contextlib.contextmanager
     def alone(self):
-        """Two makes in one output directory break each other."""
+        """Hold the output directory's lock: two makes in one directory break each other."""
         os.makedirs(self.out, exist_ok=True)
         with open(f"{self.out}/.lock", "w", encoding="utf-8") as lock:
             try:
@@ -99,7 +101,7 @@ class Kernel:
         raise Error(f"{self.target}: {what} failed, full log: {self.log}")
 
     def config_key(self):
-        """Changes whenever the fragments or any Kconfig file change."""
+        """Return a hash that changes when a fragment or a Kconfig file changes."""
         h = hashlib.sha256()
         for name in self.fragments:
             with open(name, "rb") as f:
@@ -131,7 +133,7 @@ class Kernel:
                  [f"{self.source}/scripts/kconfig/merge_config.sh", "-m",
                   "-Q", *self.fragments], cwd=self.out,
                  KCONFIG_CONFIG=merged)
-        # Written aside first: make must see a new .config only if it changed.
+        # make must see a new .config only if its content has changed.
         new = f"{self.out}/.config.new"
         self.run("configuring",
                  [*self.make, f"KCONFIG_ALLCONFIG={merged}",
@@ -208,7 +210,7 @@ def read_config(name):
 
 def fragments_of(target, llfree):
     parts = target.split("-")
-    # What User Mode Linux is for differs too much for a common part.
+    # The targets of User Mode Linux have no configuration in common.
     names = [f"{CONFIGS}/{parts[0]}.config"] if parts[0] != "um" else []
     if llfree:
         names.append(f"{CONFIGS}/llfree.config")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Without CONFIG_LLFREE the kernel's code must be the unpatched kernel's.
+"""Check that the kernel's code without CONFIG_LLFREE is the unpatched kernel's code.
 
-Builds mm/ and the objects of all other files that the patches touch, once
-from tag base and once from the patched tree, with the same small configuration
-(LLFREE off, no line numbers in the code), and compares every object: the bytes
-of all executable sections, and the symbols that their relocations name. A
-header may matter to any object, so with --all the whole kernel is compared.
+Builds mm/ and the objects of all other files that the patches touch, once from tag
+base and once from the patched tree. Both builds have the same small configuration,
+with LLFREE off and no line numbers in the code. Compares the bytes of all executable
+sections of every object, and the symbols that the sections' relocations name. With
+--all compares the whole kernel, since a header may matter to any object.
 
 An object may differ only if a patch's message has a line
     Text-change: PATH/OBJECT.o (reason)"""
@@ -27,7 +27,7 @@ STT_FUNC, STT_SECTION = 2, 3
 
 
 def code(path):
-    """({section: [(bytes, relocations)]}, {function: bytes}) of an object."""
+    """Return ({section: [(bytes, relocations)]}, {function: bytes}) of an object."""
     data = read(path)
     if data[:6] != b"\x7fELF\x02\x01":
         return None
@@ -53,7 +53,7 @@ def code(path):
                 if info & 15 == STT_FUNC and shndx < shnum:
                     functions[string(strings, st_name)] = \
                         content(shndx)[value:value + size]
-                # Where in a data section something lies may change.
+                # Offsets in data sections may change.
                 symbols.append(name[shndx] if info & 15 == STT_SECTION
                                else string(strings, st_name))
     relocations = {}
@@ -65,26 +65,26 @@ def code(path):
     sections = {}
     for i, h in enumerate(heads):
         if h[2] & SHF_EXECINSTR and h[5]:
-            # Sections of one name (.text of several functions) in order
+            # Sections with the same name, such as .text of several functions, in order
             old = sections.setdefault(name[i], [])
             old.append((content(i), relocations.get(i, [])))
     return sections, functions
 
 
 def difference(one, two):
-    """Sections that differ, and functions that could be the reason."""
+    """Return the sections that differ, and the functions that could be the reason."""
     sections = sorted(s for s in set(one[0]) | set(two[0])
                       if one[0].get(s) != two[0].get(s))
     functions = sorted(f for f in set(one[1]) | set(two[1])
                        if one[1].get(f) != two[1].get(f))
-    # Calls to what has moved differ, too; another size is no echo.
+    # A call of a function that has moved differs, too, but keeps the caller's size.
     resized = [f for f in functions
                if len(one[1].get(f, b"")) != len(two[1].get(f, b""))]
     return sections + [f"{f}()" for f in resized or functions]
 
 
 def plain(symbol):
-    """Without the counters that the compiler puts behind local names."""
+    """Return a symbol without the counter that the compiler appends to local names."""
     return re.sub(r"(__UNIQUE_ID_\w*?|\.)\d+$", r"\1", symbol)
 
 
@@ -122,7 +122,7 @@ def objects(out, goals):
 
 
 def allowed():
-    """{object: reason} from the patches' messages."""
+    """Return {object: reason} from the patches' messages."""
     found = {}
     for name in patches.series():
         text = read(f"{PATCHES}/{name}").decode()

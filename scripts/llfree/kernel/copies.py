@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Copies of built kernels, for programs that run longer than until the next build"""
+"""Copy built kernels, for programs that still run when the next build begins"""
 
 import fcntl
 import glob
@@ -8,8 +8,8 @@ import shutil
 
 
 def take(kernel, copy, patterns, wait=True):
-    """Copy the files of a build directory that match patterns. While a build runs, wait for
-    it, or return False."""
+    """Copy the files of a build directory that match patterns. Return False if a build is
+    running in the directory; with wait, wait for the end of that build instead."""
     with open(f"{kernel}/.lock", "a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Build and boot the kernel after each patch of the series, as a bisection would.
 
-The kernel of a patch is built from branch "series" of build/linux, with each option that
-the patches up to then have added. A smoke test runs with each allocator, as soon as there
-are two. What the patches touch is also compiled without any of the options. Output is
-KTAP."""
+Builds the kernel of a patch from branch "series" of build/linux, with all options that this
+patch and earlier ones have added. Then runs a smoke test, with each allocator as soon as the
+kernel has two. Also compiles the directories that patches touch without any of the options.
+Prints KTAP."""
 
 import subprocess
 
@@ -16,7 +16,7 @@ from llfree.paths import CONFIGS, GUEST, SCRIPTS
 from llfree.program import Error, read
 
 OPTION = "config LLFREE\n"
-# What patches add besides LLFree: the symbol, as it can be set, and its file
+# Options that patches add besides LLFREE, with the value to set, and the option's file
 OPTIONS = {
     "LLFREE_KUNIT_TEST=y": "lib/llfree/Kconfig.kunit",
     "LLFREE_ZONE_KUNIT_TEST=y": "mm/Kconfig.llfree",
@@ -28,19 +28,19 @@ OPTIONS = {
 }
 
 
-# What is compiled without the options: a whole kernel is that of the step text.
+# Goals of make without the options. Step text builds more.
 WITHOUT = "mm/ lib/ kernel/power/ kernel/vmcore_info.o drivers/nvdimm/".split()
 
 
 def has_option(source):
-    """Whether the tree lets a configuration choose LLFree"""
+    """Return whether the tree lets a configuration choose LLFree."""
     if OPTION.encode() not in read(f"{source}/mm/Kconfig.llfree", b""):
         return False
     return b"Kconfig.llfree" in read(f"{source}/mm/Kconfig")
 
 
 def write_options(source, path):
-    """A fragment with the options of the patches"""
+    """Write a fragment with the options of the patches."""
     found = [option for option, file in OPTIONS.items()
              if f"config {option[:-2]}\n".encode() in read(f"{source}/{file}", b"")]
     with open(path, "w", encoding="utf-8") as f:
@@ -55,7 +55,7 @@ def build(source, out, fragments, *goals):
 
 
 def build_with_options(source, out, llfree):
-    # LLFREE is off in x86_64-text.config; the last fragment decides.
+    # x86_64-text.config turns LLFREE off; a later fragment overrides an earlier one.
     fragments = [f"{CONFIGS}/llfree.config"] * llfree + [f"{out}.options"]
     write_options(source, fragments[-1])
     return build(source, out, fragments, "bzImage", "modules")
@@ -69,7 +69,7 @@ def boot(out, alloc):
 
 
 def build_and_boot(source, out):
-    """The test of a patch"""
+    """Test one patch: raise Failure unless the kernel builds and passes the smoke test."""
     llfree = has_option(source)
     check(not build_with_options(source, out, llfree), "the kernel cannot be built")
     check(not build(source, f"{out}-without", [], *WITHOUT),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run git, whatever the user has configured"""
+"""Run git independently of the user's configuration"""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ class Git:
                         TZ="UTC")
 
     def run(self, *argv, data=None, env=None):
-        """A finished process: for commands which may well fail."""
+        """Run a command that may fail, and return the finished process."""
         return subprocess.run(
             ["git", "-C", self.directory, *argv], input=data, check=False,
             stdin=None if data is not None else subprocess.DEVNULL,

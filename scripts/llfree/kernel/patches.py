@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The repository's side of the kernel source: patches and overlay"""
+"""Read the patches and list the overlay files: the repository's part of the kernel source"""
 
 import fnmatch
 import glob
@@ -31,7 +31,7 @@ def series():
 
 
 def parts(names):
-    """[(cover letter, first patch)] of patches/letters"""
+    """Return [(cover letter, first patch)] of patches/letters."""
     found = [line.split() for line in
              read(f"{PATCHES}/letters", b"").decode().splitlines()
              if line.strip() and not line.startswith("#")]
@@ -47,7 +47,7 @@ def parts(names):
 
 
 def overlay_files():
-    """All files that stand at kernel paths: tracked, or new and not ignored."""
+    """Return all files at kernel paths that git tracks, or that are new and not ignored."""
     out = Git(TOP).bytes("ls-files", "-z", "-co", "--exclude-standard", "--",
                          *OVERLAY_DIRS)
     names = sorted({n for n in out.decode().split("\0") if n})
@@ -55,7 +55,7 @@ def overlay_files():
 
 
 def overlay_map():
-    """[(patch, pattern)] from patches/overlay."""
+    """Return [(patch, pattern)] from patches/overlay."""
     rules = []
     text = read(f"{PATCHES}/overlay", b"").decode()
     for number, line in enumerate(text.splitlines(), 1):
@@ -75,7 +75,7 @@ def matches(path, pattern):
 
 
 def assign_overlay(names, files):
-    """{patch: [files]}; every file must belong to exactly one patch."""
+    """Return {patch: [files]}. Raise unless each file belongs to exactly one patch."""
     owned = {name: [] for name in names}
     wrong = []
     used = set()

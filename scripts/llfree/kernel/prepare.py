@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Make build/linux: the kernel source, the patches as commits, the overlay.
+"""Make build/linux from the kernel source, the patches as commits, and the overlay.
 
-The source is Debian's linux-source-6.12, or LINUX_SRC=<tree or tarball>. Run
-again, it does only what has become necessary, and it never throws away edits
-or commits that patches/ does not have."""
+The source is Debian's linux-source-6.12, or LINUX_SRC=<tree or tarball>. A later run
+updates only outdated parts of build/linux. Never discards edits or commits that
+patches/ does not have."""
 
 import sys
 
@@ -30,6 +30,6 @@ def main():
         try:
             patches.assign_overlay(patches.series(), files)
         except Error as e:
-            # Building works; writing the series will insist.
+            # A kernel can be built without an assignment, but "make series" needs one.
             print(f"prepare: note: {e}", file=sys.stderr)
     return 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Write patches/ again from the commits of build/linux since tag base.
 
-One file per commit, named after its subject, in the order of patches/series;
-overlay files are left out, they live in the repository. Refuses while
-build/linux has uncommitted edits, so that patches/ is never half of a state."""
+Writes one file per commit, named after the commit's subject, and their order to
+patches/series. Leaves out overlay files, which the repository has. Refuses to write while
+build/linux has uncommitted edits, so that patches/ never has a part of a change."""
 
 import glob
 import os
@@ -42,7 +42,7 @@ def patch_text(tree, commit, exclude):
         *exclude)
     if text:
         return text
-    # With path limits git leaves out a commit that has overlay files only.
+    # With path limits, git leaves out a commit that has only overlay files.
     head = tree.git("log", "-1", "--date=format-local:%a, %d %b %Y "
                     "%H:%M:%S +0000",
                     "--format=From: %an <%ae>%nDate: %ad%n"

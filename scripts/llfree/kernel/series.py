@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Write the posting form to build/series and check that it applies.
+"""Write the mails to post to build/series, and check that the mails apply.
 
-A directory for each part of patches/letters: numbered mails with a cover letter, whose
-subject and text are in patches/, and the overlay files with the patch that they belong
-to. The same commits are branch "series" of build/linux. The check runs "git am" on a
-clean base tree and compares the result file by file."""
+Makes a directory for each part of patches/letters, with a cover letter and numbered mails.
+The subject and the text of the cover letter are in patches/. A patch's mail includes the
+overlay files that belong to the patch. Branch "series" of build/linux has the same commits.
+The check runs "git am" on a clean base tree, and compares the resulting tree with that of
+the branch."""
 
 import glob
 import os
@@ -20,7 +21,7 @@ from llfree.program import Error, read, say
 
 
 def cover_letter(letter, path):
-    """git's cover letter with our subject and text in it."""
+    """Put the subject and the text of patches/ into git's cover letter."""
     subject, _, body = read(f"{PATCHES}/{letter}").decode().partition("\n")
     with open(path, encoding="utf-8") as f:
         mail = f.read()
@@ -31,7 +32,7 @@ def cover_letter(letter, path):
 
 
 def write_mails(tree, names, tip, out):
-    """A directory for each part of the series; returns all mails but cover letters."""
+    """Write a directory for each part of the series. Return all mails but cover letters."""
     shutil.rmtree(out, ignore_errors=True)
     commits = ["base", *tree.git("rev-list", "--reverse", f"base..{tip}").split()]
     parts = patches.parts(names)
@@ -49,7 +50,7 @@ def write_mails(tree, names, tip, out):
 
 
 def check(tree, mails, tip):
-    """git am on a work tree that holds just the files the mails touch."""
+    """Run git am on a work tree that has only the files that the mails touch."""
     scratch = f"{tree.build}/series-check"
     tree.git("worktree", "prune")
     if os.path.exists(scratch):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Where the unpatched kernel source comes from"""
+"""Find the unpatched kernel source and import it into git"""
 
 import os
 import re
@@ -40,7 +40,7 @@ class Source:
             self.identity = f"file {self.path} {st.st_size} {st.st_mtime_ns}"
 
     def import_into(self, git, directory):
-        """The id of a git tree object with the source's files."""
+        """Import the source's files into git, and return the id of their tree object."""
         if self.is_tree and self.commit:
             say(f"taking commit {self.commit[:12]} of {self.path}")
             git("fetch", "-q", "--no-tags", "--depth=1", self.path, "HEAD")

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The prepared kernel source, build/linux, and how it follows the repository.
+"""Make the prepared kernel source, build/linux, and update it from the repository.
 
-The repository holds new files (the overlay, at their kernel paths) and patches
-to files that the kernel has. build/linux is a git tree: tag "base" is the
-pristine source, branch "llfree" has one commit per patch. Overlay files lie in
-its working tree but not in those commits (git is told to ignore them), so
-commits can be amended and rebased freely. Branch "series" has the complete
-commits, patch and overlay files together: it is what "make series" posts.
+The repository has new files (the overlay, at kernel paths) and patches to files of
+the kernel. build/linux is a git tree: tag "base" is the unpatched source, branch
+"llfree" has one commit per patch. Overlay files are in the working tree, but not in
+the commits of "llfree", and git ignores them. So a developer can amend and rebase these
+commits freely. Branch "series" has the commits that "make series" posts: each has a
+patch and the overlay files of that patch.
 
-Commits are made by git's plumbing on an index of their own, which needs no
-checkout, and with fixed names and dates: equal input gives equal hashes."""
+Class Tree makes commits with git's plumbing commands and a separate index, without a
+checkout. Names and dates are fixed, so equal input gives equal hashes."""
 
 import contextlib
 import fcntl
@@ -33,7 +33,7 @@ EPOCH = "2024-11-17T22:15:08 +0000"
 
 
 def with_functions(said, diff):
-    """What git apply said, with the function of each hunk that does not apply"""
+    """Add the function of each hunk that does not apply to git apply's messages."""
     functions, file = {}, None
     for line in diff.splitlines():
         if line.startswith("--- a/"):
@@ -76,7 +76,7 @@ class Tree:
         return self.git("rev-parse", "refs/tags/base^{commit}")
 
     def work_tree(self, name):
-        """A work tree beside build/linux; one that is new has tag base."""
+        """Return the path of a work tree beside build/linux. A new work tree has tag base."""
         path = f"{self.build}/{name}"
         if not os.path.exists(f"{path}/.git"):
             say(f"checking out {path} (a minute)")
@@ -89,7 +89,7 @@ class Tree:
                              self.path)
 
     def dirty(self):
-        """Files of commits which differ in the working tree."""
+        """Return the files of commits that differ in the working tree."""
         out = self.git.bytes("status", "--porcelain", "-z", "-uno",
                              "--no-renames")
         overlay = set(overlay_files())
@@ -103,7 +103,7 @@ class Tree:
     # the base commit
 
     def create(self, source):
-        """A fresh tree, or none at all."""
+        """Make a new tree. Remove what is there if an error occurs before tag base is set."""
         if os.path.exists(self.path) and os.listdir(self.path):
             raise Error(f"{self.path} exists but is no prepared tree (it has "
                         "no tag 'base'); move it away")
@@ -169,7 +169,7 @@ class Tree:
                         data=message, env=env)
 
     def blobs(self, files):
-        """index-info lines that put these overlay files into an index."""
+        """Return index-info lines that put overlay files into an index."""
         if not files:
             return ""
         paths = "".join(f"{TOP}/{f}\n" for f in files)
@@ -183,7 +183,7 @@ class Tree:
         return "".join(lines)
 
     def chain(self, names, overlay):
-        """Commit the patches on base, each with its overlay files."""
+        """Commit the patches on base, each with its overlay files. Return the last commit."""
         with tempfile.TemporaryDirectory(dir=self.build) as tmp:
             git = Git(self.path)
             git.env["GIT_INDEX_FILE"] = f"{tmp}/index"
@@ -210,7 +210,7 @@ class Tree:
                     + with_functions(proc.stderr.decode(errors="replace").rstrip(),
                                      read(f"{tmp}/diff").decode(errors="replace")))
         elif not files:
-            # An empty commit keeps the place of a patch of overlay files.
+            # A patch that has only overlay files becomes an empty commit.
             if name not in {patch for patch, _ in overlay_map()}:
                 raise Error(f"patches/{name} changes nothing")
         for path in files:
@@ -229,7 +229,7 @@ class Tree:
         return f"Linux {self.version()}"
 
     def refuse_unsaved(self, why):
-        """Raise unless the tree holds nothing that patches/ does not."""
+        """Raise Error if the tree has edits or commits that patches/ lacks."""
         if not self.on_branch():
             raise Error(f"{self.path} is not on branch {BRANCH} (a rebase "
                         f"under way?), and {why}")
@@ -283,7 +283,7 @@ class Tree:
         return files
 
     def refuse_edited(self, name, content, last):
-        """Raise if the copy was edited instead of the repository's file."""
+        """Raise Error if the copy was edited instead of the repository's file."""
         if last is not None and digest(content) != last:
             raise Error(
                 f"{self.path}/{name} was edited, but it is a copy of the "
@@ -337,9 +337,9 @@ class Tree:
         return files
 
     def follow_source(self):
-        """An existing tree stays unless its source is now another one."""
+        """Replace the base of an existing tree if the kernel source has changed."""
         if not self.state:
-            # Made by hand: taken as it is.
+            # A tree that was made by hand is kept as it is.
             version = self.version()
             say(f"adopting {self.path}, Linux {version}")
             self.state.update(version=version, head=self.base())

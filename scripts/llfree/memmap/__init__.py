@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Maps of memory by pageblocks: taken, stored, and shown in a terminal"""
+"""Take, store and show maps of memory by pageblocks"""

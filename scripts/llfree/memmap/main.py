@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Show the map of free memory in the terminal, by pageblocks of 2 MiB.
 
-Without --live: once. The map is that of the running system, for which root is
-needed, or with --file one that scripts/bench has stored in samples.csv. Runs in
-the guest:  scripts/vm --alloc llfree -- scripts/memmap --live --frames 5"""
+Shows the map once, or with --live again and again. The map is that of the running
+system, which needs root, or with --file one that scripts/bench has stored in
+samples.csv. In a guest:  scripts/vm --alloc llfree -- scripts/memmap --live --frames 5"""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ CLEAR_SCREEN = "\033[H\033[2J"
 
 
 def running_system():
-    """Titles and maps of this system, without end"""
+    """Yield (title, map) of this system, without end."""
     read, path = source.find()
     while True:
         yield (f"{source.allocator()}, {time.strftime('%T')}, from {path}",
@@ -27,7 +27,7 @@ def running_system():
 
 
 def stored(args):
-    """Titles and maps of a file of samples"""
+    """Yield (title, map) for the maps of a file of samples."""
     found = {key: course for key, course in maps.sequences(
         maps.read_samples(args.file)).items()
         if args.bench in (None, key[0]) and args.alloc in (None, key[2])}
@@ -53,11 +53,11 @@ def show(frames, args):
 def main():
     p = program.parser(__doc__)
     p.add_argument("--live", action="store_true",
-                   help="one picture after the other, until Ctrl-C")
+                   help="show one picture after another, until Ctrl-C")
     p.add_argument("--every", metavar="SECONDS", type=float, default=1.0,
                    help="time between two pictures (default: 1)")
     p.add_argument("--frames", metavar="N", type=int,
-                   help="with --live: end after so many pictures")
+                   help="end after N pictures")
     p.add_argument("--file", metavar="FILE",
                    help="a samples.csv instead of the running system")
     p.add_argument("--bench", metavar="NAME",
@@ -69,7 +69,7 @@ def main():
     args = p.parse_args()
     if args.every < 0 or (args.frames or 1) < 1:
         p.error("--every is at least 0, --frames at least 1")
-    # "memmap --live | head" ends with head.
+    # "memmap --live | head" has to end when head ends.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     frames = stored(args) if args.file else running_system()
     if args.frames or not (args.live or args.file):

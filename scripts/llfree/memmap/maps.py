@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Maps of memory by pageblocks of 2 MiB, and how results store them.
+"""Parse, store and read maps of memory by pageblocks of 2 MiB.
 
 A map is a list of zones; a zone has the free pages and the kind of each of its
 blocks. As text, a zone is one line of tokens: the letter of the kind, the free
 pages, and "*N" for N equal blocks in a row, as in "f512*200 m17 u0*3".
 
-Guests have no Python packages, so this file needs the standard library only."""
+Guests have no Python packages, so this file needs only the standard library."""
 
 import collections
 import csv
@@ -16,7 +16,7 @@ from llfree.program import Error
 PAGE = 4096                     # bytes
 BLOCK = 512                     # pages
 PAGES_PER_MIB = 256
-# The kinds that the kernel's map and /proc/kpageflags tell apart
+# The kinds of blocks that the kernel's map distinguishes
 KINDS = ("free", "movable", "unmovable", "reclaimable", "huge", "highatomic",
          "cma", "isolate", "absent")
 LETTERS = dict(zip("fmurhacix", KINDS))
@@ -32,11 +32,11 @@ Totals = collections.namedtuple(
 
 
 class BadMap(Error):
-    """A map or a file of samples is damaged."""
+    """A damaged map or file of samples"""
 
 
 def parse(text):
-    """Zones of the debugfs file page_alloc/map"""
+    """Return the zones of the debugfs file page_alloc/map."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -53,7 +53,7 @@ def parse(text):
 
 
 def encode(blocks):
-    """Tokens of a zone's blocks"""
+    """Return the tokens of a zone's blocks."""
     tokens = []
     for block in blocks:
         if tokens and tokens[-1][0] == block:
@@ -75,7 +75,7 @@ def decode(text):
 
 
 def totals(zones):
-    """Sums over all zones. Absent blocks count nowhere."""
+    """Return sums over all zones, without absent blocks."""
     blocks = [b for z in zones for b in z.blocks if b[1] != "absent"]
     return Totals(
         len(blocks) * BLOCK, sum(free for free, _ in blocks),
@@ -84,9 +84,9 @@ def totals(zones):
 
 
 class Course:
-    """Maps over time, evenly spaced, at most as many as the limit.
+    """Maps over time, evenly spaced, at most as many as the limit
 
-    When there is one too many, every second map goes."""
+    add() drops every second map when the limit is exceeded."""
 
     def __init__(self, limit=96):
         self.limit = limit
@@ -103,14 +103,14 @@ class Course:
             self.stride *= 2
 
     def rows(self):
-        """One per map and zone, as samples.csv has them"""
+        """Return rows for samples.csv, one per map and zone."""
         return [{"seconds": round(seconds, 2), "zone": zone.name,
                  "start_pfn": zone.start, "blocks": encode(zone.blocks)}
                 for seconds, text in self.kept for zone in parse(text)]
 
 
 def read_samples(path):
-    """Rows of a samples.csv"""
+    """Return the rows of a samples.csv."""
     with open(path, encoding="utf-8", newline="") as f:
         table = csv.DictReader(f)
         if tuple(table.fieldnames or ()) != FIELDS:
@@ -134,7 +134,7 @@ def write_samples(f, rows):
 
 
 def sequences(rows):
-    """{(bench, pair, allocator): [(seconds, zones)]}, in order of time"""
+    """Return {(bench, pair, allocator): [(seconds, zones)]}, in order of time."""
     found = collections.defaultdict(lambda: collections.defaultdict(list))
     for row in rows:
         found[row["bench"], row["pair"], row["allocator"]][

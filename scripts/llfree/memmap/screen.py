@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Draws maps of pageblocks as text, in colours where the terminal has any.
+"""Draw maps of pageblocks as text, in colours if the terminal has colours.
 
-A character stands for one block or for several in a row. Colour shows the kind
-of most of them, shade how much of them is in use. Without colours a letter
-shows the kind, in capitals where more than half is in use."""
+A character stands for one block or for several neighbouring blocks. The colour shows the
+kind of most of these blocks, the shade shows the share in use. Without colours, a letter
+shows the kind; a capital shows that more than half is in use."""
 
 import collections
 
 from llfree.memmap import maps
 from llfree.memmap.maps import BLOCK, PAGE, PAGES_PER_MIB
 
-# Numbers of the 256-colour palette that differ in lightness, too
+# Numbers in the palette of 256 colours; the colours differ in lightness, too
 COLOURS = {"free": 250, "movable": 33, "unmovable": 208, "reclaimable": 36,
            "huge": 141, "highatomic": 226, "cma": 51, "isolate": 244,
            "absent": 238}
@@ -20,7 +20,7 @@ MIB_PER_BLOCK = BLOCK // PAGES_PER_MIB
 
 
 def cells(blocks, size):
-    """[(share in use, kind)] of so many blocks in a row each"""
+    """Return [(share in use, kind)] of groups of size neighbouring blocks."""
     found = []
     for at in range(0, len(blocks), size):
         part = [b for b in blocks[at:at + size] if b[1] != "absent"]
@@ -46,7 +46,7 @@ def character(used, kind, colour):
 
 
 def size_of_cell(zones, columns, lines):
-    """The least power of two of blocks to a character that fits"""
+    """Return blocks per character: the least power of two with which the map fits."""
     size = 1
     while sum(-(-len(z.blocks) // (size * columns)) + 1
               for z in zones) > lines and size < 1 << 20:
@@ -67,7 +67,7 @@ def totals_text(zones):
 
 
 def legend(zones, colour):
-    """The kinds that the map has"""
+    """Return a legend of the kinds in the map."""
     present = {kind for z in zones for _, kind in z.blocks}
     parts = []
     for kind in maps.KINDS:
@@ -81,7 +81,7 @@ def legend(zones, colour):
 
 
 def frame(title, zones, columns, lines, colour):
-    """Lines of one picture"""
+    """Return the lines of one picture."""
     # The title, the totals, two lines for the legend, one for the cursor
     size = size_of_cell(zones, columns, lines - 5)
     out = [title[:columns], totals_text(zones)]

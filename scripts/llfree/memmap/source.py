@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads the map of pageblocks of the running system.
+"""Read the map of pageblocks of the running system.
 
-A kernel with CONFIG_LLFREE has it in debugfs, whichever allocator is in use. On
-other kernels /proc/kpageflags tells which frames are free, and the kind of the
-others roughly: a frame in a per-CPU list has no flag and counts as unmovable.
-Both files need root. Guests have no Python packages, so this file needs the standard
-library only."""
+A kernel with CONFIG_LLFREE has the map in debugfs, with either allocator. On other
+kernels, /proc/kpageflags shows which frames are free, and roughly the kind of the other
+frames: a frame in a per-CPU list has no flag and counts as unmovable. Reading either file
+needs root. Guests have no Python packages, so this file needs only the standard library."""
 
 import os
 import re
@@ -20,17 +19,17 @@ DEBUG = "/sys/kernel/debug"
 MAP = f"{DEBUG}/page_alloc/map"
 ALLOCATOR = "/sys/kernel/mm/page_alloc/allocator"
 ONE_PER_FRAME = int.from_bytes((b"\1" + bytes(ENTRY - 1)) * BLOCK, "little")
-# Blocks that are read at once
+# Number of blocks that one system call reads
 CHUNK = 64
 
 
 def allocator():
-    """The allocator in use. A kernel without this file has the buddy allocator only."""
+    """Return the allocator in use. A kernel without file ALLOCATOR has only buddy."""
     return read_text(ALLOCATOR, "buddy").strip()
 
 
 def block_of(data):
-    """(free frames, kind) of one block, from its entries of /proc/kpageflags"""
+    """Return (free frames, kind) of a block, from the block's part of /proc/kpageflags."""
     flags = int.from_bytes(data, "little")
     ones = ONE_PER_FRAME & ((1 << 8 * len(data)) - 1)
 
@@ -56,7 +55,7 @@ def block_of(data):
 
 
 def zone_ranges(zoneinfo):
-    """[(name, first frame, frames)] of the zones with memory"""
+    """Return [(name, first frame, frames)] of the zones with memory."""
     found = []
     name = spanned = None
     for line in zoneinfo.splitlines():
@@ -70,7 +69,7 @@ def zone_ranges(zoneinfo):
 
 
 def by_flags():
-    """Zones, from the flags of all frames"""
+    """Return the zones, from the flags of all frames."""
     zones = []
     fd = os.open(FLAGS, os.O_RDONLY)
     try:
@@ -90,7 +89,7 @@ def by_flags():
 
 
 def find():
-    """(a function that returns the zones, the file that it reads)"""
+    """Return (a function that returns the zones, the file that the function reads)."""
     if os.access(MAP, os.R_OK):
         return lambda: maps.parse(read_text(MAP)), MAP
     if os.access(FLAGS, os.R_OK):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""How many tests a program ran, by its output"""
+"""Count the tests that a program ran, from the program's output"""
 
 import collections
 import importlib
@@ -16,7 +16,7 @@ Count = collections.namedtuple("Count", "passed failed skipped")
 
 
 def find_parser():
-    """The kernel's module kunit_parser, which prints nothing"""
+    """Import the kernel's module kunit_parser, stop its output and return it."""
     where = f"{linux()}/{KUNIT}"
     if where not in sys.path:
         sys.path.append(where)
@@ -29,7 +29,7 @@ def find_parser():
 
 
 def ktap(text):
-    """The sum over all KTAP reports in an output; None if there is none"""
+    """Return the sum over all KTAP reports in an output, or None without a report."""
     parser = find_parser()
     total = None
     for report in re.split(r"^(?=K?TAP version \d+$)", text, flags=re.M)[1:]:
@@ -49,6 +49,6 @@ def kunit_count(text):
 
 
 def closing_line(text):
-    """The counts of a program that ends as this one does"""
+    """Return the counts in the last line of scripts/selftests, or None."""
     m = re.findall(r"^(\d+) passed, (\d+) failed, (\d+) skipped$", text, re.M)
     return Count(*map(int, m[-1])) if m else None

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernels in Debian's configurations"""
+"""Steps that test kernels in Debian's configurations"""
 
 from llfree.debian.packages import FLAVOURS
 from llfree.testing.count import ktap
 from llfree.testing.run import command
 
-# Of the modules only those that the disk, its file system and systemd want
+# Modules for the disk, its file system and systemd; no others are built
 MODULES = "virtio_blk,virtio_pci,virtio_rng,ext4,crc32c_generic,autofs4"
 
 

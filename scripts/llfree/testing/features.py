@@ -27,7 +27,7 @@ def step_hotplug():
 
 
 def step_features():
-    """isolation, CMA, hwpoison, highatomic, migration, memory hotplug: short runs"""
+    """isolation, CMA, hwpoison, migration, freed pieces, hotplug, pools: short runs"""
     if built("x86_64"):
         features("llfree", "--seconds", "8", "isolation", "cma", "hwpoison",
                  "highatomic", "migration", "pieces", "blocks", "hole", "hotplug", "virtiomem",
@@ -45,7 +45,7 @@ def step_pool():
 
 
 def step_features_all():
-    """these, huge pages, balloon, hibernation, shuffling: both allocators"""
+    """all topics of scripts/features, such as balloon and hibernation; both allocators"""
     if built("x86_64"):
         for alloc in "llfree", "buddy":
             features(alloc)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests that run in guests"""
+"""Run tests in guests"""
 
 import os
 
@@ -19,7 +19,7 @@ def vm(name, argv, *options, kernel="x86_64", alloc="llfree", timeout=900,
 
 
 def punish(name, kernel, timeout):
-    # See guest/punish about the report.
+    # guest/punish explains the expected report.
     vm(name, [f"{GUEST}/punish", "--quick"], "--mem", "1G", "--smp", "2",
        "--patient", "--expect", "Dying CPU not properly vacated!",
        kernel=kernel, timeout=timeout)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Steps that need no guest of scripts/vm"""
+"""Steps of make test that do not run scripts/vm directly"""
 
 import concurrent.futures
 import glob
@@ -19,7 +19,7 @@ UNIT_TESTS = f"{paths.SCRIPTS}/llfree/tests"
 
 
 def unittest_count(text):
-    """The counts of Python's unittest; None if it ran none"""
+    """Return the counts in the output of Python's unittest, or None if it ran no test."""
     ran = re.search(r"^Ran (\d+) tests? in ", text, re.M)
     if not ran:
         return None
@@ -29,7 +29,7 @@ def unittest_count(text):
 
 
 def unit_tests(name, where, pattern, timeout, python="python3"):
-    """The files of a directory whose names match the pattern"""
+    """Run the unit tests in files of a directory whose names match the pattern."""
     command(name, [python, "-B", "-m", "unittest", "discover", "-v", "-t", paths.SCRIPTS,
                    "-s", where, "-p", pattern], timeout, unittest_count)
 
@@ -44,7 +44,7 @@ def step_scripts():
 
 
 def draw_tests(name, pattern, timeout):
-    """Unit tests that need more packages, which Debian has for its own Python"""
+    """Run unit tests that need more packages. Debian has these for /usr/bin/python3."""
     if command(f"packages for {name}", ["scripts/deps", name], 1800):
         unit_tests(name, f"{UNIT_TESTS}/figures", pattern, timeout, "/usr/bin/python3")
 
@@ -60,14 +60,14 @@ def step_browser():
     draw_tests("browser", "test_browser.py", 600)
 
 
-# Of Sphinx and of the kernel's documents
+# docutils does not know roles and directives of Sphinx and of the kernel's documents.
 SPHINX = re.compile(r'Unknown interpreted text role "(doc|ref|c:\w+)"|'
                     r'No role entry for "(doc|ref|c:\w+)"|'
                     r'(Unknown directive type|No directive entry for) "(kernel-doc|toctree)"')
 
 
 def documents(paths_):
-    """A document that is no reStructuredText is one failure."""
+    """Check documents with docutils. Report a failure for each document with a problem."""
     for path in paths_:
         log = f"{LOGS}/style-{path.replace('/', '_')}.log"
         start = time.monotonic()
@@ -81,7 +81,7 @@ def documents(paths_):
 
 
 def programs():
-    """(shell programs, Python files) of the repository"""
+    """Return (shell programs, Python files) of the repository."""
     shell, python = [], []
     for path in sorted(glob.glob("scripts/**", root_dir=TOP, recursive=True) +
                        glob.glob("tools/testing/llfree/*", root_dir=TOP) + [".ci/run"]):
@@ -123,7 +123,8 @@ def step_each_patch():
 
 
 def shorter_mail(mail, known):
-    """A mail without the diffs of known files, but with one diff at least."""
+    """Write a mail without the diffs of known files, but with at least one diff, and return
+    its path."""
     head, *diffs = re.split(r"^(?=diff --git )", read(mail).decode(), flags=re.M)
     kept = [d for d in diffs
             if d.split()[2].removeprefix("a/") not in known]
@@ -134,7 +135,7 @@ def shorter_mail(mail, known):
     return path
 
 
-# checkpatch takes "mm/Kconfig.llfree", which mm/Kconfig reads, for its own name.
+# checkpatch takes the name "mm/Kconfig.llfree" in mm/Kconfig for the file's own name.
 FALSE_POSITIVES = {"mm-make-LLFree-an-option.patch":
                    ["--ignore=EMBEDDED_FILENAME"]}
 
@@ -157,14 +158,14 @@ def step_checkpatch():
         status = run(log, [
             "perl", "scripts/checkpatch.pl", "--root=.", "--strict",
             "--no-summary", "--show-types",
-            # The developer that posts a mail signs it. MAINTAINERS names whole
-            # directories. Programs without a suffix are no source files.
+            # The sender of a mail adds the Signed-off-by line. MAINTAINERS has whole
+            # directories. checkpatch takes programs without a suffix for sources.
             "--ignore=MISSING_SIGN_OFF,FILE_PATH_CHANGES,EXECUTE_PERMISSIONS",
             *extra], 300, LINUX)
         return name, status, time.monotonic() - start, log
 
     jobs = [(f, ["-f", f"{TOP}/{f}"]) for f in files]
-    # What is in new files was looked at there.
+    # New files are checked as files, so mails are checked without their diffs.
     jobs += [(os.path.basename(m),
               [*FALSE_POSITIVES.get(os.path.basename(m)[5:], ()),
                shorter_mail(m, set(files))]) for m in mails]
@@ -175,7 +176,7 @@ def step_checkpatch():
 
 
 def core(name, target, timeout):
-    """A target of the core in userspace"""
+    """Make a target of the core in userspace, and count the results."""
     command(name, ["make", "-C", "tools/testing/llfree", target, f"LINUX={LINUX}"], timeout,
             ktap)
 
@@ -191,17 +192,17 @@ def step_cost():
 
 
 def step_model():
-    """all meetings of operations, weak memory, litmus tests"""
+    """exhaustive interleavings, weak memory, litmus tests of the core"""
     core("model", "check-interleave", 3600)
 
 
 def step_mutants():
-    """faults on purpose, which step model has to notice"""
+    """mutation tests: step model has to detect each injected fault"""
     core("mutants", "mutants", 3600)
 
 
 def step_text():
-    """without CONFIG_LLFREE the code is the unpatched kernel's"""
+    """the kernel's code without CONFIG_LLFREE is that of the unpatched kernel"""
     command("text", ["scripts/check-text"], 2400)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run the tests: a subset, with --full all steps, or the named ones.
-STEP list prints the steps and which command runs them.
+"""Run the usual steps, all steps with --full, or the steps named.
+"list" as STEP prints the steps, and which target of make runs each.
 
-Each test prints a line and has a log in build/test/. At the end come the
-slowest steps and a line with the counts. A step whose input is missing fails.
-Steps build what they need."""
+Prints a line for each test, and writes a log to build/test/. At the end prints the
+slowest steps and a line with the counts. A step whose input is missing fails. A step
+builds the kernels and programs that it needs."""
 
 import argparse
 import collections
@@ -20,19 +20,19 @@ STEPS = {name[5:].replace("_", "-"): function
          for module in (host, release, variants, features, debian)
          for name, function in vars(module).items() if name.startswith("step_")}
 
-# make test leaves these out: they run long, or their kernels take long to build.
-# The kernel of step kunit has lockdep as well.
+# make test leaves these steps out: a step runs long, or its kernel takes long to build.
+# The kernel of step kunit has lockdep, too.
 FULL_ONLY = ("each-patch", "large", "hotplug", "debug", "rt", "kasan", "kcsan", "kmsan",
              "arm64", "features-all", "pool", "mutants", "selftests", "browser",
              "debian", "traces")
 
 
 spent = collections.Counter()           # seconds by step
-building = collections.Counter()        # of these, in builds
+building = collections.Counter()        # seconds of builds among these, by step
 
 
 def table():
-    """The steps in their order, and which of the two sets has them"""
+    """Return the steps in order, each with the targets of make that run it."""
     rows = [("step", "run by", "what it tests"),
             *((name, "test-full" if name in FULL_ONLY else "test, test-full",
                function.__doc__) for name, function in STEPS.items())]
@@ -44,7 +44,7 @@ def selected(full):
 
 
 def timed(name, function):
-    """Run a step; add its time to that of the same step before."""
+    """Run a step, and add its time to the times of earlier runs of the step."""
     start, before = time.monotonic(), sum(builds.values())
     result = function()
     spent[name] += time.monotonic() - start
@@ -77,7 +77,7 @@ def main():
             p.error(f"no step '{name}'; there are: {' '.join(STEPS)}")
     program.exit_on_term()
     start = time.monotonic()
-    # Everything else needs it.
+    # Every step needs the kernel source.
     if timed("prepare", lambda: command("prepare", ["scripts/prepare"], 1800)):
         for name in args.step or selected(args.full):
             timed(name, STEPS[name])

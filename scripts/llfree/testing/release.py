@@ -8,7 +8,7 @@ from llfree.testing.run import LOGS, built, command
 
 
 def step_boots():
-    """boots of many kinds, each with a smoke test; CPU hotplug"""
+    """boots with several sizes and parameters, each with a smoke test; CPU hotplug"""
     if not built("x86_64"):
         return
     for alloc in ("llfree", "buddy"):
@@ -50,11 +50,11 @@ def step_workload():
 
 
 def step_punish():
-    """everything at once: all contexts, OOM, hotplug, compaction; misuse"""
+    """stress test of all contexts, OOM, hotplug, compaction together; misuse"""
     if not built("x86_64"):
         return
     punish("punish llfree", "x86_64", 1200)
-    # Buddy would survive few of them.
+    # The kernel would survive few cases of misuse with buddy.
     misuse("misuse llfree")
 
 
@@ -66,8 +66,8 @@ def step_bench():
         vm(f"bench {alloc}", [f"{GUEST}/bench-check", "--module",
                               f"{BUILD}/x86_64/mm/page_alloc_bench.ko"],
            "--mem", "1G", "--smp", "2", alloc=alloc, timeout=900, parse=ktap)
-    # Counted, not timed: it is the same on every machine, however busy. But order 0 of
-    # buddy takes from 251 to 283, by what the per-CPU lists of that boot have become.
+    # Counts of instructions do not depend on the machine or its load. But order 0 of buddy
+    # takes from 251 to 283, depending on the lengths of per-CPU lists in a boot.
     command("bench instructions",
             ["scripts/bench", "--count", "--no-figures", "--pairs", "3", "--bench", "bulk,rand",
              "--order", "0,1,3,4,8,9,10", "--out", f"{LOGS}/bench-count",
@@ -75,7 +75,7 @@ def step_bench():
 
 
 def step_traces():
-    """page allocations of two loads, recorded, counted and replayed"""
+    """page allocations of two loads, recorded, counted, replayed; model of aged memory"""
     if command("packages for traces", ["scripts/deps", "traces"], 1800) and built("x86_64"):
         out = f"{BUILD}/test/traces"
         for alloc in ("buddy", "llfree"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Run a test, print its line, count it"""
+"""Run a test, print its line, and count the result"""
 
 import os
 import re
@@ -20,8 +20,8 @@ builds = {}                     # seconds by kernel
 
 
 def excerpt(lines):
-    """The lines that say why a step failed: each failed test of a KTAP report with
-    some lines around it; without one, the end of the log."""
+    """Return the lines that show why a step failed: each failed test of a KTAP report with
+    some lines around it. Without a failed test, return the end of the log."""
     show = set()
     for i, text in enumerate(lines):
         if NOT_OK.match(text):
@@ -38,7 +38,7 @@ def excerpt(lines):
 
 
 def report(name, count, seconds, log=None, note=""):
-    """Print a test's line, count it, show what failed."""
+    """Print a test's line, count the result, and print the excerpt of a failure's log."""
     counts.append(count)
     word = "FAIL" if count.failed else "PASS" if count.passed else "SKIP"
     several = sum(count) > 1
@@ -55,7 +55,7 @@ def report(name, count, seconds, log=None, note=""):
 
 
 def run(log, argv, timeout, cwd=TOP, **env):
-    """Exit status of a command with its output in a log; 124 on time-out."""
+    """Run a command with its output in a log. Return the exit status, 124 on timeout."""
     os.makedirs(LOGS, exist_ok=True)
     with open(log, "w", encoding="utf-8") as f:
         f.write(f"$ {shlex.join(argv)}\n")
@@ -79,7 +79,7 @@ def run(log, argv, timeout, cwd=TOP, **env):
 
 
 def command(name, argv, timeout=600, parse=None, **env):
-    """A command as a test, or as many as its output says."""
+    """Run a command as one test, or as the tests that parse() finds in its output."""
     log = f"{LOGS}/{re.sub(r'[^a-zA-Z0-9_.-]+', '-', name)}.log"
     start = time.monotonic()
     status = run(log, argv, timeout, **env)
@@ -94,11 +94,12 @@ def command(name, argv, timeout=600, parse=None, **env):
         else:
             count = found
     return report(name, count, seconds, log,
-                  " (time-out)" if status == 124 else "")
+                  " (timeout)" if status == 124 else "")
 
 
 def built(target):
-    """Build a kernel once per run; the build counts as a test."""
+    """Build a kernel once per run, and count the build as a test. Return whether it is
+    built."""
     if target not in builds:
         start = time.monotonic()
         if not command(f"build {target}", ["scripts/build", target], 3600):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Steps with kernels of their own: sanitizers, other options, arm64"""
+"""Steps that build other kernels: sanitizers, other options, arm64"""
 
 import os
 
@@ -15,15 +15,15 @@ def step_kasan():
 
 
 def step_kcsan():
-    """the same with KCSAN, strict, and misuse; races of other code do not count"""
+    """KUnit, smoke test, short workload, misuse with strict KCSAN; only LLFree's races"""
     if sanitized("x86_64-kcsan"):
-        # Only this kernel notices code that uses pages which are not allocated.
+        # Only this kernel detects the use of pages that are not allocated.
         misuse("misuse x86_64-kcsan", "x86_64-kcsan", 1200)
 
 
 def step_kmsan():
     """KUnit, smoke test and short workload with KMSAN, built by clang"""
-    # Of each three pages, two say which bits of the other are initialised.
+    # Two of three pages hold KMSAN's metadata about the third.
     sanitized("x86_64-kmsan", smoke="2G", workload="3G")
 
 
@@ -52,7 +52,9 @@ def step_arm64():
 
 
 def sanitized(kernel, smoke="512M", workload="1G"):
-    """@smoke, @workload: memory of their guests"""
+    """Test a kernel with KUnit, smoke test and short workload.
+
+    smoke and workload are the memory of the guests of these two tests."""
     if not built(kernel):
         return False
     command(f"kunit {kernel}", ["scripts/kunit", "--kernel",
@@ -76,7 +78,7 @@ def step_debug():
 
 
 def variant(kernel, properties, *options, smp="4"):
-    """A kernel with other properties: both allocators, KUnit, smoke test"""
+    """Test a kernel with other properties: KUnit, and the smoke test with both allocators."""
     if not built(kernel):
         return False
     command(f"kunit {kernel}", ["scripts/kunit", "--kernel",
@@ -95,7 +97,7 @@ def step_up():
 
 
 def step_flat():
-    """no NUMA, huge pages, compaction, isolation, CMA: KUnit, smoke test"""
+    """a kernel without NUMA, huge pages, compaction, isolation, CMA: KUnit, smoke test"""
     variant("x86_64-small-flat", ("no-numa", "no-thp", "no-compaction",
                                   "no-vmemmap"))
 
@@ -106,6 +108,6 @@ def step_large():
 
 
 def step_rt():
-    """PREEMPT_RT with lockdep: KUnit, smoke test, everything at once"""
+    """PREEMPT_RT with lockdep: KUnit, smoke test, stress test"""
     if variant("x86_64-rt", ("realtime", "no-thp"), "--numa", "2"):
         punish("punish x86_64-rt", "x86_64-rt", 2400)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Traces of what the page allocator does under real loads"""
+"""Record, analyse and replay traces of page allocations under real loads"""
 
 import glob
 import os
@@ -12,7 +12,7 @@ TRACES = f"{BUILD}/traces"
 
 
 def find(given):
-    """Directories of the traces that were given, or of all"""
+    """Return the directories of the given traces, or of all traces."""
     found = given or sorted(map(os.path.dirname, glob.glob(f"{TRACES}/*/meta.json")))
     if not found:
         raise Error(f"no traces in {TRACES}: run scripts/trace-pages")
@@ -20,7 +20,7 @@ def find(given):
 
 
 def build(name, hint=""):
-    """Build a program of tools/testing/llfree; its path"""
+    """Build a program of tools/testing/llfree, and return its path."""
     program = f"{BUILD}/llfree-user/{name}"
     if subprocess.run(["make", "-s", "-C", f"{TOP}/tools/testing/llfree", f"LINUX={LINUX}",
                        program], check=False).returncode:

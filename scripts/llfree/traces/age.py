@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Model memory that has been in use for long, and compare placements.
 
-Runs tools/testing/llfree/age: what the benchmark "age" does, natively and in seconds. For each
-size of memory and placement, prints the entirely free huge blocks as part of the best possible
-when memory is full, mean of the rounds after the first third and of all seeds. OUT has that,
-and moves and blocks with unmovable frames. Placements are those of scripts/replay, but for
-"recorded"."""
+Runs tools/testing/llfree/age, which models the benchmark "age" natively and in seconds. For
+each size of memory and placement, prints the score when memory is full: entirely free huge
+blocks as a share of the best possible. The score is the mean over the rounds after the first
+third and over all seeds. FILE also has moves, and blocks with unmovable frames. Placements are
+those of scripts/replay, except "recorded"."""
 
 import collections
 import concurrent.futures
@@ -25,7 +25,7 @@ SCORES = ("huge", "best", "unmovable", "moves")
 
 
 def run(mib, placement, rounds, seed, cpus):
-    """What each round is like when memory is full"""
+    """Run the model, and return the figures of each round at the time when memory is full."""
     ended = subprocess.run([AGE, "--mib", str(mib), "--rounds", str(rounds), "--seed", str(seed),
                             "--cpus", str(cpus), *options(placement)],
                            stdout=subprocess.PIPE, text=True, check=False)
@@ -36,7 +36,7 @@ def run(mib, placement, rounds, seed, cpus):
 
 
 def mean(rounds):
-    """Means of the rounds after the first third"""
+    """Return the means over the rounds after the first third."""
     late = rounds[len(rounds) // 3:]
     found = {name: sum(r[name] for r in late) / len(late) for name in SCORES}
     found["score"] = sum(r["huge"] / r["best"] for r in late) / len(late)

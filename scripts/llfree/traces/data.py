@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Recorded traces: see tools/testing/llfree/trace.h"""
+"""Read recorded traces, whose format is in tools/testing/llfree/trace.h, and count events"""
 
 import json
 import os
@@ -35,9 +35,10 @@ class Trace:
             raise Error(f"{directory}/records has {len(self.records)} records, not {wanted}")
 
     def lifetimes(self):
-        """(records of allocations that are freed, ns until then)
+        """Return (records of allocations that are freed, ns until the free).
 
-        A block whose parts are freed one by one counts until its first part is freed."""
+        The lifetime of a block whose parts are freed one by one ends when the first frame is
+        freed."""
         of_callers = self.records[self.records["what"] <= FREE]
         # The events of each frame, one after the other
         by_frame = of_callers[numpy.lexsort((numpy.arange(len(of_callers)),
@@ -49,7 +50,7 @@ class Trace:
 
 
 def counts(trace):
-    """(allocations by [order][type], by [order][type][lifetime])"""
+    """Return (allocations by [order][type], allocations by [order][type][lifetime])."""
     allocs = trace.records[trace.records["what"] == ALLOC]
     by_order = numpy.zeros((NR_ORDERS, len(TYPES)), dtype=int)
     kinds = numpy.minimum(allocs["kind"] & MIGRATETYPE, len(TYPES) - 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Figures of traces"""
+"""Draw figures of traces"""
 
 import math
 
@@ -26,7 +26,7 @@ def label(ns):
 
 
 def histograms(trace, by_order, lives, path):
-    """Pages by order, and lifetimes"""
+    """Draw allocated pages by order, and lifetimes."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
     meta = trace.meta
     figure.suptitle(f"{trace.name}: {meta['events']['alloc']} allocations in "
@@ -51,7 +51,7 @@ def histograms(trace, by_order, lives, path):
 
 
 def replay(trace, results, path):
-    """Score and moves of each placement over time"""
+    """Draw the score and the moves of each placement over time."""
     figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True,
                                           layout="constrained")
     figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}", fontsize=10)

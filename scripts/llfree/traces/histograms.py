@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Histograms of recorded traces: allocations by order and type, and how long they live.
+"""Make histograms of recorded traces: allocations by order and type, and lifetimes.
 
-Writes OUT/histograms.csv, and for each trace OUT/NAME.svg and NAME.png. A lifetime is that
-of a block whose allocation and free were both recorded."""
+Writes OUT/histograms.csv, and for each trace OUT/NAME.svg and NAME.png. A block has a
+lifetime if the trace has its allocation and its free."""
 
 import csv
 import os
@@ -15,7 +15,7 @@ FIELDS = ("trace", "order", "type", "lifetime_from_us", "allocations")
 
 
 def rows(trace, by_order, lives, types, edges):
-    """Lines of the CSV file; a lifetime of -1 stands for blocks that stay"""
+    """Yield rows of the CSV file; lifetime -1 stands for blocks that are not freed."""
     for order in range(len(by_order)):
         for number, kind in enumerate(types):
             if not by_order[order, number]:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Loads whose page allocations scripts/trace-pages records
 
-A command runs again until the time is over, in a folder of its own in a tmpfs."""
+guest/record-pages runs a load's command again and again until the time is over, in a
+directory of a tmpfs."""
 
 import collections
 

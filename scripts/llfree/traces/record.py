@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Record what the page allocator does under real loads, in guests.
+"""Record page allocations under real loads, in guests.
 
-For each load and size of memory, boots a guest, records every page that is allocated and
-freed, by callers and by zones, and converts the events to records of 16 bytes. OUT/NAME has
-them, with what each page frame was at the begin: tools/testing/llfree/trace.h describes the
-files. A recording that has lost an event fails."""
+For each load and size of memory, boots a guest and records each allocation and free, at the
+callers and at the zones. Then converts the events to records of 16 bytes. OUT/NAME has the
+records, and the state of each page frame at the start. tools/testing/llfree/trace.h describes
+the files. Fails if a recording has lost an event."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def name_of(load, mem, alloc):
 
 
 def record(args, load, mem, where, convert):
-    """One trace"""
+    """Record one trace."""
     shutil.rmtree(where, ignore_errors=True)
     os.makedirs(where)
     argv = vm.command(args.kernel,
@@ -57,11 +57,11 @@ def main():
                    help="sizes of guests (default: 1G,2G,4G)")
     p.add_argument("--smp", metavar="N", type=int, default=2, help="CPUs (default: 2)")
     p.add_argument("--seconds", metavar="S", type=int, default=600,
-                   help="how long each load runs (default: 600)")
+                   help="seconds that each load runs (default: 600)")
     p.add_argument("--buffer", metavar="KIB", type=int, default=16384,
-                   help="memory for events of each CPU of a guest (default: 16384)")
+                   help="memory for the events of each CPU (default: 16384)")
     p.add_argument("--out", metavar="DIR", default=TRACES, help="(default: build/traces)")
-    p.add_argument("--keep", action="store_true", help="keep what trace-cmd wrote")
+    p.add_argument("--keep", action="store_true", help="keep the file of trace-cmd")
     args = p.parse_args()
     for load in args.load:
         if load not in LOADS:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Replay recorded traces against the core, and compare placements.
 
-A placement is "recorded" (where the recorded kernel put each block), "bestfit" (in the fullest
-huge block that has room, for reference), or a policy of the core, default or packed, with
-options after it: default+tree-order=13+nofragment. Prints the score
-of each placement on each trace: entirely free huge blocks as part of the best possible, mean
-of the second half. OUT/replay.csv has that, and moves and blocks with unmovable frames at the
-end; OUT/NAME-replay.svg shows each trace over time."""
+Placement "recorded" is that of the recorded kernel. Placement "bestfit", for reference, puts
+each block into the fullest huge block that has room. Other placements are policies of the
+core, default or packed, with options after the name: default+tree-order=13+nofragment.
+
+Prints the score of each placement on each trace: entirely free huge blocks as a share of the
+best possible, mean over the second half. OUT/replay.csv also has moves, and blocks with
+unmovable frames at the end. OUT/NAME-replay.svg shows each trace over time."""
 
 import collections
 import concurrent.futures
@@ -25,16 +26,16 @@ REPLAY = f"{BUILD}/llfree-user/replay"
 PLACEMENTS = "recorded,default,packed,bestfit"
 FIELDS = ("trace", "placement", "score", "free", "huge", "best", "unmovable", "moves", "allocs",
           "frees", "freed", "failed", "unknown", "stale", "outside")
-# Part of freed frames that were never allocated, from which on a replay says nothing, and a
-# number that is harmless
+# A replay with more freed frames that were never allocated is invalid: as a share of freed
+# frames, and as a number that is always harmless
 MOST_UNKNOWN = 0.02
 HARMLESS = 1024
-# Frames of a zone that is too small to matter beside others
+# Zones with fewer frames are left out if the trace has several zones
 SMALLEST = 32768
 
 
 def options(placement):
-    """Of a command line, for a placement"""
+    """Return the options of a placement for a command line."""
     name, *more = placement.split("+")
     return ["--placement", name, *(f"--{option}" for option in more)]
 
@@ -45,7 +46,7 @@ def command(trace, zone, directory, placement, samples):
 
 
 def replay(trace, directory, placement, out):
-    """(figures of the end, samples): sums over the zones"""
+    """Replay a trace. Return sums over the zones: (figures at the end, samples)."""
     found, samples = collections.Counter(), collections.defaultdict(collections.Counter)
     for zone in trace.meta["zones"]:
         if zone["frames"] < SMALLEST and len(trace.meta["zones"]) > 1:
@@ -67,14 +68,15 @@ def replay(trace, directory, placement, out):
 
 
 def score(samples):
-    """Entirely free huge blocks as part of the best, mean of the second half"""
+    """Return entirely free huge blocks as a share of the best, mean over the second half."""
     half = max(samples) / 2
     parts = [s["huge"] / s["best"] for ms, s in samples.items() if ms >= half and s["best"]]
     return round(sum(parts) / len(parts), 4) if parts else 0
 
 
 def table(scores, placements):
-    """Lines: the score of each placement by trace, and the geometric mean"""
+    """Yield lines: the scores of each trace by placement, and the geometric means."""
+
     width = max(map(len, [*scores, "geometric mean"]))
     yield " " * width + "".join(f"  {p:>20}" for p in placements)
     for name, row in scores.items():

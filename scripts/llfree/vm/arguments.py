@@ -2,11 +2,11 @@
 """Boot a built kernel in QEMU and run a command in it.
 
 The guest's root is this machine's root file system, read-only over 9p, with a
-tmpfs overlay on top: whatever the host has installed can run, and what it
-writes is gone afterwards. The command starts in the current directory. A guest
-of another architecture has the root that scripts/guest-root made, and of this
+tmpfs overlay on top. So the guest can run every installed program, and files that
+the guest writes are gone afterwards. The command starts in the current directory.
+A guest of another architecture has the root that scripts/guest-root made, and of this
 machine's files only this checkout.
-Without a command: a shell (Ctrl-A X kills the guest)."""
+Without a command, the guest runs a shell (Ctrl-A X kills the guest)."""
 
 import argparse
 import os
@@ -21,12 +21,12 @@ GDB_PORT = 1234
 EXIT_TIMEOUT = 124
 EXIT_KERNEL = 125
 EXIT_GUEST = 126
-EPILOG = f"""exit status: the command's own, or {EXIT_TIMEOUT} time-out,
+EPILOG = f"""exit status: the command's own, or {EXIT_TIMEOUT} timeout,
 {EXIT_KERNEL} the kernel reported a problem (WARN, BUG, oops, lockdep, stall, ...),
 {EXIT_GUEST} the guest died or never came up.
 If QEMU itself crashes before the command starts, the guest boots once more.
-SIGUSR1 stops a guest and its clock, SIGUSR2 lets it go on; that time does not
-count."""
+SIGUSR1 stops a guest and its clock, SIGUSR2 resumes the guest; the time between
+does not count."""
 
 
 def parse_size(text):
@@ -53,24 +53,24 @@ def parse_args():
     p.add_argument("--mem", metavar="SIZE", type=parse_size, default="1G",
                    help="memory, as 64M or 8G (default: 1G)")
     p.add_argument("--maxmem", metavar="SIZE", type=parse_size,
-                   help="memory that the guest can have after some has been added")
+                   help="limit of the guest's memory, with added memory")
     p.add_argument("--slots", metavar="N", type=positive,
-                   help="DIMMs that can be added, by --qmp (default: 8 with --maxmem)")
+                   help="DIMMs that --qmp can add (default: 8 with --maxmem)")
     p.add_argument("--prealloc", action="store_true",
-                   help="have the host's memory at hand before the guest "
-                   "starts, or it waits for that when it first uses a page")
+                   help="allocate the host's memory before the guest starts, "
+                   "not at the guest's first access to each page")
     p.add_argument("--memfd", action="store_true",
-                   help="take the guest's memory from a memfd: the host sees "
-                   "in its blocks what the guest uses")
+                   help="take the guest's memory from a memfd, whose blocks show "
+                   "the host the memory that the guest uses")
     p.add_argument("--balloon", action="store_true",
                    help="a virtio balloon that reports free pages to the host "
                    "and deflates before an OOM; implies --memfd")
     p.add_argument("--disk", metavar="FILE", action="append", default=[],
                    help="a raw image as virtio block device: /dev/vda, the next "
-                   "/dev/vdb, ...; what the guest writes stays")
+                   "/dev/vdb, ...; the guest's writes stay in FILE")
     p.add_argument("--nvdimm", metavar="FILE", action="append", default=[],
-                   help="a file of some times 2 MiB as NVDIMM: what the guest "
-                   "writes stays")
+                   help="a file as NVDIMM, whose size is a multiple of 2 MiB; the "
+                   "guest's writes stay in FILE")
     p.add_argument("--rwdir", metavar="DIR", action="append", default=[],
                    help="a directory of the host that the guest can write, at the "
                    "same path; repeatable")
@@ -80,12 +80,12 @@ def parse_args():
     p.add_argument("--numa", metavar="N", type=positive, default=1,
                    help="NUMA nodes that share CPUs and memory evenly")
     p.add_argument("--cpu", metavar="MODEL",
-                   help="QEMU's model of the CPU (default: all it can)")
+                   help="QEMU's model of the CPU (default: max, with KVM host)")
     p.add_argument("--append", metavar="STR", action="append", default=[],
                    help="more kernel parameters")
     p.add_argument("--patient", action="store_true",
-                   help="for long loads: a CPU that stands still is reported "
-                        "after 5 minutes, a task after 10")
+                   help="for long loads: the kernel reports a CPU that is stuck "
+                        "after 5 minutes, and a task after 10")
     p.add_argument("--icount", action="store_true",
                    help="count instructions: each is a nanosecond of the "
                    "guest's time, and all CPUs take turns")
@@ -99,17 +99,16 @@ def parse_args():
     p.add_argument("--env", metavar="K=V", action="append", default=[],
                    help="environment variable for the command")
     p.add_argument("--cwd", metavar="DIR", default=os.getcwd(),
-                   help="where the command starts (default: here)")
+                   help="directory in which the command starts (default: the current one)")
     p.add_argument("--timeout", metavar="S", type=float,
                    help="kill the guest after S seconds "
                         "(default: 900, none for the shell and with --gdb)")
     p.add_argument("--expect", metavar="REGEX", action="append", default=[],
-                   help="kernel report that is no failure, matched against "
-                        "its lines up to the one that names the problem")
+                   help="accept kernel reports in which a line matches, up to the "
+                        "line that names the problem; repeatable")
     p.add_argument("--log", metavar="FILE",
-                   help="where the kernel log goes "
-                        "(default: build/vm/kernel.log for the last run, "
-                        "and a file of its own when the run fails)")
+                   help="file for the kernel log (default: build/vm/kernel.log for "
+                        "the last run, and a separate file when the run fails)")
     p.add_argument("--dry-run", action="store_true",
                    help="print QEMU's command line and start nothing")
     p.add_argument("--verbose", "-v", action="store_true",
@@ -126,11 +125,11 @@ def parse_args():
     except re.error as e:
         p.error(f"--expect: {e}")
     if args.slots and not args.maxmem:
-        p.error("--slots: for what? there is no --maxmem")
+        p.error("--slots: there is no --maxmem")
     if args.maxmem and args.maxmem <= args.mem:
         p.error("--maxmem is no more than --mem")
     if args.numa > args.mem // 2:
-        p.error("too many NUMA nodes for that little memory")
+        p.error("too many NUMA nodes for so little memory")
     for file in args.disk + args.nvdimm:
         if not os.path.exists(file):
             p.error(f"no file {file}")
@@ -140,7 +139,8 @@ def parse_args():
     args.rwdir = [*map(os.path.abspath, args.rwdir)]
     for file in args.nvdimm:
         if not os.path.getsize(file) or os.path.getsize(file) % (2 * MIB):
-            p.error(f"--nvdimm: {file} has {os.path.getsize(file)} bytes")
+            p.error(f"--nvdimm: {file} has {os.path.getsize(file)} bytes, not a "
+                    "multiple of 2 MiB")
     if args.network and not has_option(args.kernel, "CONFIG_VIRTIO_NET"):
         p.error("--network: the kernel has no CONFIG_VIRTIO_NET")
     args.memfd |= args.balloon

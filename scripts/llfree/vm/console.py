@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The kernel's messages on the serial port, and the trouble in them"""
+"""Read the kernel's messages on the serial port, and find reports of problems"""
 
 import collections
 import glob
@@ -13,19 +13,19 @@ from llfree import klog
 
 CUT_HERE = "[ cut here ]"
 
-# KCSAN reports races all over the kernel. The guest fails for those only in
-# which code of these objects has a part; the others are counted.
+# KCSAN reports races all over the kernel. The guest fails only for races in which
+# code of these objects has a part; other races are counted.
 OWN_OBJECTS = ("lib/llfree/*.o", "mm/llfree*.o")
 RACE = re.compile(r"\bBUG: KCSAN: (.*)")
 RULER = "=" * 40
 STACK_FRAME = re.compile(r"(?:^|\s)([A-Za-z_][\w.]*)\+0x[0-9a-f]+/0x")
 STACK_START = re.compile(r"\bbytes by (task \d+|interrupt) on cpu \d+:")
-# What was interrupted has no part in it.
+# In a stack, functions after an interrupt's entry are those of the interrupted task.
 INTERRUPT = re.compile(r"asm_(sysvec|common_interrupt|exc)|el1h?_.*(irq|interrupt)")
 
 
 def own_functions(path):
-    """Functions of OWN_OBJECTS; None if they cannot be known."""
+    """Return the functions of OWN_OBJECTS, or None without objects or the program nm."""
     objects = [name for pattern in OWN_OBJECTS
                for name in glob.glob(os.path.join(path, pattern))]
     if not objects or not shutil.which("nm"):
@@ -36,7 +36,7 @@ def own_functions(path):
 
 
 def frames(report):
-    """Functions in the stacks of a KCSAN report, as far as they belong."""
+    """Yield the functions in the stacks of a KCSAN report, without interrupted ones."""
     inside = True
     for text in report:
         if STACK_START.search(text):
@@ -49,7 +49,7 @@ def frames(report):
 
 
 class KernelLog:
-    """Writes the serial port's lines to a file and finds trouble in them."""
+    """The serial port's lines, written to a file, and the problems that they report"""
 
     def __init__(self, path, expect, echo, own):
         self.path = path
@@ -62,10 +62,10 @@ class KernelLog:
         self.trouble = []       # (first line, line that matched)
         self.expected = 0
         self.own = own          # functions, or None: all races are trouble
-        self.victims = set()    # of the OOM killer
-        self.failure = None     # where an allocation that failed was reported
-        self.race = None        # where a KCSAN report under way started
-        self.races = collections.Counter()      # those of others, by title
+        self.victims = set()    # process IDs of the OOM killer's victims
+        self.failure = None     # line of an allocation failure whose task is unknown
+        self.race = None        # first line of an unfinished KCSAN report
+        self.races = collections.Counter()      # races of other code, by title
 
     def feed(self, data):
         *lines, self.partial = (self.partial + data).split(b"\n")
@@ -93,7 +93,7 @@ class KernelLog:
             task = klog.OF_TASK.search(text)
             if task or here - self.failure > klog.TASK_WITHIN:
                 first, self.failure = self.failure, None
-                # A task that is being killed may be refused its last page.
+                # The last allocation of a killed task may fail.
                 if not task or task[1] not in self.victims:
                     self.judge(first, first, here)
         if not klog.TROUBLE.search(text):
@@ -128,7 +128,7 @@ class KernelLog:
             self.end_race(len(self.lines) - 1)
         if self.failure is not None:
             self.judge(self.failure, self.failure, len(self.lines) - 1)
-        # a report cut off by the guest's death
+        # a report that the guest's death cut off
         if self.start is not None:
             self.trouble.append((self.start, len(self.lines) - 1))
         self.file.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A guest that runs: its process, what it says, how it ended"""
+"""Run a guest: its process, its output, its end"""
 
 
 import ctypes
@@ -48,12 +48,12 @@ class Guest:
         self.limit = args.timeout
         if self.limit is None:
             self.limit = float("inf") if self.interactive or args.gdb else 900
-        self.started = False    # the command
+        self.started = False    # whether the command has started
         self.status = None
         self.status_data = b""
         log = args.log or os.path.join(rundir, "kernel.log")
         self.arch, self.image = machine.find_kernel(args.kernel)
-        # KVM cannot count.
+        # KVM cannot count instructions.
         self.kvm = self.arch == machine.HOST and not args.icount and machine.kvm_usable()
         self.klog = KernelLog(log, args.expect, args.verbose,
                               own_functions(args.kernel))
@@ -61,8 +61,8 @@ class Guest:
         self.proc = None
         self.serial = None
         self.monitor = None
-        self.stopped = None     # since when
-        self.stood = 0.0        # seconds before that
+        self.stopped = None     # time since which the guest is stopped
+        self.stood = 0.0        # seconds of earlier stops
 
     def channel(self, name, handler):
         ours, theirs = socket.socketpair()
@@ -105,7 +105,7 @@ class Guest:
             f.writelines(out)
 
     def qemu(self):
-        """QEMU's command line; its sockets are there then"""
+        """Make QEMU's sockets and return QEMU's command line."""
         argv = [*qemu.machine_options(self.args, self.arch, self.kvm),
                 "-kernel", self.image, "-append",
                 qemu.kernel_parameters(self.args, self.arch, self.kvm, self.rundir),
@@ -139,7 +139,7 @@ class Guest:
             self.status = int(m[1])
 
     def poll(self, timeout):
-        """Handle what came in; False when nothing did."""
+        """Handle data from the guest. Return False when none has arrived."""
         events = self.selector.select(timeout)
         for key, _ in events:
             try:
@@ -165,17 +165,19 @@ class Guest:
             self.monitor.sendall(b"cont\n")
 
     def time(self):
-        """Of a clock that stands still while the guest does"""
+        """Return the time of a clock that stops while the guest is stopped."""
         return (self.stopped or time.monotonic()) - self.stood
 
     def wait(self, deadline):
-        """Serve the guest until QEMU ends or self.time() is past the deadline."""
+        """Serve the guest until QEMU ends or self.time() passes the deadline. Return whether
+        QEMU has ended."""
+
         while True:
             self.poll(0.5)
             if self.proc.poll() is not None:
                 return True
             if self.status is not None:
-                # It powers off now, which takes no long time.
+                # The guest powers off now, which takes a short time.
                 deadline = min(deadline, self.time() + 60)
             if self.time() > deadline:
                 return False
@@ -183,7 +185,7 @@ class Guest:
                 time.sleep(0.1)
 
     def ask_what_hangs(self):
-        """SysRq over the serial line: blocked tasks, CPUs, memory."""
+        """Send SysRq keys over the serial line: blocked tasks, CPUs, memory."""
         for key in b"wlm":
             try:
                 self.monitor.sendall(b"chardev-send-break klog\n")
@@ -234,7 +236,7 @@ class Guest:
         self.klog.finish()
 
     def symbols(self):
-        """The kernel's file for gdb"""
+        """Return the kernel's file for gdb."""
         vmlinux = os.path.join(self.args.kernel, "vmlinux")
         return shlex.quote(vmlinux) if os.path.exists(vmlinux) else "VMLINUX"
 
@@ -244,7 +246,7 @@ class Guest:
             return f.read()
 
     def crash(self):
-        """How QEMU itself died, if it did."""
+        """Return how QEMU itself crashed, or None."""
         status = self.proc.returncode
         if -status in CRASHES:
             return signal.Signals(-status).name
@@ -253,7 +255,8 @@ class Guest:
         return None
 
     def boot_again(self):
-        """Say so if QEMU crashed before the command ran, and nothing else failed."""
+        """Return whether QEMU crashed before the command ran and the kernel log is clean. Then
+        print a message, too."""
         crash = self.crash()
         if not crash or self.started or self.klog.trouble:
             return False
@@ -285,7 +288,7 @@ class Guest:
                 say(f"vm: and {len(log.trouble) - 6} more")
             return EXIT_KERNEL
         if self.timed_out and self.status is None:
-            say(f"vm: time-out after {self.limit:g} s; the last of the log:")
+            say(f"vm: timeout after {self.limit:g} s; the end of the log:")
             for text in log.lines[-REPORT_LINES:]:
                 say("  " + text)
             return EXIT_TIMEOUT

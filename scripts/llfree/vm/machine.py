@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Kernels that can boot, and what this host can do for them"""
+"""Find a kernel's image and the host's features for guests: KVM, clock"""
 
 import collections
 import os
@@ -27,7 +27,7 @@ def kvm_usable():
 
 
 def find_kernel(path):
-    """(architecture, image)"""
+    """Return (architecture, image)."""
     for arch, machine in MACHINES.items():
         image = os.path.join(path, machine.image)
         if os.path.isfile(image):
@@ -40,21 +40,25 @@ def find_kernel(path):
 
 
 def has_option(kernel, name):
-    """Whether a kernel has an option built in; an image, of which that is not known, has."""
+    """Return whether a kernel has an option built in. For an image, whose options are unknown,
+    return True."""
     config = read_text(f"{kernel}/.config")
     return config is None or f"{name}=y\n" in config
 
 
 def delay_loops(hz=100):
-    """loops_per_jiffy from the host's clock, which is the guest's TSC."""
+    """Return loops_per_jiffy from the host's clock rate, which is the rate of the guest's TSC;
+    0 if the rate is unknown."""
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         m = re.search(r"^cpu MHz\s*: (\d+)", f.read(), re.M)
     return int(m[1]) * 1000000 // hz if m else 0
 
 
 def tsc_khz():
-    """The host's TSC, which is the guest's, if that can be told from its clock:
-    on a busy host a guest may find a wrong value for its own."""
+    """Return the rate of the host's TSC, which is the rate of the guest's TSC.
+
+    A guest on a busy host may measure a wrong rate. Return 0 if the CPU's clock rate may
+    differ from the rate of the TSC."""
     with open("/proc/cpuinfo", encoding="utf-8") as f:
         text = f.read()
     m = re.search(r"^cpu MHz\s*: (\d+)\.(\d\d\d)", text, re.M)

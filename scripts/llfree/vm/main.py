@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What scripts/vm does"""
+"""Run scripts/vm: boot a guest, boot again if QEMU crashed, keep the log"""
 
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""QEMU's command line"""
+"""Build QEMU's command line"""
 
 import os
 
@@ -8,15 +8,15 @@ from llfree.program import Error
 from llfree.vm import machine
 from llfree.vm.arguments import MIB
 
-# An emulated CPU stands still while the host does something else, and under
-# pressure a kernel thread takes long to make. What is stuck is so for ever.
+# An emulated CPU stops while the host runs something else, and under memory
+# pressure the creation of a kernel thread takes long. A hang lasts longer than this.
 PATIENCE = ("workqueue.watchdog_thresh=300", "watchdog_thresh=60",
             "rcupdate.rcu_cpu_stall_timeout=300",
             "sysctl.kernel.hung_task_timeout_secs=600")
 
 
 def memory_size(args):
-    """The value of QEMU's option -m"""
+    """Return the value of QEMU's option -m."""
     most = args.maxmem
     if args.nvdimm and not most:
         most = args.mem + sum(map(os.path.getsize, args.nvdimm)) // MIB + 1024
@@ -26,7 +26,8 @@ def memory_size(args):
 
 
 def memory_args(nodes, mem, kind):
-    """Memory in 2 MiB steps, in equal shares; the rest to the last node."""
+    """Return options that give each node an equal share, in steps of 2 MiB; the last node has
+    the rest, too."""
     argv = []
     for node in range(nodes):
         size = mem // nodes // 2 * 2
@@ -37,7 +38,7 @@ def memory_args(nodes, mem, kind):
 
 
 def nvdimm_args(files):
-    """Each file as an NVDIMM without labels: one namespace"""
+    """Return options that make each file an NVDIMM without labels, with one namespace."""
     argv = ["-machine", "nvdimm=on"] if files else []
     for number, file in enumerate(files):
         argv += ["-object", f"memory-backend-file,id=nvmem{number},share=on,align=2M,"
@@ -47,7 +48,7 @@ def nvdimm_args(files):
 
 
 def numa_args(nodes, cpus):
-    """Nodes with the memory of memory_args() and equal shares of the CPUs"""
+    """Return options for nodes with the memory of memory_args() and equal shares of CPUs."""
     argv = []
     for node in range(nodes):
         first, end = cpus * node // nodes, cpus * (node + 1) // nodes
@@ -57,28 +58,29 @@ def numa_args(nodes, cpus):
 
 
 def quoted(path):
-    """A path as value of a QEMU option"""
+    """Return a path as the value of a QEMU option."""
     return path.replace(",", ",,")
 
 
 def topology(cpus, nodes):
-    """One socket per node, since CPUs that share a cache share a node."""
+    """Return the value of -smp with one socket per node: CPUs that share a cache share a
+    node."""
     if cpus % nodes:
         return f"{cpus},sockets={cpus},cores=1,threads=1"
     return f"{cpus},sockets={nodes},cores={cpus // nodes},threads=1"
 
 
 def mount_options(args, cache):
-    """Of a 9p file system in the guest"""
-    # Small messages where a large buffer might not find contiguous memory.
+    """Return the mount options of a 9p file system in the guest."""
+    # A small guest may not have contiguous memory for large messages.
     msize = 32768 if args.mem < 256 else 262144
     return f"trans=virtio,version=9p2000.L,msize={msize},cache={cache}"
 
 
 def clock_parameters(icount=False, hz=100):
-    """For an emulated x86 CPU"""
-    # Emulated CPUs wait for each other for long: no clock watchdog.
-    # Nor can they measure a delay loop when the host is busy.
+    """Return the kernel parameters about clocks for an emulated x86 CPU."""
+    # Emulated CPUs wait long for each other, so the clock watchdog is off. On a busy
+    # host, emulated CPUs cannot measure a delay loop.
     words = ["tsc=reliable", "no_timer_check"]
     if machine.delay_loops(hz):
         words.append(f"lpj={machine.delay_loops(hz)}")
@@ -106,7 +108,7 @@ def kernel_parameters(args, arch, kvm, rundir):
     if arch == machine.HOST:
         words.append(f"init={GUEST}/init")
     else:
-        # Until guest/init has made a place for it, the checkout is in /mnt.
+        # The checkout is in /mnt until guest/init moves the mount.
         words += [f"VM_CHECKOUT={TOP}", "init=/bin/sh", "--", "-c",
                   f'"mount -t 9p -o {flags} checkout /mnt && '
                   'exec /bin/sh /mnt/scripts/guest/init"']
@@ -114,14 +116,14 @@ def kernel_parameters(args, arch, kvm, rundir):
 
 
 def share(path, tag, writable=False):
-    """A directory as a 9p file system of the guest"""
+    """Return options for a directory as a 9p file system of the guest."""
     readonly = "" if writable else "readonly=on,"
     return ["-virtfs", f"local,path={quoted(path)},mount_tag={tag},"
             f"security_model=none,{readonly}multidevs=remap"]
 
 
 def roots(arch):
-    """What the guest's 9p file systems show"""
+    """Return options for the guest's root and, of another architecture, the checkout."""
     if arch == machine.HOST:
         return share("/", "root")
     root = f"{BUILD}/{arch}-root"
@@ -131,7 +133,8 @@ def roots(arch):
 
 
 def machine_options(args, arch, kvm):
-    """The machine with its memory, disks and file systems, but without what it says"""
+    """Return the command line up to the kernel and the output channels: the machine with
+    memory, disks and shared directories."""
     argv = [machine.MACHINES[arch].qemu, "-nodefaults", "-no-user-config",
             "-display", "none", "-no-reboot",
             "-machine", machine.MACHINES[arch].machine,

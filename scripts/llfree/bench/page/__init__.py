@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The page of results: index.html, one file that needs no network and no other file"""
+"""Make the page of results: index.html, which needs no network and no other file"""

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Words and tables of the page of results: the verdict, the cells of the heat map,
-the rows of details that the cells lead to."""
+"""Make the texts and tables of the page of results: the verdict, the cells of the heat
+map, and the rows of details to which the cells link."""
 
 import collections
 import math
@@ -11,10 +11,10 @@ from llfree.bench import stats as stat
 from llfree.bench.data import is_counted
 from llfree.memmap.maps import PAGES_PER_MIB, totals
 
-# Upper limits of the ratios of a step, from LLFree far below buddy to far above
+# (upper limit of ratios, step of colour), from LLFree far below buddy to far above
 STEPS = ((0.5, -4), (0.7, -3), (0.87, -2), (0.97, -1), (1.03, 0), (1.15, 1),
          (1.43, 2), (2, 3), (math.inf, 4))
-# The slowest of many operations is mostly one that the host disturbed.
+# The host has disturbed most of the slowest operations.
 NOT_IN_MAP = ("latency",)
 
 Cell = collections.namedtuple("Cell", "id name text step mark")
@@ -28,7 +28,7 @@ def step_of(ratio):
 
 
 def cell_id(key):
-    """The id of the row of details"""
+    """Return the id of the row of details."""
     parts = (part for part in key if part != "")
     return re.sub(r"[^a-z0-9]+", "-", "-".join(map(str, ("cell", *parts))).lower())
 
@@ -44,13 +44,13 @@ def cell_name(key):
 
 
 def mapped(found):
-    """The comparisons that the heat map has"""
+    """Return the comparisons that the heat map has."""
     return {k: c for k, c in found.items() if k.bench in stat.BENCHES and
             k.bench not in NOT_IN_MAP and c.ratio is not None}
 
 
 def heat_maps(found):
-    """[HeatMap], one for each number of CPUs"""
+    """Return [HeatMap], one for each number of CPUs."""
     cells = mapped(found)
     maps = []
     for cpus in sorted({k.cpus for k in cells}):
@@ -67,7 +67,7 @@ def heat_maps(found):
 
 
 def says(c):
-    """The verdict of the pairs of one comparison, in words"""
+    """Return the verdict of the pairs of one comparison, in words."""
     ratios = c.pair_ratios
     if not ratios:
         return "not comparable"
@@ -80,7 +80,7 @@ def says(c):
 
 
 def details(found):
-    """{benchmark: [Row]}"""
+    """Return {benchmark: [Row]}."""
     tables = collections.defaultdict(list)
     for key, c in found.items():
         medians = []
@@ -97,7 +97,7 @@ def details(found):
 
 
 def verdict(found, meta):
-    """One line"""
+    """Return the verdict of all comparisons in one line."""
     cells = mapped(found) or {k: c for k, c in found.items()
                               if c.ratio is not None}
     if not cells:
@@ -114,8 +114,10 @@ def verdict(found, meta):
 
 
 def course_rows(values):
-    """Rows of the table of fragmentation: benchmark, round, pages to move, percent
-    of memory that is free in 2 MiB blocks"""
+    """Return the rows of the table of fragmentation.
+
+    A row has benchmark, round, pages to move and their ratio, and the percentage of memory
+    that is free in 2 MiB blocks."""
     found = stat.courses(values)
     rows = []
     for bench in stat.ROUNDS:
@@ -131,7 +133,7 @@ def course_rows(values):
 
 
 def sample_rows(strips):
-    """Rows of the table beside a strip: totals of the first and the last sample"""
+    """Return the rows of the table beside a strip: totals of the first and last sample."""
     rows = []
     for alloc, course in strips.courses.items():
         for when, (seconds, zones) in (("first", course[0]), ("last", course[-1])):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Writes index.html, one file with all results of scripts/bench to look at.
+"""Write index.html, a page with all results of scripts/bench.
 
-The page needs no network and no other file: figures, style and script are in it.
+The page includes figures, style and script, so it needs no network and no other file.
 The template is page.html.j2."""
 
 import collections
@@ -17,9 +17,9 @@ from llfree.memmap.maps import BLOCK, KINDS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAME = "index.html"
-WIDTH = 5.4                     # inches, the most that is readable on a phone
+WIDTH = 5.4                     # inches; wider figures are unreadable on a phone
 PANELS = 2
-# Maps of an animation, and steps of how full a block is
+# Most maps of an animation, and steps of a block's share in use
 FRAMES = 64
 FILLS = 8
 FIRST_LETTER = 48
@@ -28,7 +28,7 @@ Shown = collections.namedtuple("Shown", "name svg caption")
 
 
 class PagePlotter(plot.Plotter):
-    """Draws the figures as plot.py does, narrower, and keeps them as SVG."""
+    """A plotter of narrower figures, kept as SVG elements"""
 
     def __init__(self, data):
         super().__init__(data, None)
@@ -47,7 +47,7 @@ class PagePlotter(plot.Plotter):
         plot.plt.close(figure)
 
     def take(self, method):
-        """Figures that one method draws"""
+        """Call a method and return the figures that it has drawn."""
         self.shown = []
         with inlinesvg.settings():
             method()
@@ -55,7 +55,7 @@ class PagePlotter(plot.Plotter):
 
 
 def packed(zones):
-    """A letter for each block: its kind and how full it is"""
+    """Return a string with a letter for each block, which encodes kind and share in use."""
     letters = []
     for zone in zones:
         for free, kind in zone.blocks:
@@ -71,7 +71,7 @@ def thinned(course):
 
 
 def animation(strips):
-    """Input of page.js"""
+    """Return the input of page.js."""
     return {"bench": strips.bench, "courses": [
         {"name": stat.NAMES[alloc],
          "times": [seconds for seconds, _ in thinned(course)],
@@ -92,7 +92,7 @@ def machine_rows(meta):
 
 
 def context(data):
-    """All that the template shows"""
+    """Return all values that the template shows."""
     meta = data["meta"]
     found = stat.compare(data["values"])
     tables = cells.details(found)
@@ -129,7 +129,7 @@ def context(data):
 
 
 def page(data):
-    """The HTML text"""
+    """Return the HTML text."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(HERE), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -137,7 +137,7 @@ def page(data):
 
 
 def write(data, out):
-    """The name of the file"""
+    """Write the page and return the name of its file."""
     text = page(data)
     with open(f"{out}/{NAME}", "w", encoding="utf-8") as f:
         f.write(text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Makes SVG elements for an HTML page from matplotlib's figures.
+"""Make SVG elements for an HTML page from matplotlib's figures.
 
-Colours become variables of the page's style sheet, so a figure follows the light
-or dark scheme. Ids get a prefix, since several figures share one page."""
+Replaces colours by variables of the page's style sheet, so a figure follows the light
+or dark scheme. Adds a prefix to ids, since a page has several figures."""
 
 import io
 import re
@@ -25,18 +25,18 @@ REFERENCE = re.compile(r"(url\(#|^#)")
 
 
 def settings():
-    """A context in which figures that go into a page are drawn"""
+    """Return a context manager for drawing figures of a page."""
     return matplotlib.rc_context(SETTINGS)
 
 
 def restyled(value):
-    """The text of an attribute, with variables for colours"""
+    """Return the text of an attribute, with variables for colours."""
     return COLOUR.sub(
         lambda m: f"var({VARIABLES[m[0]]})" if m[0] in VARIABLES else m[0], value)
 
 
 def element(figure, prefix, title, text):
-    """<svg> as text; title names it, text describes it"""
+    """Return a figure as the text of an <svg> element, with a title and a description."""
     out = io.BytesIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     ET.register_namespace("", SVG)
@@ -50,10 +50,10 @@ def element(figure, prefix, title, text):
                 value = restyled(value)
             if key != "id":
                 node.set(key, REFERENCE.sub(rf"\1{prefix}-", value))
-        # Without a colour of its own text is black in either scheme.
+        # Text without a colour is black in either scheme.
         if node.tag == f"{{{SVG}}}text":
             node.set("style", f"fill: var(--ink); {node.get('style', '')}")
-    # Its style element would hold for the whole page.
+    # A style element would apply to the whole page.
     for parent in list(root.iter()):
         for tag in ("metadata", "title", "style"):
             for node in parent.findall(f"{{{SVG}}}{tag}"):

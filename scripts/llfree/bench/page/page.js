@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 "use strict";
 
-// A link leads to a row of a table that may be folded away.
+// Unfold the table that has the row to which a link leads.
 function showTarget() {
 	const target = document.getElementById(location.hash.slice(1));
 	const folded = target && target.closest("details");
@@ -47,7 +47,7 @@ function drawMap(canvas, letters) {
 	context.putImageData(image, 0, 0);
 }
 
-// The last map that is not later than this moment
+// Return the last map that is not later than a moment.
 function mapAt(course, seconds) {
 	let found = 0;
 
