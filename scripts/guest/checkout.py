@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Lets a program of the guest import what it shares with the host: scripts/llfree."""
+"""Let a guest's program import scripts/llfree, which guests and the host share."""
 
 import os
 import sys

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guest's part of free page reporting and of the balloon.
+"""Test free page reporting and the balloon: the guest's part.
 
-scripts/features watches the host's memory and moves the balloon meanwhile. Lines
-that begin with "# now" tell it what happens in the guest."""
+scripts/features watches the host's memory and moves the balloon meanwhile. The guest
+reports its steps to scripts/features in lines that begin with "# now"."""
 
 import glob
 import os
@@ -12,7 +12,7 @@ from feature_common import Load, Skip, check, eventually, number
 from memstate import Memory, PAGE, meminfo, read, settle, write
 
 BALLOON_ID = "0x0005"
-# Time for the host to see what came of each step
+# Seconds in which the host can see the effect of a step
 LOOK_S = 14
 
 
@@ -47,7 +47,7 @@ def tests(args):
         return f"{pages * PAGE >> 20} MiB"
 
     def cma_blocks():
-        """Allocate most of the CMA area, and free it: it is reported again."""
+        """Allocate most of the CMA area and free it, so that the guest reports it again."""
         areas = glob.glob("/sys/kernel/debug/cma/*")
         if not areas:
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Memory blocks that go offline and come online again, by sysfs"""
+"""Test memory blocks that go offline and online again, by sysfs"""
 
 import contextlib
 import errno
@@ -25,8 +25,9 @@ KSFT_SKIP = 4
 TIMED_OUT = 124, 137
 # Memory of a process: more than a block, since one block may be unable to go offline
 OWNED = 192 << 20
-# How long the kernel may try to take a block offline. A page of the kernel's, but not a slab, that
-# was being allocated when the block was isolated lets it try for ever, with any allocator.
+# Seconds that the kernel may try to take a block offline. With any allocator, the kernel
+# tries for ever if a CPU was allocating a kernel page, but no slab, when the block was
+# isolated.
 OFFLINE_SECONDS = 20
 
 
@@ -36,7 +37,7 @@ def raise_interrupted(*_):
 
 @contextlib.contextmanager
 def interrupted_after(seconds):
-    """A system call ends with EINTR if it takes longer."""
+    """Interrupt system calls in a context after some seconds: such a call fails with EINTR."""
     before = signal.signal(signal.SIGALRM, raise_interrupted)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -57,7 +58,7 @@ class Block:
         return read(f"{self.path}/state").strip() != "offline"
 
     def zones(self):
-        """Zones that it is in or could be in"""
+        """Return the zones in which the block is or could be."""
         return read(f"{self.path}/valid_zones").split()
 
     def frames(self):
@@ -65,8 +66,9 @@ class Block:
         return range(self.number * size, (self.number + 1) * size)
 
     def set(self, state):
-        """False if the kernel cannot do that now. It tries to take a block offline until a
-        signal comes."""
+        """Set the state. Return False if the kernel cannot do that now.
+
+        Without a signal, the kernel would try without end to take a block offline."""
         fd = os.open(f"{self.path}/state", os.O_WRONLY)
         try:
             with interrupted_after(OFFLINE_SECONDS):
@@ -95,7 +97,7 @@ def block_pages():
 
 
 def whole():
-    """Blocks that are memory from end to end: others cannot go offline."""
+    """Return the blocks without holes. Other blocks cannot go offline."""
     ram = [tuple(int(x, 16) // PAGE for x in m) for m in
            re.findall(r"^([0-9a-f]+)-([0-9a-f]+) : System RAM", read("/proc/iomem"), re.M)]
     size = block_pages()
@@ -115,7 +117,7 @@ def state_is_right(when):
 
 
 def why_online():
-    """What the kernel said last of a page that does not go"""
+    """Return the kernel's last messages about a page that cannot be migrated."""
     said = [line for line in kernel_log()
             if re.search(r"migrating pfn|failed to isolate pfn|page: |page_type|dumped because",
                          line)]
@@ -123,7 +125,7 @@ def why_online():
 
 
 def go_offline(block, seconds=30):
-    """Pages that are in use for a moment make that fail."""
+    """Take a block offline, with several attempts: pages in use for a moment let one fail."""
     deadline = time.monotonic() + seconds
     while not block.set("offline"):
         check(time.monotonic() < deadline,
@@ -132,7 +134,7 @@ def go_offline(block, seconds=30):
 
 
 def cycle(total):
-    """All movable blocks go, the highest last, and come back, the highest first."""
+    """Take all movable blocks offline, the highest last, and online, the highest first."""
     gone = movable()
     check(gone, "no movable blocks")
     for i, block in enumerate(gone):
@@ -149,7 +151,8 @@ def cycle(total):
 
 
 def poison(block, owner, held=()):
-    """Poison frames of a block: some that are free, some of a process but those held"""
+    """Poison some free frames of a block, and some frames of a process that are not held.
+    Return the poisoned frames."""
     bad = {pfn for pfn in hwpoison.free_frames(32, [block.frames()]) if hwpoison.corrupt(pfn)}
     check(bad, f"no free frame of block {block.number} is poisoned")
     used = [pfn for pfn in owner.frames() if pfn in block.frames() and pfn not in held]
@@ -159,11 +162,11 @@ def poison(block, owner, held=()):
 
 
 def held_block(owner):
-    """A movable block with pages that cannot move, and these pages"""
+    """Return a movable block with pages that cannot move, and the frames of these pages."""
     candidates, held = movable(), set()
     for index, pfn in list(enumerate(owner.frames()))[::256]:
         if any(pfn in b.frames() for b in candidates):
-            # It may have moved before.
+            # The page may have moved before it was held.
             held.add(owner.frames(hold=index)[index])
             for block in candidates:
                 if any(pfn in block.frames() for pfn in held):
@@ -172,7 +175,8 @@ def held_block(owner):
 
 
 def give_up_offline(block, seconds=3):
-    """A block stays if its pages cannot all move and the task that takes it is killed."""
+    """Check that a block with an immovable page stays online if the offlining task is
+    killed."""
     try:
         subprocess.run(["sh", "-c", f"echo offline >{block.path}/state"], timeout=seconds,
                        check=False, stderr=subprocess.DEVNULL)
@@ -185,13 +189,13 @@ def give_up_offline(block, seconds=3):
 
 
 def large_with_poison(block):
-    """Frames of large folios with poison: free when they were chosen, used soon after"""
+    """Return poisoned frames of large folios, which were allocated just before the poison."""
     return [pfn for pfn in hwpoison.poisoned() if pfn in block.frames() and
             (has_flag(pfn, KPF_COMPOUND_HEAD) or has_flag(pfn, KPF_COMPOUND_TAIL))]
 
 
 def no_way_back(block, bad):
-    """An offline block with poisoned frames refuses to come back, and keeps these."""
+    """Check that an offline block with poisoned frames cannot go online, nor lose poison."""
     refused(f"{block.path}/state", "online", hwpoison.EHWPOISON)
     refused(f"{block.path}/state", "online_movable", hwpoison.EHWPOISON)
     pfn = next(pfn for pfn in bad if pfn in block.frames())
@@ -204,7 +208,7 @@ def no_way_back(block, bad):
 
 
 def kselftest():
-    """The path of mem-on-off-test.sh"""
+    """Return the path of mem-on-off-test.sh."""
     return need(f"{paths.linux()}/{KSELFTEST}", "say LINUX=")
 
 
@@ -240,11 +244,11 @@ def lost():
         try:
             go_offline(block)
         except Failure as e:
-            # With any allocator, the kernel tries without end then: do_migrate_range().
+            # Then do_migrate_range() tries without end, with any allocator.
             if large := large_with_poison(block):
                 raise Skip(f"frame {large[0]} is of a large folio that got poison and was not "
                            f"split: {e}") from None
-            # It cannot migrate a page of the process.
+            # The kernel cannot migrate a page of the process.
             stuck = f", not before its process ended: {e}"
     if stuck:
         go_offline(block)
@@ -286,17 +290,18 @@ def selftest():
 def tests(args):
     def bad_input():
         """files refuse nonsense and change nothing"""
-        # The last two: it is online already, and has no memory at its end.
+        # The last two are valid states, but the last block is online already, and has no
+        # memory at its end.
         for text in "nonsense", "0", "offlin", "online_movabl", "online", "offline":
             refused(f"{blocks()[-1].path}/state", text)
 
     def down_and_up():
-        """all of ZONE_MOVABLE that can goes, and comes back from high to low"""
+        """all movable blocks go offline, and online again from high to low"""
         total = meminfo("MemTotal")
         return f"{cycle(total)} blocks, {cycle(total)} again"
 
     def under_load():
-        """random blocks go and come while all CPUs allocate (L)"""
+        """random blocks go offline and online while all CPUs allocate (L)"""
         total, rng = meminfo("MemTotal"), random.Random(1)
         there = {b.number for b in blocks() if b.online()}
         candidates = whole()

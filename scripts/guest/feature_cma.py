@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""CMA: the area of boot parameter cma=, through its debugfs files."""
+"""Test CMA: the area of boot parameter cma=, through its debugfs files."""
 
 import os
 import random
@@ -12,12 +12,12 @@ from memstate import (Failure, PAGE, meminfo, refresh, retry, settle,
 from llfree.kpageflags import KPF_BUDDY
 
 CMA = f"{DEBUG}/cma"
-# Seconds that a load may take longer than it was asked to run
+# Seconds by which a load may exceed its time
 SLOW = 60
 
 
 class Area:
-    """The largest area"""
+    """The largest CMA area"""
 
     def __init__(self):
         need(CMA, "CONFIG_CMA_DEBUGFS is not set")
@@ -45,7 +45,7 @@ class Area:
         return True
 
     def free(self, pages):
-        """Of the allocations, the last one first; the kernel may free less."""
+        """Free pages of the last allocations. The kernel may free fewer pages."""
         before = self.used
         write(f"{self.dir}/free", str(pages))
         self.held -= before - self.used
@@ -57,7 +57,7 @@ class Area:
 
 
 def free_exact(area):
-    """NR_FREE_CMA is the number of free frames in the area."""
+    """Check that NR_FREE_CMA is the number of free frames in the area."""
     if not area.only:
         raise Skip("several CMA areas")
     vm = vmstat()["nr_free_cma"]
@@ -131,7 +131,7 @@ def tests(args):
                 f"programs in {(start - lowest) * PAGE >> 20} MiB")
 
     def exact():
-        """CmaFree is exact and whole again after that"""
+        """CmaFree is exact, and most of the area is free again after the load"""
         area = Area()
         settle()
         check(not area.used, f"{area.used} pages used")

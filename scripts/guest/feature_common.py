@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the tests of features have in common: load, flags of frames, files."""
+"""Helpers that tests of features share: load, flags of frames, files."""
 
 import contextlib
 import ctypes
@@ -29,7 +29,7 @@ _saved = {}
 
 
 def fails(error, function, *args):
-    """The call fails with this error."""
+    """Check that a call fails with an error."""
     try:
         function(*args)
     except OSError as e:
@@ -50,7 +50,8 @@ def number(path):
 
 
 def set_file(path, value):
-    """Write a setting that restored() writes back."""
+    """Write a setting whose old value restored() writes back."""
+
     if path not in _saved:
         _saved[path] = read(path).strip()
     write(path, str(value))
@@ -67,7 +68,7 @@ def restored():
 
 
 def refused(path, text, error=errno.EINVAL):
-    """A write fails with an error and changes nothing."""
+    """Check that a write fails with an error and changes nothing."""
     before = read(path)
     try:
         write(path, text)
@@ -80,7 +81,9 @@ def refused(path, text, error=errno.EINVAL):
 
 
 def eventually(condition, text, seconds=20):
-    """Wait until a condition holds. text is a string or makes one."""
+    """Wait until a condition holds, else raise Failure with text.
+
+    text is a string, or a function that returns a string."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -89,7 +92,7 @@ def eventually(condition, text, seconds=20):
 
 
 class Load:
-    """Programs that allocate and free memory, and compaction if wanted, until the end"""
+    """A context in which programs allocate and free memory, with compaction if wanted"""
 
     STRESS = (["--vm", "1", "--vm-bytes", "{vm}M", "--vm-madvise", "hugepage"],
               ["--fork", "1"], ["--mmap", "1", "--mmap-bytes", "16M"],
@@ -132,7 +135,7 @@ class Load:
 
 
 class Child:
-    """A function in a process of its own; killed and waited for at the end"""
+    """A context in which a child process runs a function, and is killed at the end"""
 
     def __init__(self, function, *args):
         self.pid = os.fork()
@@ -151,8 +154,9 @@ class Child:
 
 
 class Owner:
-    """A process that has memory and can hold pages of it, so that these cannot move. It has
-    given back every other piece, so that free frames lie in between."""
+    """A process with memory, which can hold pages of this memory so that the pages cannot move
+
+    The process has freed every second piece, so that free frames lie between its pages."""
 
     PIECE = 64 * PAGE
 
@@ -183,8 +187,8 @@ class Owner:
         return self
 
     def frames(self, hold=None):
-        """Its frames in the order of addresses, 0 where it has none. Page number @hold cannot
-        move from now on."""
+        """Return the process's frames in the order of addresses, 0 for a page without a frame.
+        The page with number hold cannot move from now on."""
         index = self.size // PAGE if hold is None else hold
         self.socket.sendall(index.to_bytes(8, "little"))
         data = b""
@@ -201,7 +205,7 @@ class Owner:
 
 
 def read_files(top="/usr"):
-    """Fill the page cache with large files below a directory, on and on."""
+    """Read large files below a directory again and again, to fill the page cache."""
     while True:
         for path, _, names in os.walk(top):
             for name in (f"{path}/{n}" for n in names):
@@ -213,14 +217,14 @@ def read_files(top="/usr"):
 
 
 def frame_flags(start, nr):
-    """The flags of frames, from /proc/kpageflags"""
+    """Return the flags of frames, from /proc/kpageflags."""
     with open(FLAGS, "rb", buffering=0) as f:
         data = os.pread(f.fileno(), nr * ENTRY, start * ENTRY)
     return memoryview(data).cast("Q")
 
 
 def frames_with(flag, start, end):
-    """All frames of a range that have a flag"""
+    """Yield all frames of a range that have a flag."""
     step = 1 << 15
     for pfn in range(start, end, step):
         for i, flags in enumerate(frame_flags(pfn, min(step, end - pfn))):
@@ -233,12 +237,12 @@ def has_flag(pfn, flag):
 
 
 def address_of(area):
-    """The address of a mapping"""
+    """Return the address of a mapping."""
     return ctypes.addressof(ctypes.c_char.from_buffer(area))
 
 
 def frames_of(area, size):
-    """The frames behind a mapping, from /proc/self/pagemap; 0 for none"""
+    """Return the frames of a mapping's pages, from /proc/self/pagemap; 0 for no frame."""
     start = address_of(area) // PAGE
     with open("/proc/self/pagemap", "rb", buffering=0) as f:
         data = b""
@@ -258,7 +262,7 @@ def anonymous(size):
 
 @contextlib.contextmanager
 def torture_module():
-    """With page_alloc_torture loaded; its run is stopped in the end."""
+    """Load module page_alloc_torture; at the end stop its run and remove it."""
     path = kmodule.find("page_alloc_torture")
     if not path or not shutil.which("insmod"):
         raise Skip("no page_alloc_torture.ko of this kernel (say KERNEL=DIR), "

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Ranges of frames: huge pages of 2 MiB and 1 GiB at run time."""
+"""Test alloc_contig_range(): huge pages of 2 MiB and 1 GiB at run time."""
 
 import mmap
 import os
@@ -14,11 +14,11 @@ MEGA, GIGA = f"{HUGE}/hugepages-2048kB", f"{HUGE}/hugepages-1048576kB"
 HVO = "/proc/sys/vm/hugetlb_optimize_vmemmap"
 MAP_HUGETLB, MAP_HUGE_SHIFT = 0x40000, 26
 
-_loaded = []            # the tests under load that ran
+_loaded = []            # names of the tests under load that have run
 
 
 def resize(pool, nr):
-    """Ask for so many huge pages; return how many there are."""
+    """Request nr huge pages. Return the number that the pool has now."""
     write(f"{pool}/nr_hugepages", str(nr))
     return number(f"{pool}/nr_hugepages")
 
@@ -29,7 +29,7 @@ def empty(pool):
 
 
 def touch(pool, shift):
-    """Write to pages of the pool, 2 GiB at most, and look at what was written."""
+    """Write to free pages of the pool, at most 2 GiB, and check the content."""
     nr = min(number(f"{pool}/free_hugepages"), 1 << 31 - shift)
     size = nr << shift
     area = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS |
@@ -44,13 +44,13 @@ def touch(pool, shift):
 
 
 def gigantic(nr=None):
-    """As many 1 GiB pages as there can be, but one at least"""
+    """Allocate nr pages of 1 GiB, or as many as possible, but at least one."""
     need(GIGA, "the CPU has no 1 GiB pages (scripts/vm --cpu max)")
     if meminfo("MemTotal") * PAGE < 3 << 30:
         raise Skip("less than 3 GiB of memory")
     settle()
     got = resize(GIGA, nr or meminfo("MemTotal") * PAGE >> 30)
-    # Load leaves pages behind that cannot be moved.
+    # Pages that cannot be moved may remain after a load.
     if not got and _loaded:
         raise Skip("memory is too fragmented for a page of 1 GiB")
     check(got, "no page of 1 GiB")
@@ -58,16 +58,16 @@ def gigantic(nr=None):
 
 
 def reset_missing():
-    """Whether this kernel is one whose HVO leaves damaged struct pages.
+    """Return whether HVO of the running kernel leaves damaged struct pages.
 
-    A page of the vmemmap that is restored is a copy of that of the head page.
-    Linux 6.12.117 no longer resets the first struct pages in it, so one that
-    compaction takes for a huge page ends in an oops, with every allocator."""
+    HVO restores a page of the vmemmap as a copy of the head page's. Linux 6.12.117 does
+    not reset the first struct pages in the copy. Compaction takes such a struct page for a
+    huge page, and the kernel has an oops, with every allocator."""
     return os.uname().release.startswith("6.12.117")
 
 
 def both_vmemmaps(function):
-    """Run without and with optimisation of the vmemmap."""
+    """Run a function without and with HVO, which optimises the vmemmap."""
     texts = [function()]
     if not os.path.exists(HVO):
         texts.append(f"no {HVO}")
@@ -96,7 +96,7 @@ def tests(args):
         return both_vmemmaps(round_once)
 
     def mega_load():
-        """2 MiB pages up and down (L)"""
+        """the number of 2 MiB pages goes up and down (L)"""
         need(MEGA, "no huge pages of 2 MiB")
         _loaded.append("mega_load")
         counts = []
@@ -111,7 +111,7 @@ def tests(args):
         return f"{len(counts)} times, {min(counts)} to {max(counts)} of {want}"
 
     def giga_rest():
-        """1 GiB pages up and down"""
+        """the number of 1 GiB pages goes up and down"""
         def round_once():
             got = gigantic()
             touch(GIGA, 30)
@@ -121,7 +121,7 @@ def tests(args):
         return both_vmemmaps(round_once)
 
     def giga_load():
-        """1 GiB pages up and down (L)"""
+        """the number of 1 GiB pages goes up and down (L)"""
         gigantic()
         empty(GIGA)
         counts = []
@@ -134,7 +134,7 @@ def tests(args):
         return f"{len(counts)} times, {sum(counts)} pages"
 
     def giga_after():
-        """how many pages of 1 GiB there are after all that"""
+        """number of pages of 1 GiB that can be allocated after the loads"""
         need(GIGA, "the CPU has no 1 GiB pages (scripts/vm --cpu max)")
         settle()
         got = resize(GIGA, meminfo("MemTotal") * PAGE >> 30)
@@ -170,7 +170,7 @@ def tests(args):
                 write(f"{GIGA}/demote", "1")
                 check(number(f"{MEGA}/nr_hugepages") == 512, "not demoted")
                 end = time.monotonic() + args.seconds / 2
-                # Order 9 again and again, between those that stay
+                # Allocate and free order 9 between huge pages that stay.
                 while not rounds or time.monotonic() < end:
                     check(resize(MEGA, 100) == 100, "pool does not shrink")
                     resize(MEGA, 300)

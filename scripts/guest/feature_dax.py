@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Persistent memory as device DAX, and as memory of the kernel; by ndctl and daxctl"""
+"""Test persistent memory as device DAX and as memory of the kernel, by ndctl and daxctl"""
 
 import json
 import mmap
@@ -22,7 +22,7 @@ MIB_PAGES = (1 << 20) // PAGE
 
 
 def run(*argv):
-    """What a program prints"""
+    """Run a program and return its output."""
     ended = subprocess.run(argv, check=False, text=True, stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
     check(not ended.returncode, f"{' '.join(argv)}: exit status {ended.returncode}: "
@@ -37,7 +37,8 @@ def listed(*argv):
 
 
 def know_drivers():
-    """daxctl loads drivers by libkmod, which knows built-in ones from files of modules."""
+    """Write the files in which libkmod finds built-in drivers, since daxctl loads drivers by
+    libkmod."""
     place = f"/lib/modules/{os.uname().release}"
     if os.path.exists(f"{place}/modules.builtin.bin"):
         return
@@ -49,7 +50,7 @@ def know_drivers():
 
 
 def ready():
-    """One region of persistent memory, all of it free"""
+    """Check for one region of persistent memory, and free all of it."""
     for tool in "ndctl", "daxctl":
         need(shutil.which(tool) or f"/usr/bin/{tool}", f"{tool} is not installed")
     need("/sys/bus/nd", "CONFIG_LIBNVDIMM is not set")
@@ -58,7 +59,7 @@ def ready():
     regions = listed("ndctl", "list", "-R")
     check(len(regions) == 1, f"{len(regions)} regions")
     know_drivers()
-    # A test that failed may have left some.
+    # A failed test may have left devices and namespaces.
     for device in listed("daxctl", "list", "-D"):
         if device["mode"] == "system-ram":
             run("daxctl", "reconfigure-device", "--mode=devdax", "--force", device["chardev"])
@@ -71,7 +72,8 @@ def ready():
 
 
 def device_zones():
-    """Pages in the spans of device zones. The page allocator must have none of them."""
+    """Return the number of pages in the spans of device zones. Check that the page allocator
+    manages none of these pages."""
     found = {key: span for key, span in spans().items() if key[1] == "Device"}
     for key, (_, _, have) in found.items():
         check(not have, f"zone {key} has {have} pages")
@@ -79,7 +81,7 @@ def device_zones():
 
 
 class Namespace:
-    """All of the persistent memory. @where tells where its struct pages are: mem, dev"""
+    """A namespace of all persistent memory, with struct pages where: in mem or dev"""
 
     def __init__(self, where):
         self.where = where
@@ -111,9 +113,9 @@ class Namespace:
             self.destroy()
 
     def use(self, number):
-        """Write all pages of the device and read them in another mapping."""
+        """Write pages of the device, and check the content in another mapping."""
         if not has_option("CONFIG_FS_DAX"):
-            return      # then a device cannot be mapped
+            return      # the device cannot be mapped
         fd = os.open(f"/dev/{self.device}", os.O_RDWR)
         try:
             for reading in False, True:
@@ -129,7 +131,7 @@ class Namespace:
 
 
 class Added:
-    """The memory blocks that a device has become"""
+    """The memory blocks of a device that has become memory of the kernel"""
 
     def __init__(self, space, zone, *options):
         self.space = space
@@ -154,7 +156,8 @@ class Added:
             check(now == want, f"{name}: {now} pages, not {want}")
 
     def used(self):
-        """A program that takes nearly all memory gets these frames."""
+        """Check that a program that takes nearly all memory gets frames of the device. Return
+        their number."""
         first, last = self.blocks[0].frames()[0], self.blocks[-1].frames()[-1]
         taken = sum(first <= pfn <= last for pfn in hwpoison.take_all())
         check(taken > self.pages * 3 // 4, f"of {self.pages} pages more, {taken} can be used")

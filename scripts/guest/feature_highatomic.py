@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The reserve for atomic allocations of higher orders"""
+"""Test the reserve for atomic allocations of higher orders"""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ BLOCK = 512
 
 
 def blocks():
-    """Pageblocks of type HighAtomic, by zone, from /proc/pagetypeinfo"""
+    """Return the number of pageblocks of type HighAtomic by zone, from /proc/pagetypeinfo."""
     found = {}
     names = []
     for line in read("/proc/pagetypeinfo").splitlines():
@@ -31,7 +31,7 @@ def blocks():
 
 
 def free_by_type():
-    """{zone: {type: free pages}} from /proc/pagetypeinfo"""
+    """Return {zone: {type: free pages}} from /proc/pagetypeinfo."""
     found = {}
     for m in re.finditer(r"^Node +(\d+), zone +(\w+), type +(\w+) +(.*)$",
                          read("/proc/pagetypeinfo"), re.MULTILINE):
@@ -46,7 +46,7 @@ def free_in_reserve():
 
 
 def shown():
-    """Pages of the reserve, by zone, from SysRq-m"""
+    """Return the pages of the reserve by zone, from SysRq-m."""
     need(SYSRQ, "CONFIG_MAGIC_SYSRQ is not set")
     write(SYSRQ, "m")
     found = {}
@@ -60,7 +60,7 @@ def shown():
 
 
 def agree():
-    """Every free page is counted once, whichever file shows it."""
+    """Check that all files count each free page once, and agree about the reserve."""
     refresh()
     by_type, reserve, nr = free_by_type(), shown(), blocks()
     for z in zones():
@@ -83,7 +83,7 @@ def agree():
 
 @contextlib.contextmanager
 def atomic_load():
-    """Interrupts allocate, while tasks take all memory again and again."""
+    """Let interrupts allocate in a context, while tasks take all memory again and again."""
     with torture_module():
         write(f"{TORTURE}/contexts", "task softirq hardirq")
         write(f"{TORTURE}/limit_mb",
@@ -97,7 +97,7 @@ def atomic_load():
 
 
 def until_killed():
-    """A program that takes memory until the OOM killer ends it"""
+    """Run a program that takes memory until the OOM killer kills it."""
     pid = os.fork()
     if not pid:
         write("/proc/self/oom_score_adj", "1000")

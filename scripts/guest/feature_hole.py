@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A zone that has a large hole at boot, into which memory comes
+"""Test a zone with a large hole at boot, to which memory is added
 
-The command line hides memory from the guest: see scripts/features. It is added by its
-address."""
+The kernel's command line, from scripts/features, hides memory from the guest. The tests add
+hidden memory by its address."""
 
 import os
 import random
@@ -13,18 +13,18 @@ from feature_common import check, need
 from memstate import PAGE, meminfo, read, write
 
 GIB = 1 << 30
-# What the command line hides
+# Range of addresses that the command line hides
 FIRST, END = 4 * GIB, 18 * GIB
 
 
 def areas():
-    """KiB of the areas that have the words of zones"""
+    """Return the sizes in KiB of the areas that have the words of zones."""
     return [int(m[1]) // 1024 for m in
             re.finditer(r"^\S+\s+(\d+) area_new\S* .*", read("/proc/vmallocinfo"), re.M)]
 
 
 def add(address):
-    """Add a memory block."""
+    """Add a memory block and return it."""
     before = {b.number for b in blocks()}
     write(f"{MEMORY}/probe", f"{address:#x}")
     new = [b for b in blocks() if b.number not in before]
@@ -42,7 +42,7 @@ def tests(_args):
         return f"areas of KiB: {areas()}"
 
     def fill():
-        """blocks come at random places of the hole; some go, and come back"""
+        """blocks at random places of the hole are added, go offline and online"""
         need(f"{MEMORY}/probe", "CONFIG_ARCH_MEMORY_PROBE is not set")
         total, rng = meminfo("MemTotal"), random.Random(1)
         places = rng.sample(range(FIRST, END, block_pages() * PAGE), 12)
@@ -54,7 +54,7 @@ def tests(_args):
             want = total + len(added) * block_pages()
             check(meminfo("MemTotal") == want, f"{meminfo('MemTotal')} pages, not {want}")
             state_is_right(f"round {n}")
-            # The kernel may have taken pages of some.
+            # The kernel may use pages of some blocks.
             went = sum(block.set("offline") for block in rng.sample(added, len(added)))
             want -= went * block_pages()
             check(meminfo("MemTotal") == want,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""DIMMs that are added and removed while the guest runs; the host plugs them"""
+"""Test DIMMs that the host adds and removes while the guest runs"""
 
 import errno
 import os
@@ -15,7 +15,7 @@ FAIL_NTH = "/proc/thread-self/fail-nth"
 
 
 def spans():
-    """{(node, zone): (first pfn, pages it spans, pages it has)}"""
+    """Return {(node, zone): (first pfn, spanned pages, managed pages)}."""
     found, zone = {}, None
     for line in read("/proc/zoneinfo").splitlines():
         words = line.split()
@@ -33,7 +33,7 @@ def managed(node, zone):
 
 
 class Dimm:
-    """A DIMM of the host, which adds and removes it within some seconds"""
+    """A DIMM that the host adds and removes within some seconds"""
 
     def __init__(self, name, mib, node, seconds=20):
         self.name, self.seconds = name, seconds
@@ -63,8 +63,8 @@ class Dimm:
 
 
 def online_failing(block, nth):
-    """Bring a block online; of what may fail in the kernel meanwhile, the nth does. What
-    is left to that, 0 if it did."""
+    """Bring a block online, and let the nth call that can fail in the kernel fail meanwhile.
+    Return the number of calls left until the failure, 0 if a call has failed."""
     state = os.open(f"{block.path}/state", os.O_WRONLY)
     fail = os.open(FAIL_NTH, os.O_RDWR)
     try:
@@ -82,7 +82,7 @@ def online_failing(block, nth):
 
 
 def poisoned():
-    """a DIMM goes with its poisoned frames, and another one has none"""
+    """a DIMM is removed with its poisoned frames, and another DIMM has none"""
     hwpoison.present()
     total, base = meminfo("MemTotal"), hwpoison.corrupted()
     dimm = Dimm("p", 512, 1)
@@ -121,7 +121,7 @@ def tests(args):
         total = meminfo("MemTotal")
         dimm = Dimm("a", 1024, 0)
         for first in dimm.blocks[0], dimm.blocks[-1]:
-            # Memory of the zone lies before the hole, or behind it.
+            # The first block of the zone is before the hole, or after the hole.
             rest = [b for b in dimm.blocks[::-1] if b is not first]
             dimm.online("online_movable", [first, *rest])
             check(meminfo("MemTotal") > total + 1000 * MIB_PAGES, "the DIMM gave no memory")
@@ -141,8 +141,8 @@ def tests(args):
             set_file(f"{DEBUG}/{path}", value)
         total = meminfo("MemTotal")
         dimm = Dimm("n", 2048, 1)
-        # What a zone once had for a block it keeps, so each time another one: in a new
-        # zone, behind a hole, in the hole
+        # A zone keeps its allocations for a block, so each round takes another block: in a
+        # new zone, after a hole, in the hole.
         fresh = [dimm.blocks[0], dimm.blocks[-1], *dimm.blocks[1:-1]]
         failed = []
         for _ in range(3):
@@ -187,7 +187,7 @@ def tests(args):
         state_is_right("movable zone gone")
 
     def under_load():
-        """DIMMs come and go while all CPUs allocate (L)"""
+        """DIMMs are added and removed while all CPUs allocate (L)"""
         total, rounds = meminfo("MemTotal"), 0
         with Load(0.2):
             end = time.monotonic() + args.seconds

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Frames that memory failure takes away: /sys/kernel/debug/hwpoison, madvise"""
+"""Test memory failure, which takes frames away: /sys/kernel/debug/hwpoison, madvise"""
 
 import contextlib
 import errno
@@ -20,18 +20,18 @@ SOFT_FILE = "/sys/devices/system/memory/soft_offline_page"
 MADV_HWPOISON, MADV_SOFT_OFFLINE = 100, 101
 EHWPOISON = 133                 # not in the errno module yet
 CHUNK = 256 << 20
-# What stays free while a test takes all memory
+# MiB that stay free while a test takes all memory
 RESERVE_MB = 96
 
 
 def present():
     need(POISON, "CONFIG_HWPOISON_INJECT is not set")
-    # The kernel then leaves alone what is neither free nor on an LRU list.
+    # With this filter, the kernel poisons only frames that are free or on an LRU list.
     set_file(f"{POISON}/corrupt-filter-enable", "1")
 
 
 def corrupt(pfn):
-    """Whether the frame is poisoned now"""
+    """Try to poison a frame. Return whether the frame is poisoned now."""
     try:
         write(f"{POISON}/corrupt-pfn", f"{pfn:#x}")
     except OSError as e:
@@ -56,7 +56,7 @@ def poisoned():
 
 
 def free_frames(nr, ranges=None):
-    """Free frames from all over memory, or from ranges of it"""
+    """Return up to nr random free frames of all memory, or of ranges."""
     found = []
     ranges = ranges or [range(z.start, z.start + z.spanned) for z in zones()]
     for _ in range(50 * nr):
@@ -73,7 +73,7 @@ def corrupted():
 
 
 def take_all():
-    """The frames of a program that takes nearly all memory"""
+    """Run a program that takes nearly all memory, and return its frames."""
     out, into = os.pipe()
     pid = os.fork()
     if not pid:
@@ -113,7 +113,9 @@ def never_handed_out(bad):
 
 
 def poison_mapped(nr, huge=False):
-    """MADV_HWPOISON of pages of a child, which SIGBUS may kill each time"""
+    """Poison pages of children by MADV_HWPOISON. Return the poisoned frames.
+
+    SIGBUS may kill each child."""
     bad = set()
     for _ in range(nr):
         out, into = os.pipe()
@@ -141,7 +143,8 @@ def poison_mapped(nr, huge=False):
 
 
 def soft_offline(nr):
-    """MADV_SOFT_OFFLINE keeps what is in the pages, but in other frames."""
+    """Take frames away by MADV_SOFT_OFFLINE, which migrates their pages. Check the content,
+    and return the frames."""
     size = nr * PAGE
     area = anonymous(size)
     area.madvise(mmap.MADV_NOHUGEPAGE)
@@ -167,7 +170,7 @@ def soft_offline(nr):
 
 
 def all_back(bad, base):
-    """Everything is unpoisoned and the counters are what they were."""
+    """Unpoison all frames, and check that the counters have their old values."""
     check(corrupted() == base + len(bad),
           f"HardwareCorrupted is {corrupted()}, not {base + len(bad)} pages")
     unpoison(bad)
@@ -179,7 +182,7 @@ def all_back(bad, base):
 
 def tests(args):
     def bad_input():
-        """frames that there are not are refused"""
+        """files refuse frames that do not exist"""
         present()
         end = max(z.start + z.spanned for z in zones())
         for name in "corrupt-pfn", "unpoison-pfn":
@@ -194,7 +197,7 @@ def tests(args):
         check(not poisoned(), "a frame is poisoned")
 
     def free_pages():
-        """free frames are taken away, never handed out, and come back"""
+        """poisoned free frames are never allocated, and are free again if unpoisoned"""
         present()
         settle()
         total, base = meminfo("MemTotal"), corrupted()
@@ -207,7 +210,7 @@ def tests(args):
         taken = never_handed_out(bad)
         all_back(bad, base)
         check(meminfo("MemTotal") == total, "MemTotal has changed")
-        # The kernel uses some of them by now, which flags do not always show.
+        # The kernel may use some of the frames by now, which flags do not always show.
         eventually(lambda: sum(has_flag(p, KPF_BUDDY) for p in bad) >
                    len(bad) // 2, "frames are unpoisoned, but not free")
         return f"{len(bad)} frames, {taken} others used"
@@ -227,7 +230,7 @@ def tests(args):
             bad.add(pfn)
             used = [i for i, f in enumerate(frame_flags(first, 512))
                     if not f >> KPF_BUDDY & 1]
-            # Others allocate as well, but not often.
+            # Other programs allocate, too, but rarely.
             check(pfn - first in used, f"frame {pfn:#x} is free")
             seen += len(used) == 1
             if len(bad) == 16:
@@ -278,7 +281,7 @@ def tests(args):
         return f"{len(bad)} frames"
 
     def load():
-        """all of that in loops (L)"""
+        """frames are poisoned and unpoisoned in all ways again and again (L)"""
         present()
         settle()
         total, base = meminfo("MemTotal"), corrupted()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Page isolation: mm/page_isolation_torture.c under load."""
+"""Test page isolation: mm/page_isolation_torture.c under load."""
 
 import time
 
@@ -8,12 +8,12 @@ from feature_common import (DEBUG, Load, check, need, number, refused,
 from memstate import read, retry, settle, unexplained, write
 
 TORTURE = f"{DEBUG}/page_isolation_torture"
-# Per-CPU leftovers that no counter shows.
+# Pages in per-CPU caches that no counter shows.
 SLACK = 256
 
 
 def stats():
-    """Counts by name, and (before, after) of each zone's isolated pageblocks"""
+    """Return counts by name, and (before, after) of each zone's isolated pageblocks."""
     counts, isolated = {}, {}
     for line in read(f"{TORTURE}/stats").splitlines():
         words = line.split()
@@ -25,7 +25,7 @@ def stats():
 
 
 def nothing_lost(before):
-    """What stress-ng has used may take some time to come back."""
+    """Check that no page is lost. Freeing the memory of stress-ng may take some time."""
     settle()
     lost = unexplained() - before
     check(abs(lost) <= SLACK, f"{lost:+d} unexplained pages in use")
@@ -61,8 +61,8 @@ def tests(args):
         for name in ("isolated", "strict", "busy", "contig", "refused",
                      "hidden_frees", "moved", "tested_free", "tested_used"):
             check(counts[name], f"{name} is 0: the run tested less than it has to")
-        # An allocation that has left the allocator but not yet set the reference count
-        # cannot be seen, by buddy neither.
+        # The isolating CPU cannot see an allocated page whose reference count is not set
+        # yet, with buddy neither.
         check(counts["slipped"] <= 1 + counts["strict"] // 1000,
               f"{counts['slipped']} times of {counts['strict']} a page that cannot move was "
               "allocated from pageblocks while these were isolated")
@@ -73,7 +73,7 @@ def tests(args):
         return ", ".join(f"{k} {v}" for k, v in counts.items())
 
     def without_pause():
-        """the same with one pageblock at a time and no time in isolation"""
+        """isolation of one pageblock at a time, released at once, loses no page (L)"""
         need(TORTURE, "CONFIG_PAGE_ISOLATION_TORTURE_TEST is not set")
         for name, value in (("max_blocks", 1), ("hold_us", 0),
                             ("unmovable", 0)):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""kswapd and kcompactd while blocks of order 3 are asked for and cannot be had.
+"""Test kswapd and kcompactd while programs request blocks of order 3 in vain.
 
-Stream sockets ask for them without direct reclaim and are content with single
-pages; kswapd and kcompactd are woken each time. They must see that enough is
-free, or that there is nothing that they can do."""
+Stream sockets request such blocks without direct reclaim, and fall back to single
+pages. Each request wakes kswapd and kcompactd. Both threads must detect that enough
+memory is free, or that more work does not help."""
 
 import contextlib
 import glob
@@ -22,15 +22,15 @@ SNDBUFFORCE = 32
 CACHED_MIB = 64
 FILL_PERCENT = 70
 IDLE_S = 5
-# Of the page cache. In 20 s on an emulated guest of 400 MiB buddy kept 8, 23 and
-# 27 %, so that nothing is demanded of it; LLFree kept all.
+# Least percentage of the page cache that stays. In 20 s on an emulated guest of 400 MiB,
+# buddy kept 8, 23 and 27 %, so buddy has no limit; LLFree kept all.
 KEPT_PERCENT = {"llfree": 75, "buddy": 0}
 
 
 def fill_cache(mib):
-    """Read large files, to have something in the page cache.
+    """Read large files to fill the page cache.
 
-    Of a few directories only: names would take more memory than files."""
+    Reads only a few directories, since many names would take more memory than the files."""
     left = mib << 20
     for top in os.environ.get("KERNEL"), "/usr/bin", *glob.glob("/usr/lib/*-gnu"):
         if not top or not os.path.isdir(top):
@@ -51,7 +51,7 @@ def fill_cache(mib):
 
 @contextlib.contextmanager
 def scattered():
-    """Most of the available memory is in use, or free in single pages."""
+    """Use most of the available memory in a context, and free every second page of it."""
     size = meminfo("MemAvailable") * FILL_PERCENT // 100 * PAGE
     area = anonymous(size)
     with contextlib.suppress(OSError):
@@ -66,7 +66,7 @@ def scattered():
 
 
 def storm():
-    """Fill and empty stream sockets, on and on."""
+    """Fill and empty stream sockets again and again."""
     pairs = []
     for _ in range(SOCKETS):
         pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -85,7 +85,7 @@ def storm():
 
 
 def ticks():
-    """What kswapd and kcompactd have run, in clock ticks"""
+    """Return the time that kswapd and kcompactd have run, in clock ticks."""
     total = 0
     for path in glob.glob("/proc/[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -98,7 +98,7 @@ def ticks():
 
 def tests(args):
     def order3():
-        """page cache is kept, and both rest soon after (L)"""
+        """the page cache stays, and kswapd and kcompactd soon sleep again (L)"""
         settle()
         fill_cache(CACHED_MIB)
         with scattered():

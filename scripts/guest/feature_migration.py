@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pages that move to another node: migrate_pages()"""
+"""Test migration of pages to another node by migrate_pages()"""
 
 import contextlib
 import ctypes
@@ -24,8 +24,7 @@ NOBODY = 65534
 ROUNDS = 8
 MOVERS = 2
 MOVED_MIB = 48
-# Compaction isolates a page for a moment now and then. One call in the end must
-# move all.
+# Sometimes compaction isolates a page for a moment. The last call must move all pages.
 BUSY_PER_ROUND = 4
 
 
@@ -46,7 +45,7 @@ def mask_of(node):
 
 
 def move(start, end):
-    """Move this program's own pages; return how many stay behind."""
+    """Move this program's pages. Return the number of pages that did not move."""
     return call("migrate_pages", 0, MAX_NODE, mask_of(start), mask_of(end))
 
 
@@ -59,7 +58,7 @@ def unbind():
 
 
 def elsewhere(area, node):
-    """How many pages of an area are not on a node"""
+    """Return the number of pages of an area that are not on a node."""
     nr = len(area) // PAGE
     start = address_of(area)
     pages = (ctypes.c_void_p * nr)(*range(start, start + nr * PAGE, PAGE))
@@ -90,10 +89,10 @@ def intact(area):
 
 
 class Mover:
-    """A program whose pages move between nodes and must be the same afterwards.
+    """A program whose pages move between nodes and must keep their content
 
-    Without CAP_SYS_NICE it moves only pages that no other program maps. With it
-    two of these would find the other's pages, those of libc, on their way."""
+    The program drops CAP_SYS_NICE, so it moves only pages that no other program maps.
+    Otherwise two such programs would both move shared pages, such as those of libc."""
 
     def __init__(self, nodes, rounds, huge, size=MOVED_MIB << 20):
         self.nodes, self.rounds, self.huge, self.size = nodes, rounds, huge, size
@@ -137,7 +136,7 @@ class Mover:
 
 
 def churn():
-    """Take some memory and give it back, on and on."""
+    """Allocate and free some memory again and again."""
     while True:
         area = anonymous(4 << 20)
         area.madvise(MADV_POPULATE_WRITE)
@@ -149,7 +148,7 @@ def free_of(node):
 
 
 def high_of(node):
-    """Free pages of a node that kswapd is content with"""
+    """Return the sum of the high watermarks of a node, at which kswapd stops."""
     text = re.split(r"^Node (?=\d)", read("/proc/zoneinfo"), flags=re.MULTILINE)
     return sum(int(m[1]) for part in text if part.startswith(f"{node},")
                for m in re.finditer(r"^ +high +(\d+)$", part, re.MULTILINE))
@@ -157,7 +156,8 @@ def high_of(node):
 
 @contextlib.contextmanager
 def little_free(node, pages):
-    """A node that has only single pages free, so many of them"""
+    """Use most memory of a node in a context, so that the given number of single pages is
+    free."""
     settle()
     bind(node)
     try:
@@ -203,7 +203,7 @@ def tests(args):
         return f"{moved} pages in {rounds} rounds, {busy} busy"
 
     def to_single_pages():
-        """a node whose free pages are single ones takes as many"""
+        """a node with only single free pages takes as many migrated pages"""
         nodes = nodes_with_memory()
         size = 16 << 20
         before = vmstat()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Blocks that are freed in pieces become whole again."""
+"""Test that blocks that are freed in pieces become whole again."""
 
 import os
 import subprocess
@@ -8,18 +8,18 @@ from feature_common import DEBUG, TORTURE, check, need, torture_module
 from memstate import read, settle, write
 
 BLOCKS = f"{DEBUG}/page_isolation_torture/blocks"
-EACH = 100              # of each order, in one round
+EACH = 100              # blocks of each order, in one round
 ROUNDS = 5
-# Programs start and end meanwhile. What the kernel keeps for them may be a piece
-# that a per-CPU list had, and then the block of that is used. Buddy loses up to
-# 3 of 86 blocks.
+# Programs start and end meanwhile. The kernel may keep a piece from a per-CPU list for
+# such a program, and then the block of the piece stays in use. Buddy loses up to 3 of 86
+# blocks.
 LOST_PERCENT = 5
 
 
 def blocks():
-    """How many blocks of the highest order there are.
+    """Return the number of free blocks of the highest order.
 
-    All are allocated, so that the last attempt empties per-CPU lists."""
+    The kernel allocates all of these blocks, and the last attempt empties per-CPU lists."""
     need(BLOCKS, "CONFIG_PAGE_ISOLATION_TORTURE_TEST is not set")
     return len(read(BLOCKS).split())
 
@@ -37,12 +37,12 @@ def tests(_args):
             check(before > 20, f"only {before} blocks")
             pieces()
             after = blocks()
-        # The shell of the guest may do something, too.
+        # The shell of the guest may allocate, too.
         check(after >= before - 1, f"{before} blocks, then {after}")
         return f"{before} blocks, then {after}"
 
     def with_programs():
-        """almost all are if programs start and end meanwhile"""
+        """almost all blocks are there again if programs start and end meanwhile"""
         with torture_module():
             settle()
             before = blocks()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pools in persistent memory: blocks, mappings, roots, what is left, bad input"""
+"""Test pools in persistent memory: blocks, mappings, roots, sessions, sweep, bad input"""
 
 import errno
 import mmap
@@ -32,7 +32,7 @@ def free_bytes():
 
 
 def signal_of(function, *args):
-    """The signal that ends a child that calls this; 0 if none does"""
+    """Call a function in a child. Return the signal that ends the child, 0 if none does."""
     pid = os.fork()
     if not pid:
         try:
@@ -43,7 +43,7 @@ def signal_of(function, *args):
 
 
 def attributes():
-    """sysfs and INFO say the same, and the file is for root alone."""
+    """sysfs and INFO agree, and only root can open the device."""
     _, namespace = device()
     with ndpool.Pool(DEVICE) as pool:
         info = pool.info()
@@ -87,7 +87,7 @@ def blocks():
 
 
 def huge_mappings():
-    """A block of 2 MiB takes one page fault; where a frame of it is free, SIGBUS."""
+    """A block of 2 MiB takes one page fault; access to a freed frame of it raises SIGBUS."""
     def touch(area, at, end):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         for byte in range(at, end, ndpool.FRAME):
@@ -100,7 +100,7 @@ def huge_mappings():
         with pool.map() as area:
             nr = touch(area, at, at + HUGE)
             check(nr < 16, f"{nr} page faults")
-            # The page table entry goes as a whole, and the rest comes back in pieces.
+            # A free removes the whole huge mapping. Faults then map the rest in pieces.
             hole = at + 77 * ndpool.FRAME
             check(pool.free([hole]) == 1, "a frame of the block cannot be freed")
             check(signal_of(area.__getitem__, hole) == signal.SIGBUS, "no SIGBUS")
@@ -108,14 +108,14 @@ def huge_mappings():
             check(area[hole - 1] == 0 and area[hole + ndpool.FRAME] == 1, "content is lost")
             again = touch(area, at, hole)
             check(again < 200, f"{again} page faults")
-            # A child inherits the mapping; a free in the parent takes it from both.
+            # A child inherits the mapping, and can read blocks that are not freed.
             check(signal_of(area.__getitem__, at) == 0, "a child cannot read")
         pool.free([at + i * ndpool.FRAME for i in range(512) if i != 77])
     return f"{nr} and {again} page faults"
 
 
 def no_stranger():
-    """What is free, metadata and beyond the end cannot be mapped; nor privately."""
+    """Free frames, metadata and addresses after the end cannot be mapped, nor privately."""
     with ndpool.Pool(DEVICE) as pool:
         info = pool.info()
         with pool.map(0, HUGE) as area:
@@ -146,7 +146,7 @@ def no_stranger():
 
 
 def bad_input():
-    """Calls that are wrong fail and change nothing."""
+    """Calls with wrong arguments fail and change nothing."""
     with ndpool.Pool(DEVICE) as pool:
         info = pool.info()
         a, b = pool.alloc([3, 0])
@@ -172,7 +172,7 @@ def bad_input():
 
 
 def out_of_memory():
-    """All of a pool can be had, once."""
+    """All frames of a pool can be allocated, once."""
     with ndpool.Pool(DEVICE) as pool:
         before = pool.info().free
         have, order = [], ndpool.MAX_ORDER
@@ -186,13 +186,13 @@ def out_of_memory():
             have += got
         check(not pool.info().free, f"{pool.info().free} bytes are left")
         check(sum(map(ndpool.size, have)) == before, "more or less than there was")
-        # The last close gives it back.
-    eventually(lambda: free_bytes() == before, "the last close does not give it back")
+        # The last close frees blocks that are not committed.
+    eventually(lambda: free_bytes() == before, "the last close does not free all blocks")
     return f"{len(have)} blocks"
 
 
 def roots():
-    """Compare and swap of roots, by many at once"""
+    """Compare and swap of roots is atomic when several processes change a root."""
     def add(times):
         with ndpool.Pool(DEVICE) as pool:
             for _ in range(times):
@@ -220,7 +220,7 @@ def roots():
 
 
 def sessions():
-    """What is committed stays when the driver is unbound; the rest does not."""
+    """Committed blocks stay when the driver is unbound; other blocks are free afterwards."""
     _, namespace = device()
     with ndpool.Pool(DEVICE) as pool:
         before = pool.info()
@@ -262,7 +262,7 @@ def sessions():
 
 
 def block_driver():
-    """nd_pmem takes the namespace, shows the superblock, and gives it back."""
+    """Driver nd_pmem can take the namespace, shows the superblock, and changes nothing."""
     _, namespace = device()
     ndpool.unbind(namespace, "nd_pool")
     ndpool.bind(namespace, "nd_pmem")
@@ -275,7 +275,7 @@ def block_driver():
 
 
 def superblock(**changes):
-    """A change of both superblocks, with the right checksum"""
+    """Return a function that changes fields of both superblocks, with the right checksum."""
     def change(data):
         good = dict(zip(poolformat.FIELDS, poolformat.SUPER.unpack_from(data, 0)))
         block = poolformat.sealed(**good | changes)
@@ -292,7 +292,7 @@ def overwrite(*places):
 
 
 def refused():
-    """A pool that is damaged or strange is not attached; the block driver can have it."""
+    """The driver refuses a damaged or foreign pool, which the block driver can take."""
     _, namespace = device()
     with ndpool.Pool(DEVICE) as pool:
         before = pool.info()
@@ -330,7 +330,7 @@ def refused():
 
 
 def same_uuid():
-    """A copy of a pool is refused while the pool is attached, and taken when it is not."""
+    """The driver refuses a copy of a pool while the pool is attached, and takes it after."""
     need("/dev/pmem1", "there is no second NVDIMM")
     _, namespace = device()
     copy = os.path.basename(os.path.realpath("/sys/block/pmem1/device"))
@@ -346,7 +346,7 @@ def same_uuid():
 
 
 def sweep():
-    """Frames without a pointer are freed, live ones stay, free live ones are counted."""
+    """A sweep frees frames that are not live, keeps live frames, and counts missing ones."""
     with ndpool.Pool(DEVICE) as pool:
         info = pool.info()
         live = [0] * ((info.size - info.first) // ndpool.ROW)
@@ -431,7 +431,7 @@ def threads(seconds):
 
 
 def killed_user():
-    """What a process that is killed did not commit is free; the rest is not."""
+    """Blocks that a killed process has not committed are free; committed blocks are not."""
     def work(pipe):
         with ndpool.Pool(DEVICE) as pool:
             os.write(pipe, struct.pack("=4Q", *pool.alloc([0, 9], ndpool.COMMITTED),

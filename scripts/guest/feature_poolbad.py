@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pools in persistent memory that has poison: data, rows, superblocks, roots
+"""Test pools in persistent memory with poison: in data, rows, superblocks, roots
 
-The tests follow each other: QEMU's NVDIMMs cannot clear poison."""
+A test depends on the tests before it, since QEMU's NVDIMMs cannot clear poison."""
 
 import errno
 import mmap
@@ -16,12 +16,12 @@ from llfree import poolformat
 
 DEVICE = "/dev/ndpool0"
 INJECT = "/sys/kernel/debug/mce-inject"
-# An uncorrected error of memory with an address, whose lowest 6 bits do not count
+# Registers of an uncorrected memory error with an address, whose lowest 6 bits are invalid
 STATUS, MISC = "0xbc00000000000090", "0x86"
 BANK = "1"
 SECTOR = 512
 ROOTS, ROWS = 0x5000, 0x10000
-# Rows of one sector
+# Frames and children whose rows are in one sector
 SECTOR_FRAMES = SECTOR * 8
 SECTOR_CHILDREN = 8
 MESSAGE = b"written before"
@@ -35,14 +35,14 @@ def namespace():
 
 
 def poison(at):
-    """The sector of this byte cannot be read any more."""
+    """Inject poison, so that the sector of a byte cannot be read any more."""
     base = ndpool.base(namespace())
     for name, value in (("flags", "sw\n"), ("status", STATUS), ("misc", MISC),
                         ("addr", hex(base + at)), ("bank", BANK)):
         write(f"{INJECT}/{name}", value)
     eventually(lambda: at // SECTOR in ndpool.badblocks(namespace()),
                lambda: f"byte {at:#x} is not bad: {ndpool.badblocks(namespace())}")
-    # The region is told first, then the namespace.
+    # The kernel notifies the region first, then the namespace.
     time.sleep(0.5)
 
 
@@ -57,7 +57,7 @@ def attach_again():
 
 
 def all_frames(pool):
-    """Allocate all that there is; returns the blocks"""
+    """Allocate all free frames and return the blocks."""
     have = []
     for order in range(ndpool.MAX_ORDER, -1, -1):
         try:
@@ -74,7 +74,7 @@ def has_block_with(have, at):
 
 
 def bad_frame():
-    """A frame that cannot be written is not handed out, alone or in a block."""
+    """A frame that cannot be written is never allocated, alone or in a block."""
     with ndpool.Pool(DEVICE) as pool:
         before = pool.info()
         bad = before.first + 5 * (2 << 20) + 3 * ndpool.FRAME
@@ -98,7 +98,7 @@ def bad_frame():
 
 
 def bad_rows():
-    """Poison in rows ends all changes, and wakes readers of the state. Data stays."""
+    """Poison in rows makes the pool read-only, and wakes readers of the state. Data stays."""
     with ndpool.Pool(DEVICE) as pool:
         info = pool.info()
         kept, = pool.alloc([0], ndpool.COMMITTED)
@@ -128,7 +128,7 @@ def bad_rows():
 
 
 def degraded():
-    """A pool is attached without the rows that are bad; their frames are allocated."""
+    """A pool with bad rows is attached; the frames of bad rows are allocated."""
     before = ndpool.attribute("free")
     attach_again()
     check(state() == "degraded", state())
@@ -140,7 +140,7 @@ def degraded():
         check(pool.rows(bad, 1) == [(1 << 64) - 1], "frames of bad rows are not committed")
         fails(errno.EIO, pool.free, [bad])
         fails(errno.EIO, pool.commit, [bad])
-        # What cannot be cleared cannot be swept; the rest can.
+        # A sweep fails only for rows that cannot be cleared.
         live = [(1 << 64) - 1] * 8
         fails(errno.EIO, pool.sweep, bad, live)
         check(pool.sweep(info.first, live)[0] == 0, "live frames are freed")
@@ -151,7 +151,7 @@ def degraded():
         check(not has_block_with(have, bad), "a frame of bad rows is handed out")
         pool.commit(have[:10])
         check(pool.free(have) == len(have), "not all are freed")
-        # New poison is new.
+        # New poison makes the pool read-only again.
         poison(ROWS + 3 * SECTOR)
         check(state() == "read-only", state())
         fails(errno.EROFS, pool.alloc, [0])
@@ -161,7 +161,7 @@ def degraded():
 
 
 def bad_superblock():
-    """With one superblock that cannot be written a pool is attached, and read-only."""
+    """A pool with one superblock that cannot be written is attached as read-only."""
     poison(0)
     check(state() == "read-only", state())
     attach_again()
@@ -175,7 +175,7 @@ def bad_superblock():
 
 
 def bad_roots():
-    """A pool whose roots cannot be read is not attached, and left to the block driver."""
+    """A pool whose roots cannot be read is not attached; the block driver can take it."""
     name = namespace()
     with ndpool.Pool(DEVICE) as pool:
         poison(ROOTS + 2 * 8)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""virtio-mem: a device that plugs and unplugs memory in blocks of 2 MiB
+"""Test virtio-mem, a device that plugs and unplugs memory in blocks of 2 MiB
 
-Compaction reads struct pages without a lock, and oopses if these are unmapped meanwhile; that
-is so with any allocator. So no test asks for it while memory is removed."""
+Compaction reads struct pages without a lock. With any allocator, the kernel has an oops if
+these struct pages are unmapped meanwhile. So no test runs compaction while memory is
+removed."""
 
 import glob
 import random
@@ -22,7 +23,7 @@ def ready():
     need("/sys/bus/virtio/drivers/virtio_mem", "CONFIG_VIRTIO_MEM is not set")
     check(glob.glob("/sys/bus/virtio/drivers/virtio_mem/virtio*"), "no device")
     set_file(f"{MEMORY}/auto_online_blocks", "online_movable")
-    # A test that failed may have left some.
+    # A failed test may have left memory plugged.
     resize(0)
     time.sleep(2)
     return meminfo("MemTotal")
@@ -33,15 +34,15 @@ def resize(mib):
 
 
 def removed():
-    """Wait until the driver has removed the blocks of which nothing is plugged any more."""
+    """Wait until the driver has removed all memory blocks without plugged memory."""
     there = None
     while there != (there := len(blocks())):
         time.sleep(1)
 
 
 def reached(total, mib, seconds):
-    """MiB of the device that the guest has, once it has no more than these or the time
-    is over"""
+    """Wait until the guest has the given MiB of the device, or for some seconds. Return the
+    MiB that the guest has."""
     def plugged():
         return (meminfo("MemTotal") - total) // MIB_PAGES
 
@@ -52,7 +53,7 @@ def reached(total, mib, seconds):
 
 
 def gone(total):
-    """Nothing uses the device's memory any more, so all of it goes."""
+    """Check that all memory of the device is removed when no program uses it any more."""
     rest = reached(total, 0, 60)
     check(not rest, f"{rest} MiB stay when nothing uses them")
     removed()
@@ -71,7 +72,7 @@ def tests(args):
             state_is_right(f"{mib} MiB plugged")
 
     def under_load():
-        """memory comes and goes while all CPUs allocate (L)"""
+        """memory is plugged and unplugged while all CPUs allocate (L)"""
         total, rounds = ready(), 0
         left = []
         with Load(0.3, compaction=False):
@@ -88,7 +89,7 @@ def tests(args):
                f"{' '.join(map(str, left))}"
 
     def small_steps():
-        """the size changes by little, time and again, while all CPUs allocate (L)"""
+        """the size changes by small steps while all CPUs allocate (L)"""
         total, rng, size = ready(), random.Random(2), STEP
         stuck = most = 0
         resize(size)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guest's part of reading a dump: which frames are free, before and after.
+"""Test reading a dump, the guest's part: print the frames that are free in the dump.
 
-scripts/features stops the guest and takes the dump in between. If nothing has
-changed, the same frames were free in the dump. Lines that begin with "# now"
-tell it what happens in the guest."""
+scripts/features stops the guest and takes a dump. If the same frames are free before and
+after, the same frames were free in the dump. The guest reports its steps to
+scripts/features in lines that begin with "# now"."""
 
 import contextlib
 import glob
@@ -22,10 +22,10 @@ from llfree.kpageflags import FLAGS, KPF_BUDDY
 PORT = "vmcore.go"
 DIMM_MIB = 512
 ROUNDS = 40
-# Every this many pages of a mapping stay: holes between them become free.
+# One of so many pages of a mapping stays; the pages between are freed.
 KEEP = 3
 ALL = re.compile(b"\1+")
-# KPF_BUDDY of the byte of an entry that has it
+# Table: KPF_BUDDY of the byte of an entry that includes this flag
 FREE = bytes(i >> KPF_BUDDY % 8 & 1 for i in range(256))
 
 
@@ -34,7 +34,7 @@ def now(what):
 
 
 def port():
-    """The virtio port through which the host says that it has its dump"""
+    """Return the virtio port through which the host reports that the dump is done."""
     for path in glob.glob("/sys/class/virtio-ports/*"):
         if read(f"{path}/name").strip() == PORT:
             return f"/dev/{os.path.basename(path)}"
@@ -42,10 +42,10 @@ def port():
 
 
 class State:
-    """What is free, as the kernel reports it
+    """The free frames, as the kernel reports them
 
-    Small pieces and memory of its own: what is used and given back for the report
-    would itself change which frames are free."""
+    Reads in small pieces, into memory that is allocated once. Otherwise, memory that the
+    report allocates and frees would change which frames are free."""
 
     STEP = 1 << 12
 
@@ -59,7 +59,7 @@ class State:
         os.close(self.fd)
 
     def read(self):
-        """Is it the same as the last time?"""
+        """Read the state. Return whether the state has not changed since the last call."""
         refresh()
         self.free, self.last = self.last, self.free
         for first in range(0, len(self.free), self.STEP):
@@ -73,7 +73,7 @@ class State:
         return self.counts == last and self.free == self.last
 
     def wait_still(self):
-        """Return when the state stands still for a moment."""
+        """Wait until the state does not change between two reads."""
         deadline = time.monotonic() + 60
         while not self.read():
             check(time.monotonic() < deadline,
@@ -81,7 +81,7 @@ class State:
             time.sleep(0.5)
 
     def tell(self):
-        """Print it, as far as frames are in zones."""
+        """Print the zones and their ranges of free frames."""
         lines = []
         for node, name, first, end, nr in self.counts:
             lines.append(f"# zone {node} {name} {first} {end} {nr}")
@@ -91,7 +91,7 @@ class State:
 
 
 def fragment():
-    """Use a part of memory, and give most of it back in pieces."""
+    """Use a part of memory, free most of it in pieces, and return the mapping."""
     area = anonymous(meminfo("MemFree") // 3 * PAGE)
     if os.path.exists("/sys/kernel/mm/transparent_hugepage"):
         area.madvise(mmap.MADV_NOHUGEPAGE)
@@ -102,23 +102,23 @@ def fragment():
 
 
 def wait_for_host(fd):
-    """Return when the host has written a byte."""
+    """Wait until the host has written a byte."""
     deadline = time.monotonic() + 300
-    # Nothing comes as long as the host is not connected.
+    # A read returns no data while the host is not connected.
     while not os.read(fd, 1):
         check(time.monotonic() < deadline, "the host takes no dump")
         time.sleep(0.1)
 
 
 def dump(name):
-    """What is free does not change while the host takes a dump of this name."""
+    """Let the host take a dump until no frame is allocated or freed meanwhile."""
     path = port()
-    # This includes compaction, so the holes come after it.
+    # settle() compacts memory, so fragment() has to run later.
     settle()
     with contextlib.ExitStack() as stack:
         area = stack.enter_context(fragment())
         state = stack.enter_context(contextlib.closing(State()))
-        # Only one at a time can have it open.
+        # Only one process at a time can open the port.
         fd = os.open(path, os.O_RDONLY)
         stack.callback(os.close, fd)
         for nth in range(1, ROUNDS + 1):
@@ -136,20 +136,20 @@ def dump(name):
 
 def tests(_):
     def unchanged():
-        """what is free does not change while the host takes a dump"""
+        """free memory does not change while the host takes a dump"""
         now(f"allocator {allocator()}")
         return dump("boot")
 
     def grown():
-        """the same after a zone has grown beyond a hole and another has begun"""
+        """a dump after a zone has grown beyond a hole and another zone has begun"""
         port()
         need(MEMORY, "CONFIG_MEMORY_HOTPLUG is not set")
         before = managed(1, "Movable")
         check(before and not managed(1, "Normal"), "node 1 has other zones than it should")
         dimm = Dimm("a", DIMM_MIB, 1)
         check(len(dimm.blocks) > 3, f"the DIMM has only {len(dimm.blocks)} blocks")
-        # The last block becomes a zone of its own. The zone that grows has two holes: from
-        # memory of the boot to the DIMM, and a block of the DIMM that stays offline.
+        # The last block becomes a separate zone. The growing zone has two holes: between
+        # boot memory and the DIMM, and a block of the DIMM that stays offline.
         dimm.online("online_kernel", dimm.blocks[-1:])
         dimm.online("online_movable", [*dimm.blocks[2:-1], dimm.blocks[0]])
         check(managed(1, "Movable") - before > DIMM_MIB // 4 * MIB_PAGES and

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# A real C program for the guest to compile: the kernel's own kconfig parser.
-# The kernel's build system around it would cost minutes under emulation.
+# Compile a real C program in the guest: the kernel's own kconfig parser. The kernel's
+# build system would need minutes under emulation.
 #
 #	make -f kconfig.mk -C EMPTY-DIR LINUX=SOURCE-TREE [check]
 
@@ -26,7 +26,8 @@ parser.tab.c parser.tab.h &: parser.y
 
 $(OBJS): parser.tab.h
 
-# It must also work: what the kernel's own tests expect, below the 4 header lines.
+# The program must work, too: compare its output, below 4 header lines, with the output
+# that the kernel's own tests expect.
 check: $(TESTS:%=check-%)
 
 check-%: conf

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Test modules of the kernel that runs."""
+"""Find, insert and remove test modules of the running kernel."""
 
 import os
 import subprocess
@@ -9,9 +9,10 @@ from llfree.paths import BUILD
 
 
 def find(name):
-    """The file of module NAME of mm/, or None. KERNEL= names the build directory;
-    otherwise it is the one that scripts/build has for this kernel, or the place
-    of installed modules."""
+    """Return the file of a module of mm/, or None.
+
+    Searches the build directory that KERNEL= of the environment names, then the build
+    directory of scripts/build for the running kernel, then the installed modules."""
     release = os.uname().release
     for place in (os.environ.get("KERNEL"),
                   f"{BUILD}/x86_64{release.partition('-llfree')[2]}",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel says about its free memory, and whether it can be true.
+"""Read the kernel's state of free memory, and check whether it is consistent.
 
-The same for every page allocator, but for the validate file, which only
-LLFree has. All counts are in pages."""
+All checks work with every page allocator, except for file validate, which only LLFree
+has. All counts are in pages."""
 
 import gzip
 import mmap
@@ -21,7 +21,7 @@ from llfree.memmap.source import allocator
 PAGE = mmap.PAGESIZE
 NR_ORDERS = 11
 VALIDATE = "/sys/kernel/debug/page_alloc/validate"
-SETTLE_S = 30                   # how long a resting system may still move pages
+SETTLE_S = 30                   # seconds in which an idle system may still move pages
 MADV_POPULATE_WRITE = 23        # not in the mmap module yet
 
 
@@ -36,10 +36,10 @@ def write(path, text):
 
 
 class StatFile:
-    """A /proc file that is read again and again without opening it anew.
+    """A /proc file that stays open and is read again and again
 
-    seq_file keeps its buffer as long as the file is open, so the second read
-    disturbs the counters that it reports as little as can be."""
+    seq_file keeps its buffer while the file is open. So a later read allocates nothing,
+    and hardly changes the counters that the file shows."""
 
     def __init__(self, path):
         self.fd = os.open(path, os.O_RDONLY)
@@ -82,7 +82,7 @@ def stat_text(path):
 
 
 def zones():
-    """The zones that have memory, with free blocks from /proc/buddyinfo."""
+    """Return the zones that have memory, with free blocks from /proc/buddyinfo."""
     buddyinfo = stat_text("/proc/buddyinfo")
     found = {}
     zone = None
@@ -108,19 +108,19 @@ def vmstat():
 
 
 def meminfo(key):
-    """In pages."""
+    """Return a value of /proc/meminfo in pages."""
     m = re.search(rf"^{key}: *(\d+) kB", read("/proc/meminfo"), re.MULTILINE)
     return int(m[1]) * 1024 // PAGE
 
 
 def refresh():
-    """Fold the per-CPU differences of the counters; one CPU has none."""
+    """Add the per-CPU differences to the counters. A kernel without SMP has none."""
     if os.path.exists("/proc/sys/vm/stat_refresh"):
         write("/proc/sys/vm/stat_refresh", "1")
 
 
 def settle():
-    """Give back what is only kept for later."""
+    """Free memory that is only cached: write back, drop caches, compact."""
     os.sync()
     write("/proc/sys/vm/drop_caches", "3")
     if os.path.exists("/proc/sys/vm/compact_memory"):
@@ -129,7 +129,7 @@ def settle():
 
 
 def unexplained():
-    """Pages in use of which nothing tells what for. Lost ones are here."""
+    """Return the number of used pages that no counter explains, lost pages among them."""
     refresh()
     vm = vmstat()
     known = sum(vm[f"nr_{kind}"] for kind in (
@@ -142,10 +142,10 @@ def unexplained():
 
 
 def retry(check, streak, seconds=SETTLE_S):
-    """No system rests entirely, but soon it is right several times in a row.
+    """Repeat a check until it passes several times in a row, or until a timeout.
 
-    What is wrong for good is wrong to the last; how long others go on with
-    what they had begun depends on how busy the machine below is."""
+    No system is entirely idle, so a check may fail by chance. A lasting error lets the
+    check fail until the timeout. Other tasks need more time on a busy host."""
     right = 0
     deadline = time.monotonic() + seconds
     while right < streak:
@@ -163,7 +163,7 @@ def retry(check, streak, seconds=SETTLE_S):
 
 
 def check_buddyinfo():
-    """The blocks of /proc/buddyinfo add up to NR_FREE_PAGES."""
+    """Check that the blocks of /proc/buddyinfo add up to NR_FREE_PAGES."""
     for z in zones():
         if z.in_blocks != z.free:
             raise Failure(f"zone {z}: {z.in_blocks} pages in free blocks, "
@@ -172,9 +172,9 @@ def check_buddyinfo():
 
 
 def walk_frames(zone):
-    """(free, managed, offline) frames of a zone, from /proc/kpageflags."""
-    # Small enough that malloc() keeps the memory: what the walk itself takes
-    # and gives back would show up in the counts.
+    """Return the (free, managed, offline) frames of a zone, from /proc/kpageflags."""
+    # A step is so small that malloc() keeps its memory. Otherwise allocations of the walk
+    # would change the counts.
     step = 1 << 11
     ones = int.from_bytes((b"\1" + bytes(ENTRY - 1)) * step, "little")
     free = managed = offline = 0
@@ -186,7 +186,7 @@ def walk_frames(zone):
             nr = len(data) // ENTRY
             if not nr:
                 break
-            # One bit per frame of a flag at a time, in one long number.
+            # One long number, from which one flag of all frames is taken at a time.
             flags = int.from_bytes(data, "little")
             absent = ((flags >> KPF_NOPAGE) | (flags >> KPF_RESERVED)) & ones
             free += ((flags >> KPF_BUDDY) & ones).bit_count()
@@ -199,13 +199,13 @@ def walk_frames(zone):
 
 
 def has_option(name):
-    """Is this option of the kernel y?"""
+    """Return whether an option of the kernel is y."""
     with gzip.open("/proc/config.gz", "rt", encoding="ascii") as f:
         return f"{name}=y\n" in f
 
 
 def memmap_on_memory():
-    """May pages of memory that was added hold their own struct pages?"""
+    """Return whether added memory may hold its own struct pages."""
     try:
         return read("/sys/module/memory_hotplug/parameters/memmap_on_memory")[0] != "N"
     except FileNotFoundError:
@@ -219,16 +219,16 @@ def spans_overlap(all_zones):
 
 
 def check_frames():
-    """Frame by frame: free + pcp + used = managed."""
+    """Check frame by frame that free + pcp + used = managed."""
     before = zones()
     if spans_overlap(before):
         raise Failure("zones overlap: their frames cannot be told apart")
     total = 0
     for z in before:
         free, managed, offline = walk_frames(z)
-        # KMSAN holds pages back that are neither reserved nor managed, and so are struct
-        # pages of added memory that lie in it. Of pages that a hypervisor has back, some
-        # drivers count all and others none as managed.
+        # KMSAN's own pages are neither reserved nor managed. The same is true of struct pages
+        # in added memory. Some drivers count pages that a hypervisor has taken back as
+        # managed, and other drivers do not.
         if not managed - offline <= z.managed <= managed and \
            not has_option("CONFIG_KMSAN") and not memmap_on_memory():
             raise Failure(f"zone {z}: {managed} frames not reserved, "
@@ -246,7 +246,7 @@ def check_frames():
 
 
 def check_validate():
-    """LLFree's own walk over all its state. None where there is no LLFree."""
+    """Let LLFree check all of its state. Return None with another allocator."""
     if allocator() != "llfree":
         return None
     before = len(zones())
@@ -267,7 +267,7 @@ def kernel_log():
 
 
 def is_trouble(lines, i):
-    """Races that KCSAN reports are for scripts/vm to judge."""
+    """Return whether a line reports a problem, except races, which scripts/vm judges."""
     return "BUG: KCSAN: " not in lines[i] and klog.is_trouble(lines, i)
 
 
@@ -282,7 +282,7 @@ def check_kernel_log():
 
 
 def check_all(check_log=check_kernel_log, seconds=SETTLE_S):
-    """Yields (passed, name, text); passed is None for what cannot be checked."""
+    """Yield (passed, name, text) for each check; passed is None for a skipped check."""
     for name, function in (("validate", check_validate),
                            ("buddyinfo", lambda: retry(check_buddyinfo, 5, seconds)),
                            ("frames", lambda: retry(check_frames, 2, seconds)),
@@ -302,16 +302,16 @@ NR_CHECKS = 4                   # of check_all()
 
 
 def check_returned(before, slack):
-    """A result as those of check_all(): about as much memory is in use as before"""
+    """Check that about as much memory is in use as before. Return (passed, name, text)."""
     lost = unexplained() - before
-    # What per-CPU counters have not added up
+    # Differences that per-CPU counters may still hold
     slack += 64 * os.cpu_count()
     return (abs(lost) <= slack, "returned",
             f"{lost:+d} unexplained pages in use (limit {slack})")
 
 
 class Memory:
-    """Anonymous memory; huge pages only, small pages only, or as it comes."""
+    """Anonymous memory with huge pages (True), small pages (False) or either (None)"""
 
     def __init__(self, pages, huge=None):
         self.size = pages * PAGE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pools in persistent memory: include/uapi/linux/nd_pool.h, and what sysfs has"""
+"""Use pools in persistent memory, by include/uapi/linux/nd_pool.h and sysfs"""
 
 import collections
 import ctypes
@@ -49,7 +49,7 @@ def size(block):
 
 
 class Pool:
-    """An open pool. A call that fails raises OSError."""
+    """An open pool, whose methods raise OSError if a call fails"""
 
     def __init__(self, path, flags=os.O_RDWR):
         self.fd = os.open(path, flags)
@@ -86,18 +86,18 @@ class Pool:
         return ROOT.unpack(data)[2]
 
     def set_root(self, index, old, new):
-        """Compare and swap"""
+        """Replace a root by compare and swap."""
         fcntl.ioctl(self.fd, IOC_CAS_ROOT, bytearray(ROOT.pack(index, 0, old, new)))
 
     def rows(self, first, nr):
-        """Bits of committed frames"""
+        """Return the bits of committed frames, in words."""
         words = (ctypes.c_uint64 * nr)()
         fcntl.ioctl(self.fd, IOC_GET_ROWS, bytearray(
             ROWS.pack(first, nr, ctypes.addressof(words), 0, 0)))
         return list(words)
 
     def sweep(self, first, live):
-        """(frames freed, live frames that were free)"""
+        """Sweep, and return (frames freed, live frames that were free)."""
         words = (ctypes.c_uint64 * len(live))(*live)
         data = bytearray(ROWS.pack(first, len(live), ctypes.addressof(words), 0, 0))
         fcntl.ioctl(self.fd, IOC_SWEEP, data)
@@ -108,7 +108,7 @@ class Pool:
 
 
 def devices():
-    """[(device, namespace)]"""
+    """Return [(device, namespace)] of all pools."""
     return [(os.path.basename(d), os.path.basename(os.path.realpath(f"{d}/device")))
             for d in sorted(glob.glob("/sys/class/ndpool/ndpool*"))]
 
@@ -118,12 +118,12 @@ def attribute(name, device="ndpool0"):
 
 
 def base(namespace):
-    """Physical address"""
+    """Return the physical address of a namespace."""
     return int(read(f"/sys/bus/nd/devices/{namespace}/resource"), 0)
 
 
 def badblocks(namespace):
-    """Numbers of sectors with poison"""
+    """Return the numbers of the sectors with poison."""
     region = os.path.dirname(os.path.realpath(f"/sys/bus/nd/devices/{namespace}"))
     return {first + i for first, nr in (map(int, line.split()) for line in
                                         read(f"{region}/badblocks").splitlines())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Work that workload and realwork share, and counts of what the allocator does meanwhile"""
+"""Work that workload and realwork share, and counts of allocations by order"""
 
 import os
 import re
@@ -13,7 +13,7 @@ EVENTS = "/sys/kernel/tracing/events/kmem"
 
 
 class Orders:
-    """Pages allocated and freed by order, counted by the tracing subsystem."""
+    """A context in which the tracing subsystem counts allocations and frees by order"""
 
     TRIGGERS = {"mm_page_alloc": "hist:keys=order if pfn != 0xffffffffffffffff",
                 "mm_page_free": "hist:keys=order"}
@@ -41,7 +41,7 @@ class Orders:
 
 
 def run(argv, **kwargs):
-    """Run a program; its output matters when it fails."""
+    """Run a program and return its output. On failure print the output, and raise Failure."""
     p = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                        stderr=subprocess.STDOUT, text=True, errors="replace",
                        check=False, **kwargs)
@@ -52,7 +52,7 @@ def run(argv, **kwargs):
 
 
 def compile_program(args):
-    """The kernel's kconfig, from the source tree args.linux"""
+    """Compile and check the kernel's kconfig from the source tree args.linux."""
     with tempfile.TemporaryDirectory(dir="/tmp") as tmp:
         run(["make", "-s", f"-j{os.cpu_count()}", "-C", tmp,
              "-f", f"{GUEST}/kconfig.mk", f"LINUX={args.linux}",
