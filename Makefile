@@ -5,8 +5,8 @@
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := run
 
-# Variables count more than what "make menuconfig" wrote, which counts more than these
-# defaults: those of Kconfig.
+# Variables override the settings of "make menuconfig" in .config, and .config overrides
+# the defaults here, which are those of Kconfig.
 -include .config
 setting = $(or $(subst ",,$(CONFIG_$1)),$2)
 
@@ -23,7 +23,7 @@ QUICK ?= $(call setting,QUICK)
 BENCH_ARGS ?= $(call setting,BENCH_ARGS)
 export LINUX_SRC ALLOC FUZZ_SECONDS
 
-# Whether a variable that is a switch is on
+# Return a non-empty text if a switch is on.
 on = $(filter-out 0 n,$($1))
 GUEST := --kernel build/x86_64$(if $(call on,DEBUG_KERNEL),-debug) --alloc $(ALLOC) --mem $(MEM) \
 	--smp $(SMP) --numa $(NUMA)
@@ -51,7 +51,7 @@ kernel: prepare ## Build the release kernel, build/x86_64
 debug-kernel: prepare ## Build the kernel with lockdep, DEBUG_VM and more, build/x86_64-debug
 	@scripts/build x86_64-debug
 
-deb: prepare ## Debian packages of the kernel in build/deb (FLAVOUR=amd64, cloud-amd64 or rt-amd64)
+deb: prepare ## Build Debian packages in build/deb (FLAVOUR=amd64, cloud-amd64 or rt-amd64)
 	@scripts/deps debian
 	@scripts/deb --flavour $(FLAVOUR)
 
@@ -60,7 +60,7 @@ clean: ## Remove build outputs (but not build/linux, which may hold your edits)
 		$(wildcard build/* build/.[a-z]*))
 	@if [ -d build/linux/.git ]; then git -C build/linux worktree prune; fi
 
-help: ## This text
+help: ## Print this text
 	@sed -n -e 's/^##@ \(.*\)/\n\1:/p' \
 		-e 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' \
 		$(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -74,42 +74,42 @@ debug: debug-kernel ## Boot the debug kernel and run the workload
 	scripts/vm --kernel build/x86_64-debug --alloc $(ALLOC) --mem 2G --smp 2 \
 		--timeout 3600 -- $(WORKLOAD)
 
-shell: $(GUEST_KERNEL) ## A shell in the guest
+shell: $(GUEST_KERNEL) ## Run a shell in the guest
 	@scripts/vm $(GUEST)
 
-pool-demo: kernel ## Make a pool on an NVDIMM, kill the guest, and show that its data is there
+pool-demo: kernel ## Make a pool on an NVDIMM, kill the guest, and show that the data has survived
 	@scripts/pool-demo --alloc $(ALLOC)
 
 ##@ Test
 
-# The list and the help need no packages.
+# T=list and T=--help need no packages.
 TEST_DEPS := $(if $(filter list -h --help,$(T)),,deps)
 
-test: $(TEST_DEPS) ## The usual tests (T="um checkpatch" for some, T=list for their names)
+test: $(TEST_DEPS) ## Run the usual tests (T="um checkpatch" for two steps, T=list for the names)
 	@scripts/test $(T)
 
-test-full: $(TEST_DEPS) ## All tests, also those with kernels of their own; takes T= as well
+test-full: $(TEST_DEPS) ## Run all tests, also tests with other kernels (T= as for test)
 	@scripts/test --full $(T)
 
-kunit: prepare ## KUnit suites in QEMU and in User Mode Linux (A=um for one)
+kunit: prepare ## Run the KUnit suites in QEMU and in User Mode Linux (A=um for one)
 	@scripts/kunit $(A)
 
-boots: kernel ## 20 boots in a row for each of 1, 2, 8 CPUs and 64M, 512M, 8G
+boots: kernel ## Boot 20 times in a row with each of 1, 2, 8 CPUs and 64M, 512M, 8G
 	@scripts/boots
 
-check-model: prepare ## Explore all meetings of operations; faults on purpose (EFFORT=20 for long)
+check-model: prepare ## Explore interleavings exhaustively; run mutation tests (EFFORT=20 for long)
 	@$(MAKE) -C tools/testing/llfree check-model
 
 check-fuzz: prepare ## Fuzz the core with clang's libFuzzer (FUZZ_SECONDS=1800)
 	@$(MAKE) -C tools/testing/llfree check-fuzz
 
-check-san: deps ## KUnit and work on kernels with KASAN and UBSAN, and with KCSAN
+check-san: deps ## Run KUnit and work on kernels with KASAN and UBSAN, with KCSAN, with KMSAN
 	@scripts/test kasan kcsan kmsan
 
-check-arm64: deps ## KUnit and work on arm64, emulated
+check-arm64: deps ## Run KUnit and work on emulated arm64
 	@scripts/test arm64
 
-selftests: prepare ## The kernel's own mm selftests with both allocators, side by side (A="-t cow")
+selftests: prepare ## Run the kernel's own mm selftests with both allocators (A="-t cow")
 	@scripts/deps selftests
 	@scripts/build x86_64-selftests
 	@scripts/selftests $(A)
@@ -117,7 +117,7 @@ selftests: prepare ## The kernel's own mm selftests with both allocators, side b
 text: prepare ## Compare the code without CONFIG_LLFREE with the unpatched kernel's
 	@scripts/check-text
 
-soak: kernel debug-kernel ## Punish both allocators in QEMU for HOURS=2, report in build/soak
+soak: kernel debug-kernel ## Stress both allocators in QEMU for HOURS=2, report in build/soak
 	scripts/soak --hours $(HOURS)
 
 bisect-check: prepare ## Build and boot the kernel after each patch, with both allocators (hours)
@@ -125,7 +125,7 @@ bisect-check: prepare ## Build and boot the kernel after each patch, with both a
 
 ##@ Measure
 
-bench: kernel ## Measure both allocators; look at build/bench/index.html (QUICK=1, BENCH_ARGS=)
+bench: kernel ## Measure both allocators: build/bench/index.html (QUICK=1, BENCH_ARGS=)
 	@scripts/deps figures
 	scripts/bench $(if $(call on,QUICK),--quick) $(BENCH_ARGS)
 
@@ -138,7 +138,7 @@ bench-um: prepare ## Measure natively on one CPU, in User Mode Linux: build/benc
 	@scripts/deps figures
 	scripts/bench --um $(if $(call on,QUICK),--quick) $(BENCH_ARGS)
 
-latency: prepare ## Slowest operations of the core, and searches in bad states
+latency: prepare ## Measure the slowest operations of the core, and searches in bad states
 	@$(MAKE) -C tools/testing/llfree latency
 
 traces: kernel ## Record page allocations of real loads on both allocators: build/traces (QUICK=1)
@@ -146,7 +146,7 @@ traces: kernel ## Record page allocations of real loads on both allocators: buil
 	scripts/trace-pages --alloc buddy $(if $(call on,QUICK),--seconds 30 --mem 1G)
 	scripts/trace-pages --alloc llfree $(if $(call on,QUICK),--seconds 30 --mem 1G)
 
-histograms: prepare ## Orders and lifetimes of what make traces has recorded
+histograms: prepare ## Draw orders and lifetimes of the allocations that make traces has recorded
 	@scripts/deps traces
 	@scripts/histograms
 

@@ -51,7 +51,6 @@ def number(path):
 
 def set_file(path, value):
     """Write a setting whose old value restored() writes back."""
-
     if path not in _saved:
         _saved[path] = read(path).strip()
     write(path, str(value))

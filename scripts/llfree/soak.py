@@ -254,7 +254,6 @@ def main():
                    help="one more argument for scripts/vm (--vm-arg=--...)")
     p.add_argument("--seed", type=int, default=1,
                    help="seed of the random choice of kernels and sizes (default: 1)")
-
     p.add_argument("--going", action="store_true",
                    help="memory comes and goes in each guest, not only in one of three")
     p.add_argument("--fresh", action="store_true",

@@ -93,7 +93,6 @@ def kinds_of(strips):
 
 def draw(strips):
     """Return the matplotlib figure of a Strips."""
-
     figure, axes = plt.subplots(2, 1, sharex=True, layout="constrained",
                                 figsize=(5.4, 5.6))
     last = max(course[-1][0] for course in strips.courses.values())

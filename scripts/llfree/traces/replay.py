@@ -76,7 +76,6 @@ def score(samples):
 
 def table(scores, placements):
     """Yield lines: the scores of each trace by placement, and the geometric means."""
-
     width = max(map(len, [*scores, "geometric mean"]))
     yield " " * width + "".join(f"  {p:>20}" for p in placements)
     for name, row in scores.items():

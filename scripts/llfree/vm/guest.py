@@ -171,7 +171,6 @@ class Guest:
     def wait(self, deadline):
         """Serve the guest until QEMU ends or self.time() passes the deadline. Return whether
         QEMU has ended."""
-
         while True:
             self.poll(0.5)
             if self.proc.poll() is not None:

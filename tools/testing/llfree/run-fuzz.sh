@@ -1,15 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Fuzz the core: run all inputs in corpus/, then look for new ones.
+# Fuzz the core: run all inputs in corpus/, then search for new inputs.
 #
 #   run-fuzz.sh [-s SECONDS] [-j JOBS] FUZZ
-#       Two tests in KTAP. JOBS share the SECONDS, 15 by default. With -j new
-#       inputs are kept in FUZZ-corpus, and used by the next run; inputs that
-#       fail are always kept. If FUZZ is empty both tests are skipped.
+#       Run two tests in KTAP. JOBS share the SECONDS, 15 by default. With -j,
+#       FUZZ-corpus keeps new inputs for the next run. Inputs that fail are
+#       always kept. If FUZZ is empty, both tests are skipped.
 #   run-fuzz.sh -m FUZZ
-#       Write corpus/seeds.txt again: the inputs, of those in corpus/ and
-#       those that were kept, that reach most.
+#       Write corpus/seeds.txt again, with the inputs of corpus/ and
+#       FUZZ-corpus that reach most code.
 
 MAX_OPS=100 MAX_SEEDS=150
 corpus=$(dirname "$0")/corpus
@@ -37,13 +37,13 @@ fi
 
 tmp=$(mktemp -d) || exit 1
 trap 'rm -rf "$tmp"' EXIT
-# A signal must not leave jobs of libFuzzer behind.
+# On a signal, end the jobs of libFuzzer, too.
 trap 'kill -- -$pid 2>/dev/null; exit 1' INT TERM
 mkdir "$tmp/seeds" "$tmp/new" || exit 1
 kept=$fuzz-corpus
 size=$((8 * (MAX_OPS + 1)))
 
-# A line of hexadecimal digits for each input
+# The corpus has a line of hexadecimal digits for each input.
 perl -ne 'next if /^(#|$)/; /^([0-9a-f]{2})+$/ or die "line $.: not an input\n";
 	  open F, ">", sprintf "'"$tmp"'/seeds/%03d", $. and
 	  print F pack "H*", $_ or die "$!\n"' "$corpus"/*.txt || exit 1
@@ -57,7 +57,7 @@ run_fuzz()
 	wait $pid
 }
 
-# What happened, and the operations of the input that made it happen
+# Print the error, and the operations of the input that has caused it.
 report()
 {
 	grep -e '^# ' -e '^==' -e 'runtime error:' "$tmp/log"
@@ -77,7 +77,7 @@ if [ $merge ]; then
 		report
 		exit 1
 	}
-	# In the order in which they add to what is reached
+	# Inputs in the order in which libFuzzer has found that they reach more code
 	cd "$tmp/new" && ls -tr | head -n $MAX_SEEDS >"$tmp/list" &&
 	{
 		echo "# Inputs of fuzz.c. Written by run-fuzz.sh -m."

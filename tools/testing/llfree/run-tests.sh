@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 #
-# Run test programs, each argument a command line, as subtests of one KTAP
-# report that ends with the totals. Fails if a test failed, or a program did
-# not run all tests that it had planned.
+# Run test programs as subtests of one KTAP report, which ends with the totals.
+# Each argument is a command line. Fails if a test fails, or if a program does
+# not run all tests of its plan.
 
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
@@ -30,7 +30,7 @@ for command; do
 	if [ $status -eq 0 ]; then
 		echo "ok $nr $name"
 	else
-		# A program that died in a test did not count it.
+		# A program that died in a test has not counted this test.
 		[ "$bad" -gt 0 ] || bad=1
 		echo "not ok $nr $name # exit status $status"
 	fi
