@@ -289,7 +289,7 @@ def selftest():
 
 def tests(args):
     def bad_input():
-        """files refuse nonsense and change nothing"""
+        """files refuse invalid input and change nothing"""
         # The last two are valid states, but the last block is online already, and has no
         # memory at its end.
         for text in "nonsense", "0", "offlin", "online_movabl", "online", "offline":

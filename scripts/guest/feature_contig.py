@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Test alloc_contig_range(): huge pages of 2 MiB and 1 GiB at run time."""
+"""Test contiguous ranges of frames: huge pages of 2 MiB and 1 GiB at run time."""
 
 import mmap
 import os
@@ -82,7 +82,7 @@ def both_vmemmaps(function):
 
 def tests(args):
     def mega_rest():
-        """2 MiB pages get half of an idle system's memory, and give it back"""
+        """2 MiB pages can take half of an idle system's memory, and are freed"""
         need(MEGA, "no huge pages of 2 MiB")
 
         def round_once():
@@ -143,7 +143,7 @@ def tests(args):
         return str(got)
 
     def demote():
-        """a 1 GiB page becomes 512 of 2 MiB"""
+        """a 1 GiB page becomes 512 pages of 2 MiB"""
         def round_once():
             got = gigantic(2)
             try:

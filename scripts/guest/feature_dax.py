@@ -188,7 +188,7 @@ class Added:
 
 def tests(args):
     def devices():
-        """a device has struct pages in memory or in itself, and zones do not manage it"""
+        """a device has struct pages in memory or in itself, and no zone manages its pages"""
         ready()
         total, sizes = meminfo("MemTotal"), []
         for where in "mem", "dev":
@@ -202,7 +202,7 @@ def tests(args):
         return f"{sizes[0]} pages, {sizes[1]} with their struct pages"
 
     def mapping():
-        """a device can be mapped, and keeps what is written"""
+        """a device can be mapped, and keeps its content"""
         ready()
         if not has_option("CONFIG_FS_DAX"):
             raise Skip("CONFIG_FS_DAX is not set")
@@ -244,7 +244,7 @@ def tests(args):
             space.use(2)
 
     def kernel_memory():
-        """the device becomes memory of the kernel (last: that may not go again)"""
+        """the device becomes memory of the kernel (last, since the memory may stay)"""
         ready()
         space = Namespace("dev").create()
         added = Added(space, "Normal", "--no-movable")

@@ -135,7 +135,7 @@ def tests(args):
         return retry(agree, 3)
 
     def returned():
-        """the reserve is given back before the OOM killer acts"""
+        """the kernel frees the reserve before the OOM killer acts"""
         before = sum(blocks().values())
         if not before:
             raise Skip("there is no reserve")

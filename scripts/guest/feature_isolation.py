@@ -34,7 +34,7 @@ def nothing_lost(before):
 
 def tests(args):
     def bad_input():
-        """files refuse nonsense and change nothing"""
+        """files refuse invalid input and change nothing"""
         need(TORTURE, "CONFIG_PAGE_ISOLATION_TORTURE_TEST is not set")
         for name, bad in (("limit_mb", ("0", "99999999", "x", "-1")),
                           ("max_blocks", ("0", "65", "", "1 2")),

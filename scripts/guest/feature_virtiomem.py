@@ -61,7 +61,7 @@ def gone(total):
 
 def tests(args):
     def up_and_down():
-        """the guest gets what the device offers, and gives all of it back"""
+        """the guest gets all memory that the device offers, and releases all of it"""
         total = ready()
         for mib in (STEP, 3 * STEP, STEP + 6, 2 * STEP, 2, 0):
             resize(mib)

@@ -226,9 +226,9 @@ def check_frames():
     total = 0
     for z in before:
         free, managed, offline = walk_frames(z)
-        # KMSAN's own pages are neither reserved nor managed. The same is true of struct pages
-        # in added memory. Some drivers count pages that a hypervisor has taken back as
-        # managed, and other drivers do not.
+        # KMSAN's own pages, and struct pages in added memory, are neither reserved nor
+        # managed. Some drivers count pages that a hypervisor has taken back as managed, and
+        # other drivers do not.
         if not managed - offline <= z.managed <= managed and \
            not has_option("CONFIG_KMSAN") and not memmap_on_memory():
             raise Failure(f"zone {z}: {managed} frames not reserved, "

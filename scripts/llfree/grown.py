@@ -28,7 +28,7 @@ GROWN = ["--mem", "2816", *(f"--vm-arg={arg}" for arg in (
 
 
 def measure(args, name, options):
-    """Run scripts/bench in a guest and return {what was measured: stat.Comparison}."""
+    """Run scripts/bench with a guest's options. Return {stat.Key: stat.Comparison}."""
     out = f"{args.out}/{name}"
     os.makedirs(out, exist_ok=True)
     with open(f"{out}/log", "w", encoding="utf-8") as log:
@@ -56,7 +56,7 @@ def main():
     p.add_argument("--limit", metavar="RATIO", type=float, default=1.02,
                    help="limit of the ratio, grown zone to booted zone (default: 1.02)")
     p.add_argument("--out", metavar="DIR", default=f"{BUILD}/grown",
-                   help="where results go (default: build/grown)")
+                   help="directory for results (default: build/grown)")
     args = p.parse_args()
     try:
         booted = measure(args, "booted", BOOTED)

@@ -49,7 +49,7 @@ Run = collections.namedtuple("Run", "results status seconds")
 Row = collections.namedtuple("Row", "name buddy llfree mark")
 
 
-# --- what run_vmtests.sh prints ---
+# --- the output of run_vmtests.sh ---
 
 RESULT = re.compile(r"(?P<sub># )?(?P<bad>not )?ok (?P<number>\d+)"
                     r"(?:\s+-)?\s*(?P<name>.*?)"

@@ -46,7 +46,7 @@ KNOWN = ("Dying CPU not properly vacated!",
 # Least MiB of a guest in which memory comes and goes, and MiB that DIMMs can add
 GOING = 1024
 ADDED = 4096
-# Seconds that a guest may need besides punishing: boot, freeing of memory, checks
+# Seconds that a guest may need besides the load: boot, freeing of memory, checks
 EXTRA = 1800
 
 Slice = collections.namedtuple("Slice", "number kernel alloc smp mem numa going")
@@ -246,7 +246,7 @@ def main():
     p.add_argument("--hours", metavar="H", type=float, default=1,
                    help="start no slice after H hours (default: 1)")
     p.add_argument("--slice", metavar="MIN", type=float, default=5,
-                   help="minutes of punishing in each guest (default: 5)")
+                   help="minutes of load in each guest (default: 5)")
     p.add_argument("--kernel", metavar="NAME", action="append",
                    help="directory in build/, repeatable (default: those of "
                         f"{', '.join(KERNELS)} that are built)")

@@ -80,7 +80,7 @@ def parse_args():
     p.add_argument("--kernel", metavar="DIR",
                    help="build directory (default: build/x86_64)")
     p.add_argument("--mem", metavar="MIB", type=int,
-                   help="the guest's memory (default: 2048, real work and "
+                   help="MiB of the guest's memory (default: 2048, real work and "
                         "quick: 1024)")
     p.add_argument("--um", action="store_true",
                    help="User Mode Linux instead of QEMU: native, one CPU")

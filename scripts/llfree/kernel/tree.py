@@ -103,7 +103,8 @@ class Tree:
     # the base commit
 
     def create(self, source):
-        """Make a new tree. Remove what is there if an error occurs before tag base is set."""
+        """Make a new tree. Remove an incomplete tree if an error occurs before tag base
+        exists."""
         if os.path.exists(self.path) and os.listdir(self.path):
             raise Error(f"{self.path} exists but is no prepared tree (it has "
                         "no tag 'base'); move it away")

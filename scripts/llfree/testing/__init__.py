@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The steps of make test: scripts/test"""
+"""The steps of make test, for scripts/test"""

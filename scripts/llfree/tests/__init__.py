@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Unit tests of the scripts and of small programs. No guest boots. Step scripts runs all but
-those in figures/; one alone, in scripts/: python3 -B -m unittest llfree.tests.test_vm"""
+"""Test the scripts and small programs without booting a guest.
+
+Step scripts runs all tests except those in figures/. To run a file alone, in scripts/:
+python3 -B -m unittest llfree.tests.test_vm"""
 
 import os
 import shutil
@@ -11,7 +13,7 @@ from llfree.paths import linux
 
 
 def build_directory(case):
-    """A directory in which a class of tests builds a program; skips the tests without a
+    """Return a directory in which a class of tests builds a program. Skip the tests without a
     compiler or a kernel tree."""
     if not shutil.which("gcc"):
         raise unittest.SkipTest("gcc is not installed")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how scripts/bench plans and starts its guests, without any."""
+"""Test how scripts/bench plans and starts guests, without booting a guest."""
 
 import argparse
 import collections
@@ -17,7 +17,7 @@ from llfree.bench.results import Results, report
 
 
 def parsed(*argv):
-    """What main() makes of a command line"""
+    """Return the arguments that main() parses from a command line."""
     found = []
     with mock.patch.object(sys, "argv", ["bench", *argv]), \
          mock.patch.object(main, "measure", found.append), \
@@ -68,7 +68,7 @@ class Plan(unittest.TestCase):
             kinds[bool(boot.real)].append((boot.pair, boot.alloc))
         order = [(0, "buddy"), (0, "llfree"), (1, "llfree"), (1, "buddy"),
                  (2, "buddy"), (2, "llfree")]
-        # What programs leave behind is not what the module finds.
+        # Memory that programs have used is not measured by the module.
         self.assertEqual(dict(kinds), {False: order, True: order})
         self.assertEqual([b.number for b in boots], list(range(12)))
 
@@ -96,7 +96,7 @@ class Guests(unittest.TestCase):
             return boot.argv(args)
 
     def test_timed(self):
-        """Memory is at hand, or faults of the host are what is timed."""
+        """Timed guests have preallocated memory, else times include the host's faults."""
         argv = self.argv("--no-real", "--bench", "bulk", "--cpus", "1,2")
         self.assertIn("--prealloc", argv)
         self.assertNotIn("--icount", argv)
@@ -109,7 +109,7 @@ class Guests(unittest.TestCase):
 
 
 class Fake:
-    """A guest that notes what it is told, and dies before some cell."""
+    """A guest that records calls, and dies before a cell"""
 
     def __init__(self, name, events, cells=3, dies=99):
         self.name = name
@@ -143,7 +143,9 @@ class Fake:
 
 class Turns(unittest.TestCase):
     def run_fakes(self, *fakes):
-        """What happened; with each step, that no other guest was going on"""
+        """Run guests, and check that only one guest runs at a time.
+
+        Return (success, events)."""
         events = []
         found = [Fake(events=events, **f) for f in fakes]
         for fake in found:

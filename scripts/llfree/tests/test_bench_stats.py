@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the statistics and tables of scripts/bench, with known numbers."""
+"""Test the statistics and tables of scripts/bench, with known numbers."""
 
 import tempfile
 import unittest

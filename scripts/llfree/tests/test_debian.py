@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the Debian packages: their configuration and which ones are found."""
+"""Test the Debian packages: their configuration, and the search for packages."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ DEBIAN = "CONFIG_A=y\nCONFIG_B=m\n"
 
 
 class FakeKernel(packages.DebianKernel):
-    """Kconfig leaves a configuration as it is, but for what a test wants"""
+    """A kernel whose Kconfig makes only the changes that a test wants"""
 
     def __init__(self, out, changes=""):
         super().__init__("cloud-amd64", "/nothing", 1)

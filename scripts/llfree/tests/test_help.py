@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests that help and the list of tests work on a bare clone and change nothing.
+"""Test that help and the list of tests work on a bare clone and change nothing.
 
 The clone is a copy without build/. Programs that install, download or build
 are fakes there: each notes its call and fails."""
@@ -15,14 +15,14 @@ from llfree.paths import TOP
 
 FAKES = ("apt", "apt-get", "dpkg-query", "sudo", "wget", "curl", "git", "gcc",
          "mmdebstrap", "qemu-system-x86_64")
-# What only some programs need, and install
+# Packages that only some programs need and install
 PACKAGES = ("jinja2", "matplotlib", "numpy", "pexpect")
 FAKE = '#!/bin/sh\necho "${{0##*/}} $*" >>{log}\nexit 1\n'
 USER = "tools/testing/llfree"
 
 
 def left_out(directory, names):
-    """What shutil.copytree() does not copy"""
+    """Return the names that shutil.copytree() does not copy."""
     extra = ("build", ".git") if directory == TOP else ("__pycache__",)
     return set(extra).intersection(names)
 
@@ -79,7 +79,7 @@ class BareClone(unittest.TestCase):
         return ""
 
     def programs(self):
-        """Executables with a help text"""
+        """Yield executables with a help text."""
         for where in ("scripts", "scripts/guest", USER):
             for name in sorted(os.listdir(f"{self.clone}/{where}")):
                 path = f"{self.clone}/{where}/{name}"
@@ -113,7 +113,7 @@ class BareClone(unittest.TestCase):
             self.says(path, "--help", words=("usage: ",))
 
     def test_fakes_are_found(self):
-        """What installs or builds something does call a fake."""
+        """Commands that install or build something call a fake."""
         for argv in (("make", "deps"), ("make", "test", "T=series")):
             self.setUp()
             with self.subTest(argv=argv):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how build/linux follows the repository and back, with a source of three files."""
+"""Test updates of build/linux from the repository and back, with a source of three files."""
 
 import contextlib
 import io
@@ -65,7 +65,7 @@ class Tree(unittest.TestCase):
         self.addCleanup(patch.stop)
 
     def run_main(self, module):
-        """What a program says"""
+        """Run a program's main function, and return its output."""
         said = io.StringIO()
         with mock.patch.object(sys, "argv", ["program", "--build", self.build]), \
              contextlib.redirect_stdout(said):

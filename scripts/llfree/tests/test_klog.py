@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of what counts as trouble in a kernel log, with known lines."""
+"""Test which lines of a kernel log report a problem, with known lines."""
 
 import unittest
 
@@ -49,6 +49,6 @@ class Trouble(unittest.TestCase):
 
     def test_failure_of_an_unknown_task(self):
         self.assertEqual(trouble(KILLED, FAILED[0]), [1])
-        # A task that is named much later is another one.
+        # A task that is named much later is another task.
         self.assertEqual(trouble(KILLED, *FAILED[:2], "[ 12.1] x",
                                  FAILED[2]), [1])

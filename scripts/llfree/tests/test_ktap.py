@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how tests report in KTAP, and of how reports are counted"""
+"""Test reports in KTAP and counting of reports"""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ def skip(text):
 @needs(ktap.find_ksft)
 class Reports(unittest.TestCase):
     def report(self, plan, **tests):
-        """(exit status, lines)"""
+        """Run tests with a report. Return (exit status, lines)."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said):
             report = ktap.Report(plan, "topic")
@@ -57,18 +57,18 @@ class Reports(unittest.TestCase):
         self.assertEqual(self.report(2, good=lambda: None)[0], 1)
 
     def test_system_error(self):
-        """The report says where it came from."""
+        """The report of a system error has a traceback."""
         _, lines = self.report(1, bad=lambda: open("/nowhere", encoding="utf-8"))
         self.assertIn("not ok 1 topic.bad", lines)
         self.assertIn("# Traceback (most recent call last):", lines)
 
     def test_other_errors(self):
-        """They end the program."""
+        """Errors that are no failures end the program."""
         with self.assertRaises(ZeroDivisionError):
             self.report(1, bad=lambda: 1 // 0)
 
     def test_second_report(self):
-        """It counts from the beginning."""
+        """A second report counts from the beginning."""
         self.report(1, bad=lambda: fail("x"))
         status, lines = self.report(1, good=lambda: None)
         self.assertEqual((status, lines[3]), (0, "ok 1 topic.good"))
@@ -82,12 +82,12 @@ class Counts(unittest.TestCase):
         self.assertEqual(count.ktap(self.TWO), (1, 1, 1))
 
     def test_several(self):
-        """With other lines around, as a program has them that boots some guests"""
+        """The output of a program that boots several guests has lines between reports."""
         text = f"$ program\n# topic x\n{self.TWO}# Totals: pass:1\nlast\n{self.TWO}"
         self.assertEqual(count.ktap(text), (2, 2, 2))
 
     def test_nested(self):
-        """Cases count, and the program around them does not."""
+        """Cases count, and the program with the cases does not."""
         self.assertEqual(count.ktap(
             "KTAP version 1\n1..2\n    TAP version 13\n    1..2\n    ok 1 x\n"
             "    not ok 2 y\nnot ok 1 program\nok 2 other\n"), (2, 1, 0))

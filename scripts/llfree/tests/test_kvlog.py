@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of samples/nd_pool/kvlog.c, which crashes, and of mutants of it, which lose data.
+"""Test samples/nd_pool/kvlog.c with crashes, and mutants of kvlog.c, which lose data.
 
-tools/testing/nd_pool/emulate.c is the driver and the medium: killing the program loses
-each line that was not written back before a fence."""
+tools/testing/nd_pool/emulate.c stands for the driver and the medium. If the program is
+killed, each line is lost that was not written back before a fence."""
 
 import os
 import random
@@ -20,8 +20,8 @@ LINUX = linux()
 EMULATOR = f"{TOP}/tools/testing/nd_pool"
 SAMPLE = f"{TOP}/samples/nd_pool"
 CRASHES = int(os.environ.get("CRASHES", "10"))
-# Crashes in which a mutant has to be noticed: the one that needs most is noticed by one
-# crash of 15, as others do not fall into its few steps.
+# Crashes in which a test has to detect a mutant. The most difficult mutant needs 15
+# crashes on average, since other crashes miss its few steps.
 MUTANT_CRASHES = 200
 THREADS = 3
 SANITIZER = 99
@@ -60,11 +60,11 @@ MUTANTS = {
 
 
 class Lost(Exception):
-    """A check found something."""
+    """An error that a check has found"""
 
 
 class Kvlog:
-    """The program with a pool of its own"""
+    """The program kvlog with a separate pool"""
 
     def __init__(self, directory, program, evict=False):
         self.program = program
@@ -97,7 +97,7 @@ class Kvlog:
         return ["--threads", str(THREADS), "--durable", self.log]
 
     def crash(self, rng, when):
-        """Hammer until the crash: at some fence, at the end of some call, or at some time."""
+        """Run hammer until a crash: at a random fence, end of a call, or time."""
         start = os.path.getsize(self.log)
         env = dict(self.env)
         if when != "time":
@@ -123,7 +123,8 @@ class Kvlog:
             log.write(self.run("hammer", *self.options()).encode())
 
     def verify(self):
-        """All printed operations are there, and at most one more of each thread."""
+        """Check that all printed operations are there, and at most one more of each thread.
+        Return the counts."""
         out = self.run("verify", *self.options(), "--window", "1")
         return {key: int(value) for key, value in re.findall(r"^(\w+): (\d+)$", out, re.M)}
 
@@ -186,7 +187,7 @@ class Crashes(unittest.TestCase):
         self.crashes(True)
 
     def test_found_is_durable(self):
-        """What hammer finds when it begins counts as printed, also if nothing else is."""
+        """hammer prints operations that it finds at the start, even if it prints no others."""
         store = Kvlog(self.tmp, f"{self.tmp}/kvlog")
         store.clean_run()
         states = re.findall(r"^thread (\d+): (\d+)$", store.run("verify", *store.options()),
@@ -197,7 +198,7 @@ class Crashes(unittest.TestCase):
         self.assertEqual(re.findall(r"^durable (\d+) (\d+)$", out, re.M), states)
 
     def test_lost_frames(self):
-        """verify notes that frames of an entry are free or have another owner."""
+        """verify detects that frames of an entry are free or have another owner."""
         store = Kvlog(self.tmp, f"{self.tmp}/kvlog")
         store.run("put", "key", "value")
         block = re.search(r"in block (\w+)", store.run("list")).group(1)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of tools/mm/llfree-dump.c with made-up dumps, good and damaged ones.
+"""Test tools/mm/llfree-dump.c with generated dumps, good and damaged ones.
 
-The program is built with sanitizers. Whatever a dump says, it has to end with one
-of its own exit statuses and one line of text."""
+The program is built with sanitizers. With every dump, the program has to end with one of
+its exit statuses, and with one line of text if it fails."""
 
 import os
 import random
@@ -46,7 +46,7 @@ HOLE = 0x1c00
 
 
 class Zone:
-    """Frames of a zone with random bits, and what the program has to find"""
+    """A zone with random bits, and the frames that the program has to find"""
 
     def __init__(self, rng, name, first, end, present=lambda frame: True):
         self.name, self.first, self.end = name, first, end
@@ -72,14 +72,14 @@ class Zone:
             if rng.random() < 0.1:
                 count = (count + 1) % (CHILD + 1)
                 self.differ += 1
-            # The bit that says that a hypervisor knows does not matter, but only
-            # free frames have it. Of the turn, only the lowest bit matters.
+            # The bit of a child that a hypervisor knows does not matter, but only a child
+            # with free frames has this bit. Of the turn, only the lowest bit matters.
             known = rng.randrange(2) if count else 0
             self.children.append(count | view << 10 | known << 12 |
                                  rng.randrange(8) << TURN_SHIFT)
 
     def rows(self):
-        """All frames outside the zone are allocated; the rows of a hole are 0."""
+        """Return the rows. Frames outside the zone are allocated; rows of a hole are 0."""
         data = []
         for nth, word in enumerate(self.children):
             bits = 0
@@ -101,7 +101,7 @@ class Zone:
 
 
 class Dump:
-    """An ELF core of a kernel that was never there"""
+    """An ELF core of a kernel that does not exist"""
 
     def __init__(self, seed=1, levels=4, numa=True, **info):
         self.rng = random.Random(seed)
@@ -120,7 +120,7 @@ class Dump:
     # memory
 
     def page(self, name, nr=1):
-        """The physical address of new pages"""
+        """Return the physical address of new pages."""
         at = self.used
         self.used += nr * PAGE
         assert self.used <= MEMORY + SIZE
@@ -141,7 +141,7 @@ class Dump:
         for level in range(self.levels - 1, order - 1, -1):
             entry = table + (vaddr >> (12 + 9 * level) & 511) * 8
             if level == order:
-                # Bit 12 of a large page is no part of its address.
+                # Bit 12 in the entry of a large page is not part of the address.
                 value = paddr | 0x80 | 1 << 12 if order else paddr
                 self.put64(entry, value | 3 | 1 << 63 | ENCRYPTED)
                 return
@@ -152,12 +152,12 @@ class Dump:
             table = old & 0x0007fffffffff000
 
     def kernel(self, name):
-        """(address, physical address) of a page of the kernel's data"""
+        """Return (address, physical address) of a new page of the kernel's data."""
         paddr = self.page(name)
         return KERNEL + paddr - PHYS_BASE, paddr
 
     def scattered(self, data, at):
-        """Data in pages that do not follow each other"""
+        """Put data into pages that do not follow each other, and return the address."""
         nr = len(data) // PAGE + 2
         pages = [self.page("rows") for _ in range(nr)]
         self.rng.shuffle(pages)
@@ -174,7 +174,7 @@ class Dump:
     # structures
 
     def make_zones(self):
-        """Zones of each node; None for one without frames"""
+        """Return the zones of each node; None stands for a zone without frames."""
         rng = self.rng
         nodes = [[Zone(rng, "DMA", 1, 3001), None,
                   Zone(rng, "Normal", 4096 + 7, 4096 + 75 * CHILD + 13)]]
@@ -186,7 +186,7 @@ class Dump:
         return DIRECT[self.levels] + paddr
 
     def words(self, zone, nth):
-        """Addresses of the first words of a zone: (rows, children)"""
+        """Return the addresses of the first words of a zone: (rows, children)."""
         rows = self.scattered(zone.rows(), nth << 30)
         at = self.page("children")
         self.put(at, struct.pack(f"<{len(zone.children)}H", *zone.children))
@@ -207,7 +207,7 @@ class Dump:
             self.put64(llfree + CORE + LLFREE[key], value % (1 << 64))
 
     def make(self, changed):
-        """Fill memory; the text of vmcoreinfo."""
+        """Fill memory, and return the text of vmcoreinfo."""
         self.map(DIRECT[self.levels], 0, 2)
         self.map(KERNEL, PHYS_BASE, 1)
         uts, at = self.kernel("uts")
@@ -270,7 +270,7 @@ class Dump:
                        if v is not None).encode()
 
     def data(self):
-        """The file, and where its memory begins"""
+        """Return the file, and the offset at which its memory begins."""
         memory = bytearray(self.memory)
         at = self.used - MEMORY
         if self.decoy:
@@ -286,7 +286,7 @@ class Dump:
                 notes += struct.pack("<III", len(name), len(desc), 0)
                 notes += name.ljust(-len(name) % 4 + len(name), b"\0")
                 notes += desc.ljust(-len(desc) % 4 + len(desc), b"\0")
-        # Two segments, and what is mapped crosses from one to the other.
+        # Two segments; mapped data crosses from one segment to the other.
         cut = 37 * PAGE + 1234
         loads = [(0, 0, cut), (0, 0, 0), (cut, cut, SIZE - cut)]
         extended = self.headers == "extended"
@@ -309,7 +309,7 @@ class Dump:
         return head + notes + memory, start
 
     def expected(self, ranges):
-        """What the program prints of each zone"""
+        """Return the lines that the program prints of each zone."""
         out = []
         for nid, zones in enumerate(self.nodes):
             for zone in (z for z in zones or () if z and z.instance):
@@ -322,19 +322,20 @@ class Dump:
 
 
 class GrownDump(Dump):
-    """Zones whose words are mapped as mm/llfree_hotplug.c does that"""
+    """A dump with zones whose words are mapped as mm/llfree_hotplug.c maps them"""
 
     def __init__(self, zones):
         self.zones = zones
-        self.holes = {}         # data: where it is, once for all zones
+        self.holes = {}         # {data of a page of holes: its address, for all zones}
         super().__init__()
 
     def make_zones(self):
         return [self.zones(self.rng)]
 
     def mapped(self, data, skip, hole, vaddr):
-        """The address of data in scattered pages, at some place in the first one. One
-        page serves for all that have only words of holes."""
+        """Map data to scattered pages, after skip bytes of the first page. Return the address.
+
+        All pages that have only words of holes are the same page."""
         data = hole[:skip] + data
         data += hole[:-len(data) % PAGE]
         starts = list(range(0, len(data), PAGE))
@@ -373,7 +374,8 @@ class Reader(unittest.TestCase):
                         "-o", f"{cls.tmp}/llfree-dump", SOURCE], check=True)
 
     def run_reader(self, *args):
-        """(exit status, output, errors); a sanitizer's report is a failure."""
+        """Run the program and return (exit status, output, errors). Fail if a sanitizer
+        reports an error."""
         found = f"exitcode={SANITIZER}"
         ended = subprocess.run(
             [f"{self.tmp}/llfree-dump", *args], stdin=subprocess.DEVNULL,
@@ -403,7 +405,7 @@ class Reader(unittest.TestCase):
         self.assertTrue(err.startswith("llfree-dump: "), err)
         self.assertRegex(err, text)
 
-    # what is right
+    # good dumps
 
     def test_four_levels(self):
         for seed in range(5):
@@ -448,7 +450,7 @@ class Reader(unittest.TestCase):
         self.good(dump)
 
     def test_holes(self):
-        """One page has the rows of all holes, and one their children."""
+        """One page has the rows of all holes, and another page has their children."""
         there = 31, 32, 128, 129
         dump = GrownDump(lambda rng: [
             Zone(rng, "Normal", 3 * CHILD, 8 * SECTION,
@@ -461,7 +463,7 @@ class Reader(unittest.TestCase):
         self.good(dump)
 
     def test_empty_range(self):
-        """A zone whose last memory goes has none left, but still spans some."""
+        """A zone whose last memory is removed has no memory, but still spans some."""
         def zones(rng):
             empty = Zone(rng, "Movable", 40 * SECTION, 40 * SECTION)
             empty.spanned = SECTION
@@ -473,7 +475,7 @@ class Reader(unittest.TestCase):
                        str(dump.nodes[0][1].counter), "0"], dump.expected(False))
 
     def test_no_instance(self):
-        """A zone that spans memory has no pointer to LLFree, as ZONE_DEVICE."""
+        """A zone that spans memory may have no pointer to LLFree, such as ZONE_DEVICE."""
         def zones(rng):
             device = Zone(rng, "Device", 7 * SECTION, 8 * SECTION)
             device.instance = False
@@ -504,7 +506,7 @@ class Reader(unittest.TestCase):
             self.assertEqual((status, out), (DAMAGED, ""))
             self.assertIn("Usage:", err)
 
-    # what is not for it
+    # dumps that the program cannot read
 
     def test_buddy(self):
         self.bad(Dump(NUMBER__LLFREE_ACTIVE=0).data()[0], BUDDY,
@@ -525,7 +527,7 @@ class Reader(unittest.TestCase):
             self.bad(dump.data()[0], UNKNOWN, f"machine {machine}")
         self.bad(b"KDUMP   " + bytes(PAGE), UNKNOWN, "compressed")
 
-    # what is damaged
+    # damaged dumps
 
     def test_no_dump(self):
         status, _, err = self.run_reader(f"{self.tmp}/nothing")
@@ -595,7 +597,7 @@ class Reader(unittest.TestCase):
             dump.memory[:] = memory
 
     def test_random_damage(self):
-        """Wherever something is wrong, the program says so or works."""
+        """With random damage, the program prints an error or works."""
         dump = Dump()
         data, start = dump.data()
         rng = random.Random(2)
@@ -609,7 +611,7 @@ class Reader(unittest.TestCase):
                 first, end = rng.choice(areas)
                 at = rng.randrange(first, end)
                 if rng.random() < 0.7:
-                    # Where something is
+                    # Search a byte that is not 0.
                     for at in range(at, end):
                         if data[at]:
                             break

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of tools/mm/llpool.c with pools in files, good and damaged ones.
+"""Test tools/mm/llpool.c with pools in files, good and damaged ones.
 
-The program is built with sanitizers. It has to end with one of its own exit statuses,
-and with one line of text where it fails. Commands that only read may not write. For
-attached pools tools/testing/nd_pool/emulate.c has the driver's place: /dev/null is then
-the file that ND_POOL_FILE names."""
+The program is built with sanitizers. The program has to end with one of its exit
+statuses, and with one line of text if it fails. Commands that only read must not write.
+For attached pools, tools/testing/nd_pool/emulate.c stands for the driver: /dev/null is
+then the file that ND_POOL_FILE names."""
 
 import fcntl
 import os
@@ -31,7 +31,7 @@ MIB = 1 << 20
 
 
 def superblock(frames, uuid=bytes(range(16)), magic=MAGIC, version=1, flags=0, shift=12):
-    """One that is sealed: its checksum is right."""
+    """Return a superblock with the right checksum."""
     return sealed(magic=magic, version=version, flags=flags, uuid=uuid, shift=shift,
                   frames=frames)
 
@@ -65,7 +65,7 @@ class Pool:
             self.data[ROWS + frame // 8] |= 1 << frame % 8
 
     def detach(self, session=3):
-        """As the driver does it in the end"""
+        """Mark the pool as clean, as the driver does at detach."""
         rows = self.data[ROWS + self.first // 8:ROWS + self.rows_size]
         self.put(STATE, struct.pack("<QQ", session * 2, crc32c(rows)))
 
@@ -78,7 +78,7 @@ class Pool:
 
 
 class Llpool(unittest.TestCase):
-    """The program; how it is built is for the classes below."""
+    """The program llpool, which subclasses build in different ways"""
     build = ()
 
     @classmethod
@@ -89,7 +89,8 @@ class Llpool(unittest.TestCase):
                         "CC=gcc"], check=True)
 
     def run_llpool(self, args, stdin=None):
-        """(exit status, output, errors); a sanitizer's report is a failure."""
+        """Run the program and return (exit status, output, errors). Fail if a sanitizer
+        reports an error."""
         found = f"exitcode={SANITIZER}"
         ended = subprocess.run(
             [f"{self.tmp}/llpool", *args], capture_output=True, check=False, timeout=120,
@@ -100,7 +101,7 @@ class Llpool(unittest.TestCase):
         return ended.returncode, ended.stdout, ended.stderr
 
     def llpool(self, *args, stdin=None):
-        """The same, with {key: value} for the output"""
+        """Run the program and return (exit status, {key: value} of the output, errors)."""
         status, out, err = self.run_llpool(args, stdin)
         pairs = re.findall(r"^([a-z_ 0-9]+): (.*)$", out, re.M)
         self.assertEqual(len(pairs), len(out.splitlines()), out)
@@ -128,7 +129,7 @@ class Llpool(unittest.TestCase):
         return keys
 
     def bad(self, name, text, *args, status=FAILED, stdin=None):
-        """It says so in one line, with the name of an error."""
+        """Check that a command fails with one line, which has the name of an error."""
         got, _, err = self.run_llpool(args, stdin)
         self.assertEqual(got, status, err)
         self.assertRegex(err, rf"^llpool: [^\n]*: [^\n]*{text}[^\n]* \({name}\)\n$")
@@ -139,7 +140,7 @@ class Files(Llpool):
              "CFLAGS=-O1 -fsanitize=address,undefined -fno-sanitize-recover=all")
 
     def unchanged(self, pool, *args, status=0):
-        """A command that only reads leaves all bytes as they are."""
+        """Run a command that only reads, and check that all bytes are unchanged."""
         path = self.write(pool.data)
         os.utime(path, (1, 1))
         keys = self.good(*args, path, status=status)
@@ -153,7 +154,7 @@ class Files(Llpool):
         self.assertEqual(keys["result"], ("clean", "dirty", "damaged")[status])
 
     def refused(self, pool, name, text, status):
-        """Neither command takes it for a pool."""
+        """Check that commands info and check refuse a file."""
         path = self.write(pool.data)
         self.bad(name, text, "info", path)
         self.bad(name, text, "check", path, status=status)
@@ -201,7 +202,7 @@ class Files(Llpool):
         self.bad("ENOENT", "cannot be opened", "create", self.path())
 
     def test_create_over(self):
-        """Data is overwritten by --force only."""
+        """Only --force overwrites data."""
         btt, pfn, dax = (text + bytes(16 - len(text)) for text in (
             b"BTT_ARENA_INFO", b"NVDIMM_PFN_INFO", b"NVDIMM_DAX_INFO"))
         swapped = struct.pack(">Q", MAGIC)
@@ -219,7 +220,7 @@ class Files(Llpool):
             self.assertEqual(self.read(path), data)
             self.good("create", "--force", path)
             self.good("check", path)
-            # The block driver would find these.
+            # The block driver would find these signatures.
             self.assertEqual(self.read(path)[INFO_BLOCK:COPY], bytes(COPY - INFO_BLOCK))
             self.assertEqual(self.read(path)[ROOTS:ROWS], bytes(ROWS - ROOTS))
 
@@ -274,7 +275,7 @@ class Files(Llpool):
                          {"root 0": "0x200000", "root 63": "0xffffffffffffffff"})
 
     def test_one_superblock(self):
-        """The other one is used."""
+        """If one superblock is damaged or missing, the other superblock is used."""
         for at, name in ((SUPER, "superblock"), (COPY, "copy")):
             for what, damage in (("damaged", bytes([0xa5])), ("missing", bytes(48))):
                 pool = Pool()
@@ -288,7 +289,7 @@ class Files(Llpool):
         self.check(pool, FOUND, superblock="good", copy="differs")
 
     def test_every_byte_of_a_superblock(self):
-        """No change of it goes unnoticed."""
+        """The program detects a change of every byte of a superblock."""
         pool = Pool(2 * CHILD)
         pool.detach()
         for i in range(poolformat.SUPER.size):
@@ -311,7 +312,7 @@ class Files(Llpool):
         for at in SUPER, COPY:
             pool.flip(at + 40)
         self.refused(pool, "EIO", "both", DAMAGED)
-        # As many frames as no pool has
+        # A number of frames that no pool can have
         pool = Pool()
         for at in SUPER, COPY:
             pool.put(at, superblock(CHILD))
@@ -347,7 +348,7 @@ class Files(Llpool):
             frame = rng.randrange(pool.first, pool.frames)
             pool.flip(ROWS + frame // 8, 1 << frame % 8)
             self.check(pool, DAMAGED, rows_crc="wrong")
-            # After a crash the checksum says nothing.
+            # After a crash, the checksum is not valid.
             pool.crash()
             self.check(pool, FOUND, rows_crc="not known")
 
@@ -393,7 +394,7 @@ class Files(Llpool):
 
 
 class Attached(Llpool):
-    """Commands for /dev/ndpoolN"""
+    """Tests of commands for /dev/ndpoolN"""
     build = ("-C", f"{TOP}/tools/testing/nd_pool", "programs")
     frames = 8 * CHILD
 
@@ -409,7 +410,7 @@ class Attached(Llpool):
         return out.splitlines()
 
     def alloc(self, nr=1, order=0):
-        """Offsets of new blocks"""
+        """Allocate blocks and return their offsets."""
         lines = self.lines("alloc", "--nr", str(nr), "--order", str(order), "/dev/null")
         blocks = [tuple(int(word, 0) for word in line.split()) for line in lines]
         self.assertEqual([block[1] for block in blocks], [order] * nr)
@@ -431,7 +432,7 @@ class Attached(Llpool):
              "size": str(self.frames * FRAME), "first": str(CHILD * FRAME),
              "was_dirty": "yes", "rows_damaged": "no", "persistence": "memory_controller"})
         self.assertEqual(self.good("info", "/dev/null")["was_dirty"], "no")
-        # The medium says the same.
+        # The medium has the same state.
         self.alloc(3)
         medium = self.good("info", self.env["ND_POOL_FILE"])
         attached = self.good("check", "/dev/null")
@@ -462,7 +463,7 @@ class Attached(Llpool):
         self.alloc(self.frames // CHILD - 1, 9)
         self.bad("ENOMEM", "no free block", "alloc", "/dev/null")
         self.setUp()
-        # The blocks that there were are printed, and are allocated.
+        # Blocks that could be allocated are printed, and stay allocated.
         status, out, err = self.run_llpool(["alloc", "-o", "10", "-r", "9", "/dev/null"])
         self.assertEqual((status, len(out.splitlines())), (FAILED, 3))
         self.assertRegex(err, r"no free block .*\(ENOMEM\)")
@@ -537,7 +538,7 @@ class Attached(Llpool):
         self.assertEqual(self.llpool("check", "/dev/null")[0], DAMAGED)
 
     def test_after_a_crash(self):
-        """Attaching finds the same as the check of a medium."""
+        """The driver finds the same state at attach as a check of the medium."""
         path = self.env["ND_POOL_FILE"]
         self.alloc(7)
         with open(path, "r+b") as f:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of maps of memory: how they are stored, read and shown in a terminal."""
+"""Test maps of memory: storing, reading, and drawing in a terminal."""
 
 import io
 import re
@@ -38,7 +38,7 @@ Node 1, zone   Normal
 
 
 def samples(*seconds):
-    """A samples.csv as text"""
+    """Return a samples.csv as text."""
     course = maps.Course()
     for moment in seconds:
         course.add(moment, MAP)
@@ -106,7 +106,7 @@ class Stored(unittest.TestCase):
 
 class Flags(unittest.TestCase):
     def block(self, *frames):
-        """A block whose first frames have these flags; the others are free."""
+        """Return a block whose first frames have the given flags; other frames are free."""
         entries = [sum(1 << bit for bit in bits) for bits in frames]
         entries += [1 << k.KPF_BUDDY] * (BLOCK - len(entries))
         return source.block_of(b"".join(e.to_bytes(8, "little") for e in entries))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Faults that tools/testing/llfree/mutants puts into the core"""
+"""Test that each mutant of tools/testing/llfree/mutants applies to the core"""
 
 import subprocess
 import unittest

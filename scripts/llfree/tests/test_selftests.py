@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of how scripts/selftests reads results and compares them; no guest."""
+"""Test how scripts/selftests reads and compares results, without a guest."""
 
 import contextlib
 import io
@@ -138,7 +138,7 @@ class Table(unittest.TestCase):
         self.assertEqual(self.marks({}, {"t": "FAIL"}), {"t": ""})
 
     def test_subtests(self):
-        """Only those whose results differ have a row."""
+        """Only subtests whose results differ have a row."""
         buddy = {"t": "FAIL", "t: a": "pass", "t: b": "pass", "t: c": "FAIL"}
         llfree = {"t": "FAIL", "t: a": "pass", "t: b": "FAIL", "t: c": "pass",
                   "t: d": "pass"}
@@ -146,7 +146,7 @@ class Table(unittest.TestCase):
                          {"t": "", "t: b": "!", "t: c": ""})
 
     def test_missing_subtests(self):
-        """They count if the program's own row does not tell."""
+        """A missing subtest has a row, unless only the program's row shows the difference."""
         buddy = {"t": "FAIL", "t: a": "pass", "t: b": "FAIL"}
         self.assertEqual(self.marks(buddy, {"t": "FAIL"}),
                          {"t": "", "t: a": "!"})
@@ -166,7 +166,7 @@ class Table(unittest.TestCase):
                          {"t": "!", "u": ""})
 
     def report(self, buddy, llfree, known=None, status=0):
-        """(exit status, lines)"""
+        """Run report(), and return (exit status, lines)."""
         args = types.SimpleNamespace(allocators=("buddy", "llfree"), alloc=None,
                                      out="out")
         runs = {("c", "buddy"): selftests.Run(buddy, 0, 1),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the settings: Kconfig, and the Makefile's variables."""
+"""Test the settings: Kconfig, and the Makefile's variables."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from llfree.kernel.build import read_config
 from llfree.paths import BUILD, LINUX, TOP
 from llfree.program import make_env, read_text
 
-# What the user may have in the environment
+# Variables that the user may have in the environment
 NAMES = re.findall(r"^(\w+) \?= ", read_text(f"{TOP}/Makefile"), re.M)
 
 
@@ -24,7 +24,7 @@ class Settings(unittest.TestCase):
         self.env = make_env(*NAMES)
 
     def kconfig(self, *lines):
-        """The options that Kconfig makes of some"""
+        """Return the options that Kconfig completes from some options."""
         config = f"{self.dir}/.config"
         with open(config, "w", encoding="utf-8") as f:
             f.write("".join(f"{line}\n" for line in lines))
@@ -35,7 +35,7 @@ class Settings(unittest.TestCase):
         return read_config(config)
 
     def make(self, *arguments, **env):
-        """Values of the Makefile's variables"""
+        """Return the values of the Makefile's variables."""
         show = "".join(f"\n\t@echo '{name}=$({name})'" for name in NAMES)
         text = subprocess.run(["make", "-s", "--eval", f"show:{show}", "show", *arguments],
                               cwd=self.dir, env={**self.env, **env}, check=True, text=True,

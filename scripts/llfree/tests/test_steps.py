@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of which steps scripts/test runs and what it prints, with fake steps."""
+"""Test which steps scripts/test runs, and its output, with fake steps."""
 
 import collections
 import contextlib
@@ -32,7 +32,7 @@ class Steps(unittest.TestCase):
             self.addCleanup(patch.stop)
 
     def command(self, name, *_):
-        """Stands for a command that takes as many seconds as its name has letters."""
+        """Simulate a command that takes as many seconds as the name has letters."""
         self.now += len(name)
         good = name not in self.failing
         return run.report(name, Count(int(good), int(not good), 0),
@@ -49,7 +49,7 @@ class Steps(unittest.TestCase):
         return step
 
     def run_steps(self, steps, *argv):
-        """(exit status, lines)"""
+        """Run scripts/test with fake steps, and return (exit status, lines)."""
         said = io.StringIO()
         with mock.patch.object(main, "STEPS", steps), \
              mock.patch.object(sys, "argv", ["test", *argv]), \
@@ -58,7 +58,7 @@ class Steps(unittest.TestCase):
         return status, said.getvalue().splitlines()
 
     def slowest(self, lines):
-        """[(step, seconds, seconds of builds)]"""
+        """Return [(step, seconds, seconds of builds)] of the slowest steps."""
         start = lines.index("slowest steps:") + 1
         found = []
         for line in lines[start:]:
@@ -123,7 +123,7 @@ class Steps(unittest.TestCase):
         self.assertEqual(found, {name: name in usual for name in main.STEPS})
 
     def test_sums(self):
-        """The lines of a step, and its second run, count together."""
+        """The times of a step's lines, and of its second run, are added."""
         several = self.fake("one", 5)
         status, lines = self.run_steps(
             {"one": lambda: (several(), several())}, "one", "one")

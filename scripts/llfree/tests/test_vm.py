@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of scripts/vm with a fake QEMU: no guest boots."""
+"""Test scripts/vm with a fake QEMU, without booting a guest."""
 
 import contextlib
 import io
@@ -15,7 +15,7 @@ from llfree.vm import guest as vm_guest
 from llfree.vm import machine, main
 from llfree.vm.arguments import EXIT_GUEST, EXIT_KERNEL
 
-# Each start takes the next line of the file plan and does what its words say; the
+# Each start takes the next line of the file plan and carries out the line's words. The
 # last line is for all further starts. A "~" stands for a space.
 FAKE_QEMU = f"""#!{sys.executable} -IS
 import os, re, signal, sys
@@ -67,7 +67,9 @@ class FakeQemu(unittest.TestCase):
             self.addCleanup(signal.signal, signum, signal.getsignal(signum))
 
     def run_vm(self, *plan, options=()):
-        """(exit status, stdout, stderr) with a plan of what QEMU does"""
+        """Run scripts/vm with a plan for the fake QEMU.
+
+        Return (exit status, stdout, stderr)."""
         with open(f"{self.tmp}/plan", "w", encoding="utf-8") as f:
             f.write("\n".join(plan))
         with contextlib.suppress(FileNotFoundError):
@@ -94,7 +96,8 @@ class Crashes(FakeQemu):
         self.assertEqual(self.starts(), 1)
 
     def test_first_boot(self):
-        """QEMU crashes once: the command's output and status are those wanted."""
+        """If QEMU crashes once, output and status are those of the command in the second
+        boot."""
         status, out, err = self.run_vm(CRASH, GOOD)
         self.assertEqual((status, out, self.starts()), (3, "hello\n", 2))
         self.assertIn(f"QEMU crashed while the guest booted (SIGABRT); {self.AGAIN}",
@@ -109,7 +112,7 @@ class Crashes(FakeQemu):
         self.assertEqual(err.count("Assertion"), 2)
 
     def test_crash_then_trouble(self):
-        """The second boot counts as any other."""
+        """A problem in the second boot counts as in any boot."""
         status, _, err = self.run_vm(
             CRASH, "klog:Kernel~panic~-~not~syncing exit:0")
         self.assertEqual((status, self.starts()), (EXIT_KERNEL, 2))
@@ -138,7 +141,7 @@ class Crashes(FakeQemu):
         self.assertIn("vm: QEMU crashed (SIGABRT)", err)
 
     def test_after_trouble(self):
-        """What the kernel reported is not lost in a second boot."""
+        """After a report of the kernel there is no second boot, so the report stays."""
         status, _, err = self.run_vm(
             f"klog:BUG:~Bad~page~state~in~process~x {CRASH}", GOOD)
         self.assertEqual((status, self.starts()), (EXIT_KERNEL, 1))
@@ -154,7 +157,7 @@ class Crashes(FakeQemu):
 
 class CommandLine(FakeQemu):
     def qemu(self, *options):
-        """QEMU's command line, as --dry-run prints it"""
+        """Return QEMU's command line, as --dry-run prints it."""
         status, out, err = self.run_vm(GOOD, options=("--dry-run", *options))
         self.assertEqual((status, err), (0, ""))
         self.assertFalse(os.path.exists(f"{self.tmp}/starts"))
@@ -173,7 +176,7 @@ class CommandLine(FakeQemu):
         return err.getvalue()
 
     def test_dry_run(self):
-        """It leaves no directory behind, and a log as it was."""
+        """--dry-run leaves no directory, and does not change a log."""
         log = f"{self.tmp}/log"
         with open(log, "w", encoding="utf-8") as f:
             f.write("old\n")
@@ -211,7 +214,7 @@ class CommandLine(FakeQemu):
         self.assertNotIn("memory-backend=mem0", two)
 
     def test_balloon(self):
-        """It is of use only with memory that the host can look at."""
+        """A balloon takes memory from a memfd, whose use the host can see."""
         argv = self.qemu("--balloon")
         self.assertIn("virtio-balloon-pci,id=balloon,free-page-reporting=on,"
                       "deflate-on-oom=on", argv)
@@ -255,7 +258,7 @@ class CommandLine(FakeQemu):
         self.assertIn("no directory", self.refused("--rwdir", "/nowhere"))
 
     def test_rwdir_is_mounted(self):
-        """The guest mounts it where the host has it, before the command starts."""
+        """The guest mounts a directory at the host's path, before the command starts."""
         where = f"{self.tmp}/our dir"
         os.mkdir(where)
         plan = "klog:x status:start exit:0"     # a failure, which keeps the directory
@@ -272,7 +275,7 @@ class CommandLine(FakeQemu):
         self.assertEqual(self.values("-nic"), [])
 
     def test_network_without_driver(self):
-        """The kernel's configuration tells why it cannot be."""
+        """scripts/vm refuses a network if the kernel's configuration lacks the driver."""
         kernel = f"{self.tmp}/kernel"
         os.mkdir(kernel)
         with open(f"{kernel}/.config", "w", encoding="utf-8") as f:
@@ -302,7 +305,7 @@ class CommandLine(FakeQemu):
 
 class Clock(unittest.TestCase):
     def test_stands_still(self):
-        """The time that a guest has is not that in which it stands."""
+        """The guest's clock does not count time in which the guest is stopped."""
         guest = vm_guest.Guest.__new__(vm_guest.Guest)
         guest.stopped, guest.stood = None, 0.0
         guest.monitor = mock.Mock()

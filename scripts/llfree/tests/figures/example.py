@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The small stored result that tests draw, and the page of it."""
+"""Load the small stored result that tests draw, and parse its page."""
 
 import html.parser
 import os
@@ -12,7 +12,7 @@ RESULTS = f"{HERE}/example/results.csv"
 
 
 def data(counted=False):
-    """Contents of results.json; @counted: the same numbers as instructions"""
+    """Return the content of results.json; with counted, the numbers are instructions."""
     found = load(RESULTS)
     if counted:
         found["meta"]["machine"] = COUNTED
@@ -28,7 +28,7 @@ class Page(html.parser.HTMLParser):
         self.ids = []
         self.links = []         # (target, aria-label, text)
         self.attributes = []    # (tag, {name: value})
-        self.texts = {}         # id of the innermost element with one: text
+        self.texts = {}         # id of the innermost element with an id: text
         self.open = []          # (tag, id)
         self.feed(text)
 
@@ -62,7 +62,7 @@ class Page(html.parser.HTMLParser):
                 break
 
     def cells(self):
-        """{id of the row of details: (name, ratio)} of the heat map"""
+        """Return {id of the row of details: (name, ratio)} of the heat map."""
         return {target[1:]: (label, text.strip())
                 for target, label, text in self.links
                 if target.startswith("#cell-")}

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Opens the page of results in headless Chromium: no errors, links that work,
-nothing wider than a phone, a light and a dark scheme, and an animation that
-stands still where the reader wants no motion."""
+"""Test the page of results in headless Chromium.
+
+The page has no errors, working links, nothing wider than a phone, a light and a dark
+scheme, and an animation that stops if the reader's browser requests reduced motion."""
 
 import re
 import subprocess
@@ -12,7 +13,7 @@ from llfree.tests.figures import example
 
 PHONE, DESKTOP = 400, 1400      # pixels
 CELL = "cell-bulk-9-0-alloc-ns-single-1"
-# Chromium copies the console of the page, with errors, to such lines.
+# Chromium copies the console of the page, with errors, to lines like this.
 CONSOLE = re.compile(r"^.*CONSOLE.*$", re.M)
 # The script stores its findings as attributes, which --dump-dom shows.
 PROBE = """<script>
@@ -42,7 +43,7 @@ class Browser(unittest.TestCase):
         cls.tmp = cls.enterClassContext(tempfile.TemporaryDirectory())
 
     def open(self, text, *options, fragment="", name="page.html"):
-        """(the document after its scripts ran, lines of the console)"""
+        """Open a page. Return (the document after its scripts ran, lines of the console)."""
         path = f"{self.tmp}/{name}"
         with open(path, "w", encoding="utf-8") as f:
             f.write(text.replace("</body>", PROBE))
@@ -86,7 +87,7 @@ class Browser(unittest.TestCase):
         self.assertIn('<details id="details-bulk" open=""', dom)
 
     def widths(self, width):
-        """Widths of the page in a frame of this width, and of its contents"""
+        """Return the widths of the page in a frame of a width, and of the page's content."""
         dom, _ = self.open(FRAME.format(width=width), "--hide-scrollbars",
                            "--allow-file-access-from-files", name="frame.html")
         return self.probe(dom, "widths")

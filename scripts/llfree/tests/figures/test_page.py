@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of the figures and the page of results, drawn from a small stored result:
-their structure, labels, links and units, and that damaged input is refused."""
+"""Test the figures and the page of results, drawn from a small stored result.
+
+Checks structure, labels, links and units, and that damaged input is refused."""
 
 import json
 import os
@@ -41,7 +42,7 @@ SVG = f"{{{inlinesvg.SVG}}}"
 
 
 def only(found):
-    """The one element of a list"""
+    """Return the only element of a list."""
     assert len(found) == 1, found
     return found[0]
 
@@ -88,7 +89,7 @@ class Structure(unittest.TestCase):
                          [level.machine == "TCG" for level in results.LEVELS])
 
     def test_nothing_from_elsewhere(self):
-        """A browser finds data: and fragments to load, no other address."""
+        """A browser loads only data: and fragments, and no other address."""
         for tag, attributes in self.page.attributes:
             for name in ("src", "href", "xlink:href", "data", "poster"):
                 value = attributes.get(name)
@@ -128,7 +129,7 @@ class Structure(unittest.TestCase):
 
 
 class Incomplete(unittest.TestCase):
-    """Runs that were stopped, or measured a part only"""
+    """Tests of runs that were stopped, or that measured only a part"""
 
     def page(self, keep):
         data = example.data()
@@ -185,7 +186,7 @@ class Counted(unittest.TestCase):
 
 class Figures(unittest.TestCase):
     def draw(self, **kind):
-        """{name: texts} of the files"""
+        """Draw figures, and return {name: texts} of the files."""
         with tempfile.TemporaryDirectory() as tmp, \
              plot.matplotlib.rc_context({"svg.fonttype": "none"}):
             names = plot.draw(example.data(**kind), tmp)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests of recorded traces: loads, lifetimes, histograms, replay."""
+"""Test recorded traces: loads, lifetimes, histograms, replay, model of aged memory."""
 
 import contextlib
 import csv
@@ -20,7 +20,7 @@ from llfree.program import Error, read_text
 from llfree.traces import age, build, data, histograms, replay
 from llfree.traces.loads import LOADS
 
-# time in ns, frame, what, order, migratetype, CPU
+# time in ns, frame, kind of event, order, migratetype, CPU
 EVENTS = [(0, 8, data.ALLOC, 0, 1, 0), (1000, 16, data.ALLOC, 2, 0, 1),
           (1500, 16, data.ZONE_ALLOC, 2, 0, 1), (2000, 8, data.FREE, 0, 0, 1),
           (3000, 8, data.ALLOC, 0, 2, 0), (5000, 16, data.FREE, 2, 0, 0),
@@ -76,7 +76,7 @@ class Traces(unittest.TestCase):
             self.assertGreater(os.path.getsize(f"{out}/{name}.{suffix}"), 1000)
 
     def replay(self, events, placement, frames=b"\1" * 8192):
-        """What a replay says of a zone of 16 children"""
+        """Replay records on a zone of 16 children, and return the result."""
         self.write(events)
         with open(f"{self.dir}/frames", "wb") as f:
             f.write(frames)
@@ -92,7 +92,7 @@ class Traces(unittest.TestCase):
         self.assertEqual((found["huge"], found["best"], found["moves"], found["unmovable"]),
                          (8, 15, 7, 0))
         found = self.replay(scattered, "default")
-        # A slot of each CPU has a tree of its own.
+        # Each CPU's slot has a separate tree.
         self.assertEqual((found["huge"], found["best"], found["moves"]), (14, 15, 4))
         self.assertEqual((found["allocs"], found["failed"], found["free"]), (8, 0, 8184))
 
@@ -104,7 +104,7 @@ class Traces(unittest.TestCase):
             self.assertEqual(self.replay([block], placement)["unmovable"], 1)
             found = self.replay([block, *parts], placement)
             self.assertEqual((found["huge"], found["frees"], found["unknown"]), (16, 8, 0))
-            # What a caller gets without an event of the zone
+            # An allocation of a caller without an event of the zone
             captured = self.replay([(0, 1024, data.ALLOC, 9, 1, 0)], placement)
             self.assertEqual((captured["free"], captured["allocs"]), (7680, 1))
             # A caller's free of an order with a per-CPU list is no free of the zone.
@@ -124,7 +124,7 @@ class Traces(unittest.TestCase):
                   (2, 8191, data.ZONE_ALLOC, 0, 1, 1)]
         found = self.replay(events, "bestfit", bytes(frames))
         self.assertEqual((found["huge"], found["unmovable"], found["moves"]), (13, 1, 100))
-        # Nothing but the other kind is left for a block of a row.
+        # Only memory of the other kind is free for a block of a row.
         full = bytearray(b"\2" * 8192)
         full[512:576] = b"\1" * 64
         found = self.replay([(0, 512, data.ZONE_ALLOC, 6, 0, 0), (1, 0, data.ZONE_FREE, 0, 0, 0),
