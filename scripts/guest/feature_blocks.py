@@ -183,9 +183,9 @@ def give_up_offline(block, seconds=3):
     except subprocess.TimeoutExpired:
         pass
     else:
-        check(False, f"block {block.number}, whose pages cannot all move, does not keep the "
-              "task that takes it")
-    check(block.online(), f"block {block.number} went without a page that cannot move")
+        check(False, f"block {block.number} has a page that cannot move, but the task that "
+              "takes the block offline ends")
+    check(block.online(), f"block {block.number} is offline, but has a page that cannot move")
 
 
 def large_with_poison(block):
@@ -209,7 +209,7 @@ def no_way_back(block, bad):
 
 def kselftest():
     """Return the path of mem-on-off-test.sh."""
-    return need(f"{paths.linux()}/{KSELFTEST}", "say LINUX=")
+    return need(f"{paths.linux()}/{KSELFTEST}", "set LINUX=")
 
 
 def poisoned():
@@ -220,7 +220,7 @@ def poisoned():
         block, held = held_block(owner)
         bad = poison(block, owner, held)
         give_up_offline(block)
-        check(hwpoison.poisoned() == bad, "other frames are poisoned after that")
+        check(hwpoison.poisoned() == bad, "other frames are poisoned after the attempt")
     free = [pfn for pfn in bad if has_flag(pfn, KPF_BUDDY)]
     check(not free, f"{len(free)} poisoned frames are free")
     state_is_right("poisoned frames in a block")

@@ -264,7 +264,7 @@ def torture_module():
     """Load module page_alloc_torture; at the end stop its run and remove it."""
     path = kmodule.find("page_alloc_torture")
     if not path or not shutil.which("insmod"):
-        raise Skip("no page_alloc_torture.ko of this kernel (say KERNEL=DIR), "
+        raise Skip("no page_alloc_torture.ko of this kernel (set KERNEL=DIR), "
                    "or no insmod")
     kmodule.insert(path)
     try:

@@ -102,7 +102,7 @@ class Namespace:
         run("daxctl", "reconfigure-device", f"--mode={mode}", *options, self.device)
         now, = listed("daxctl", "list", "-d", self.device)
         check(now["mode"] == mode and now.get("state") != "disabled",
-              f"daxctl made {mode} of it: {now}")
+              f"daxctl has not set mode {mode}: {now}")
 
     def destroy(self):
         run("ndctl", "destroy-namespace", "--force", self.name)
@@ -236,7 +236,7 @@ def tests(args):
             added = Added(space, "Movable")
             ended = subprocess.run(["daxctl", "reconfigure-device", "--mode=devdax",
                                     space.device], check=False, capture_output=True)
-            check(ended.returncode, "daxctl made a device of memory that is online")
+            check(ended.returncode, "daxctl has turned online memory into a device")
             added.check_total(added.pages)
             state_is_right("daxctl has refused")
             run("daxctl", "reconfigure-device", "--mode=devdax", "--force", space.device)

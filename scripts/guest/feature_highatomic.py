@@ -113,7 +113,7 @@ def until_killed():
 def tests(args):
     def used():
         """atomic allocations make a reserve and use it (L)"""
-        need("/proc/pagetypeinfo", "it comes with CONFIG_PROC_FS")
+        need("/proc/pagetypeinfo", "CONFIG_PROC_FS is not set")
         most = lowest = 0
         with atomic_load():
             end = time.monotonic() + args.seconds

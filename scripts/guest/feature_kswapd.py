@@ -120,7 +120,7 @@ def tests(args):
         text = (f"{scanned} pages scanned, then {idle}; {kept} of {cached} "
                 f"cached; {blocks} blocks of order 3 before")
         check(used < IDLE_S * os.sysconf("SC_CLK_TCK") // 4,
-              f"kswapd and kcompactd ran for {used} ticks after that; {text}")
+              f"kswapd and kcompactd ran for {used} ticks after the load; {text}")
         check(kept * 100 >= cached * KEPT_PERCENT[allocator()], text)
         return text
 

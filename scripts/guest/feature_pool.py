@@ -55,7 +55,7 @@ def attributes():
         found = int(ndpool.attribute(name))
         check(found == value, f"{name} is {found}, not {value}")
     check(ndpool.attribute("uuid").replace("-", "") == info.uuid.hex(), "the uuids differ")
-    check(os.stat(DEVICE).st_mode & 0o777 == 0o600, "others than root can open it")
+    check(os.stat(DEVICE).st_mode & 0o777 == 0o600, "the device is not for root alone")
     check(not os.path.exists(f"/sys/bus/nd/devices/{namespace}/block"),
           "the namespace is a block device as well")
     return f"{info.size >> 20} MiB, attached in {info.recovery_us} us"
@@ -142,7 +142,7 @@ def no_stranger():
                 check(area[4711] == 42, "a mapping for reading has other data")
                 writer.free([block])
                 check(signal_of(area.__getitem__, 4711) == signal.SIGBUS,
-                      "a mapping for reading keeps what is free")
+                      "a read-only mapping still has a freed block")
 
 
 def bad_input():
@@ -449,7 +449,7 @@ def killed_user():
     eventually(lambda: free_bytes() == before - kept, lambda: f"{before - free_bytes()} bytes "
                f"are allocated, not {kept}")
     with ndpool.Pool(DEVICE) as pool:
-        check(pool.free(list(have[:2])) == 2, "what was committed is not allocated")
+        check(pool.free(list(have[:2])) == 2, "committed blocks are not allocated")
         fails(errno.EINVAL, pool.free, list(have[2:]))
 
 

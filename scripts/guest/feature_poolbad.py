@@ -112,10 +112,10 @@ def bad_rows():
             waiting = select.poll()
             waiting.register(f, select.POLLPRI)
             poison(ROWS + 2 * SECTOR + 64)
-            check(waiting.poll(5000), "the change of state is not told")
+            check(waiting.poll(5000), "readers of the state are not woken")
             f.seek(0)
             check(f.read() == b"read-only\n", state())
-            check(pool.info().flags & ndpool.READ_ONLY, "INFO does not say read-only")
+            check(pool.info().flags & ndpool.READ_ONLY, "INFO lacks flag READ_ONLY")
             for call in (lambda: pool.alloc([0]), lambda: pool.commit([spare]),
                          lambda: pool.free([spare]), lambda: pool.set_root(3, kept, 0),
                          lambda: pool.sweep(info.first, [0])):

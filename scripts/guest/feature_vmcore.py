@@ -145,7 +145,7 @@ def tests(_):
         port()
         need(MEMORY, "CONFIG_MEMORY_HOTPLUG is not set")
         before = managed(1, "Movable")
-        check(before and not managed(1, "Normal"), "node 1 has other zones than it should")
+        check(before and not managed(1, "Normal"), "node 1 has wrong zones")
         dimm = Dimm("a", DIMM_MIB, 1)
         check(len(dimm.blocks) > 3, f"the DIMM has only {len(dimm.blocks)} blocks")
         # The last block becomes a separate zone. The growing zone has two holes: between

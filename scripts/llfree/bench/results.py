@@ -137,13 +137,13 @@ def report(results):
                   *stat.ratio_table(module), "", *stat.summary(module), ""]
     rounds = stat.course_table(stat.courses(values))
     if rounds:
-        lines += ["Fragmentation: pages to move until all that is free is "
+        lines += ["Fragmentation: pages to move until all free memory is "
                   "in 2 MiB blocks, over rounds", "", *rounds, ""]
     if real:
-        lines += ["Real work (ns, unless the name says something else)", "",
+        lines += ["Real work (ns, unless the name has another unit)", "",
                   *stat.absolute_table(real, lambda k: (
                       f"{k.bench:14}{k.measure:22}{k.cpus:>4}")), "",
-                  "What /proc/vmstat counted meanwhile", "",
+                  "Changes of /proc/vmstat during real work", "",
                   *event_table(results), ""]
     if module:
         unit = data.unit_name(meta).capitalize()

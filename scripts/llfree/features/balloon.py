@@ -169,9 +169,9 @@ def balloon_moved(guest):
     check(guest.moved, "the balloon was not moved")
     reached = {target for target, actual in guest.moved if actual <= target + 8}
     check(min(t for t, _ in guest.moved) in reached,
-          f"it never reached its target: {guest.moved}")
+          f"the balloon never reached its target: {guest.moved}")
     check(any(a > guest.SIZE_MIB - 8 for t, a in guest.moved),
-          f"it was never empty again: {guest.moved}")
+          f"the balloon was never empty again: {guest.moved}")
     used = guest.seen("loaded")
     return (f"{len(guest.moved)} moves, {min(a for _, a in guest.moved)} MiB at "
             f"least, host's use {min(used)} to {max(used)} MiB")

@@ -172,7 +172,7 @@ def same_frames(dump):
           f"guest has {list(dump.zones)}")
     for zone, (span, _, ranges) in found.items():
         check(span == dump.zones[zone][0],
-              f"zone {zone} is {span}, but the guest says {dump.zones[zone][0]}")
+              f"zone {zone} is {span}, but in the guest {dump.zones[zone][0]}")
         differ = set(ranges) ^ set(dump.zones[zone][2])
         check(not differ, f"zone {zone}: {len(differ)} ranges differ, the first "
               f"is {min(differ, default=None)}")
@@ -192,11 +192,11 @@ def same_counts(dump):
         check(free == sum(b - a + 1 for a, b in ranges),
               f"zone {zone}: {free} free, but its ranges have another sum")
         check(free - isolated == guests, f"zone {zone}: {free - isolated} free, "
-              f"but the guest says {guests}")
+              f"but in the guest {guests}")
         check(abs(counter - guests) <= MOST_KEPT_BACK * DumpGuest.CPUS,
               f"zone {zone}: {guests} free, but the counter is {counter}")
-        check(not differ, f"zone {zone}: {differ} blocks have another counter "
-              "than their bits say")
+        check(not differ, f"zone {zone}: {differ} blocks have a counter that "
+              "does not match their bits")
         said.append(f"{zone[0]}/{zone[1]} {free} (counter {counter})")
     return ", ".join(said)
 
@@ -207,12 +207,12 @@ def without_note(dump):
     at, text = dump.note()
     dump.overwrite(at, b"X")
     try:
-        check(dump.free_frames() == expected, "without the note it is different")
+        check(dump.free_frames() == expected, "without the note, the result is different")
         path = f"{dump.path}.text"
         with open(path, "w", encoding="utf-8") as f:
             f.write(text)
         check(dump.free_frames("--vmcoreinfo", path) == expected,
-              "with a file it is different")
+              "with a file, the result is different")
         changed = re.sub(r"(LLFREE_LAYOUT\)=)\d+", r"\g<1>999", text)
         check(changed != text, "the text has no layout")
         with open(path, "w", encoding="utf-8") as f:

@@ -75,7 +75,7 @@ class Kernel:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                say(f"{self.target}: waiting for another build of it")
+                say(f"{self.target}: waiting for another build of this target")
                 fcntl.flock(lock, fcntl.LOCK_EX)
             open(self.log, "w", encoding="utf-8").close()
             yield

@@ -26,7 +26,7 @@ def refuse_uncommitted(tree):
         text += ("\nedited, but not committed (git commit, or git commit "
                  "--amend, in build/linux first):\n  " + "\n  ".join(dirty))
     if new:
-        text += ("\nnew files (they belong into the repository, at the same "
+        text += ("\nnew files (to be moved into the repository, to the same "
                  "path):\n  " + "\n  ".join(new))
     if text:
         raise Error(f"nothing written, {tree.path} has files that no "

@@ -96,5 +96,5 @@ def main():
         mails = write_mails(tree, names, tip, out)
         check(tree, mails, tip)
         say(f"{len(mails)} mails in {out}, a cover letter for each part; "
-            f"they apply to {tree.version_name()}")
+            f"all mails apply to {tree.version_name()}")
     return 0

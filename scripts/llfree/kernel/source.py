@@ -26,7 +26,7 @@ class Source:
                 dirty = Git(self.path)("status", "--porcelain", "-uno")
                 if dirty:
                     raise Error(f"{path} has uncommitted changes; "
-                                "its last commit is what would be used")
+                                "only its last commit would be used")
             elif os.path.exists(f"{self.path}/.config"):
                 raise Error(f"{path} has been built in: "
                             "run 'make mrproper' there first")

@@ -125,7 +125,7 @@ class Tree:
             with tempfile.TemporaryDirectory(dir=self.build) as tmp:
                 tree = source.import_into(self.git, tmp)
         self.set_base(tree, source)
-        say("checking it out")
+        say("checking out the source")
         self.git("reset", "-q", "--hard", "base")
         self.state["head"] = self.base()
         self.save_state()

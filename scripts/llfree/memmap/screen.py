@@ -92,7 +92,7 @@ def frame(title, zones, columns, lines, colour):
         out += ["".join(line[i:i + columns])
                 for i in range(0, len(line), columns)]
     out.append(legend(zones, colour))
-    shades = f"{SHADES} the denser, the fuller" if colour else \
+    shades = f"{SHADES} denser: more in use" if colour else \
         "a capital: more than half in use"
     out.append(f"a character: {MIB_PER_BLOCK * size} MiB; {shades}")
     return out

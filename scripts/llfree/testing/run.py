@@ -50,7 +50,7 @@ def report(name, count, seconds, log=None, note=""):
         lines = read_text(log, "").splitlines()
         for text in excerpt(lines):
             print(f"     | {text}")
-        print(f"     | (all of it: {log})", flush=True)
+        print(f"     | (full log: {log})", flush=True)
     return not count.failed
 
 

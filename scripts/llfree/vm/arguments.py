@@ -32,7 +32,7 @@ does not count."""
 def parse_size(text):
     m = re.fullmatch(r"(\d+)([MG]?)", text.upper().removesuffix("B"))
     if not m or not int(m[1]):
-        raise argparse.ArgumentTypeError(f"bad size '{text}' (say 512M or 8G)")
+        raise argparse.ArgumentTypeError(f"bad size '{text}' (such as 512M or 8G)")
     return int(m[1]) * (1024 if m[2] == "G" else 1)
 
 
