@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Boot Debian on a kernel that scripts/deb has built, and test it.
 
-Makes a disk image with Debian, systemd and the package, build/deb/FLAVOUR.img, boots it in
-QEMU to a login, logs in, runs the smoke test, and powers off; once with each allocator.
-With --grub the boot loader starts the kernel too, as README.md says. The output is KTAP."""
+Makes a disk image with Debian, systemd and the package: build/deb/FLAVOUR.img. With each
+allocator, boots the image in QEMU to a login, logs in, runs the smoke test, and powers off.
+With --grub, also tests the steps of README.md in which GRUB starts the kernel. Prints
+KTAP."""
 
 import re
 
@@ -17,7 +18,7 @@ SMOKE = f"{image.PROGRAMS}/scripts/guest/smoke"
 
 
 def test(report, guest, alloc):
-    """A guest from its start to its end"""
+    """Test a guest from boot to power-off."""
     def login():
         guest.login()
         return guest.run("uname -r")[1].strip()
@@ -47,7 +48,7 @@ def test(report, guest, alloc):
 def main():
     p = program.parser(__doc__)
     p.add_argument("--flavour", choices=FLAVOURS, default="amd64",
-                   help="of the kernel (default: amd64)")
+                   help="Debian's configuration of the kernel (default: amd64)")
     program.add_alloc(p)
     p.add_argument("--grub", action="store_true",
                    help="also choose allocators and kernels in GRUB, and remove the package")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Test the steps of README.md with GRUB: choose LLFree, go back, remove the kernel
 
-Each test boots a copy of the disk image by its boot loader, and leaves the copy to the
-next test as a user would leave it."""
+The tests use one copy of the disk image. Each test boots the copy by its boot loader, and
+changes the copy for the next test as a user would."""
 
 import contextlib
 import os
@@ -28,14 +28,13 @@ class Machine:
 
     def __init__(self, flavour, disk):
         self.flavour, self.image, self.disk = flavour, disk, f"{disk}.grub"
-        # Lines between the first line of GRUB's editor and the one with the kernel's
-        # parameters
+        # Number of lines in GRUB's editor above the line with the kernel's parameters
         self.linux_line = None
         subprocess.run(["cp", "--sparse=always", disk, self.disk], check=True)
 
     @contextlib.contextmanager
     def guest(self, name, more=()):
-        """A guest that writes to the copy"""
+        """Boot a guest that writes to the copy, for a context."""
         argv = guest.machine_line(self.disk, snapshot=False) + list(more)
         debian = guest.Debian(argv, f"{self.disk}.{name}.log")
         try:
@@ -45,8 +44,9 @@ class Machine:
 
     @contextlib.contextmanager
     def grub(self, name, ours=True):
-        """A guest whose boot loader shows its menu. Yields the guest, and a function that
-        logs in and checks which kernel runs."""
+        """Boot a guest until its boot loader shows the menu, for a context.
+
+        Yield the guest, and a function that logs in and checks which kernel runs."""
         def login():
             debian.login()
             _, release = debian.run("uname -r")
@@ -59,13 +59,13 @@ class Machine:
 
 
 def run(debian, command):
-    """Run a command that must succeed"""
+    """Run a command, and raise Failure unless it succeeds."""
     status, output = debian.run(command)
     check(not status, f"'{command}' ends with status {status}: {output}")
 
 
 def install(machine):
-    """Install GRUB on the disk, and choose LLFree"""
+    """Install GRUB on the disk, and choose LLFree."""
     serial = SERIAL.format(parameters=" ".join(guest.parameters()))
     with machine.guest("install", guest.kernel_line(machine.image)) as debian:
         debian.login()
@@ -79,7 +79,7 @@ def install(machine):
 
 
 def llfree(machine):
-    """The default entry boots on LLFree. Then go back to buddy"""
+    """Check that the default entry boots with LLFree. Then go back to buddy."""
     with machine.grub("llfree") as (debian, login):
         login()
         debian.allocator("llfree")
@@ -89,7 +89,7 @@ def llfree(machine):
 
 
 def buddy(machine):
-    """The default entry boots on buddy"""
+    """Check that the default entry boots with buddy."""
     with machine.grub("buddy") as (debian, login):
         login()
         debian.allocator("buddy")
@@ -101,7 +101,7 @@ def buddy(machine):
 
 
 def edited(machine):
-    """An entry that is edited in the menu boots on LLFree, once"""
+    """Check that an entry that is edited in the menu boots with LLFree, once."""
     with machine.grub("edited") as (debian, login):
         debian.child.send("e")
         debian.expect("setparams", "no editor")
@@ -112,7 +112,8 @@ def edited(machine):
 
 
 def other(machine):
-    """Debian's kernel boots from the submenu. Then remove the kernel with LLFree"""
+    """Check that Debian's kernel boots from the submenu. Then remove the kernel with
+    LLFree."""
     with machine.grub("other", ours=False) as (debian, login):
         debian.child.send(DOWN + "\r")
         debian.expect("recovery mode", "no submenu")
@@ -125,7 +126,7 @@ def other(machine):
 
 
 def removed(machine):
-    """The default entry boots Debian's kernel"""
+    """Check that the default entry boots Debian's kernel."""
     with machine.grub("removed", ours=False) as (debian, login):
         login()
         debian.ends("systemctl poweroff")
@@ -135,7 +136,7 @@ TESTS = (install, llfree, buddy, edited, other, removed)
 
 
 def test(report, flavour, disk):
-    """Run the tests on a copy of a disk image"""
+    """Run the tests on a copy of a disk image."""
     machine = Machine(flavour, disk)
     try:
         for function in TESTS:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A guest with Debian, and what its serial console says"""
+"""Boot a Debian system in QEMU and use its serial console"""
 
 import glob
 import re
@@ -17,20 +17,20 @@ PROMPT = r"root@llfree:~# "
 
 
 def machine_line(disk, snapshot=True):
-    """QEMU with the serial port on its standard input and output. Writes to the disk are
-    lost at the end of a snapshot."""
+    """Return QEMU's arguments, with the serial port on standard input and output. With
+    snapshot, writes to the disk are lost at the end."""
     kvm = machine.kvm_usable()
     return ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35", "-smp", "2", "-m", MEMORY, "-serial", "stdio",
-            # QEMU 7.2 with a thread for each CPU does not get on with static keys, which
-            # are in Debian's configuration: see scripts/config/x86_64.config.
+            # QEMU 7.2 with a thread for each CPU does not work with static keys, which
+            # Debian's configuration has: see scripts/config/x86_64.config.
             "-accel", "kvm" if kvm else "tcg,thread=single", "-cpu", "host" if kvm else "max",
             "-drive", f"file={qemu.quoted(disk)},format=raw,if=virtio,"
             f"snapshot={'on' if snapshot else 'off'}"]
 
 
 def parameters():
-    """Parameters of a kernel whose console is the serial port"""
+    """Return the parameters of a kernel whose console is the serial port."""
     clock = [] if machine.kvm_usable() else qemu.clock_parameters(hz=HZ)
     return ["console=ttyS0", "panic=-1", "systemd.show_status=1", *clock]
 
@@ -43,9 +43,9 @@ def only(pattern):
 
 
 def kernel_line(disk, alloc=None):
-    """The arguments of QEMU that start the image's kernel with LLFree, without GRUB"""
+    """Return QEMU's arguments that start the image's kernel with LLFree, without GRUB."""
     words = ["root=/dev/vda1", "rw", *parameters()]
-    # Without it, the kernel takes its default: buddy.
+    # The kernel's default is buddy.
     words += ["page_alloc=llfree"] if alloc == "llfree" else []
     boot = f"{disk}.boot/boot"
     return ["-kernel", only(f"{boot}/vmlinuz-*llfree*"),
@@ -63,7 +63,7 @@ class Debian:
         self.child.logfile_read = self.log
 
     def expect(self, what, text, seconds=SECONDS):
-        """Wait for an output; the text says what did not come."""
+        """Wait for an output. On timeout or at the end, raise Failure with the text."""
         try:
             self.child.expect(what, timeout=seconds)
         except (pexpect.TIMEOUT, pexpect.EOF) as e:
@@ -74,7 +74,7 @@ class Debian:
         self.expect(PROMPT, "no prompt")
 
     def run(self, command, seconds=SECONDS):
-        """Output and exit status of a command"""
+        """Run a command and return (exit status, output)."""
         # The echo of the line must not look like the answer.
         self.child.sendline(f"{command}; echo status''=$?")
         self.expect(r"status=\d+\r", f"'{command}' does not end", seconds)
@@ -84,20 +84,20 @@ class Debian:
         return status, output
 
     def login(self):
-        """Log in as root once systemd has started all units and a login on the console"""
+        """Wait until systemd has started a login on the console, and log in as root."""
         self.expect("llfree login: ", "no login")
         self.child.sendline("root")
         self.prompt()
-        # Neither the shell nor the kernel writes into what commands say.
+        # Neither the shell nor the kernel may write into the output of commands.
         self.run("bind 'set enable-bracketed-paste off'; dmesg -n 1")
 
     def allocator(self, alloc):
-        """Fail unless the kernel uses this page allocator"""
+        """Raise Failure unless the kernel uses a page allocator."""
         _, used = self.run("cat /sys/kernel/mm/page_alloc/allocator")
         ktap.check(used.strip() == alloc, f"{used.strip()} is in use, not {alloc}")
 
     def ends(self, command):
-        """Power off, or reboot: both end QEMU"""
+        """Run a command that powers off or reboots the guest, and wait until QEMU ends."""
         self.child.sendline(command)
         self.expect(pexpect.EOF, f"the guest does not end after '{command}'")
 

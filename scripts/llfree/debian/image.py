@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A disk image with Debian, a kernel's package, and the programs for guests"""
+"""Make a disk image with Debian, a kernel's package, and the programs for guests"""
 
 import glob
 import os
@@ -22,7 +22,7 @@ PROGRAMS = "/opt/llfree"
 
 
 def hooks(packages, image):
-    """What mmdebstrap does with the root once Debian's packages are there"""
+    """Return the hooks that mmdebstrap runs after the installation of Debian's packages."""
     names = " ".join(f"/tmp/{os.path.basename(p)}" for p in packages)
     copies = " ".join(f"'{p}'" for p in packages)
     programs_linux = os.path.dirname(f"{PROGRAMS}/{os.path.relpath(LINUX, TOP)}/{LIBRARY}")
@@ -30,7 +30,7 @@ def hooks(packages, image):
         f"copy-in {copies} /tmp",
         f'chroot "$1" dpkg -i {names}',
         f'rm -f {" ".join(f"$1{n}" for n in names.split())}',
-        # Programs for guests find what they need at the same places as in a checkout.
+        # Programs for guests need their files at the same paths as in a checkout.
         f'mkdir -p "$1{PROGRAMS}/scripts" "$1{programs_linux}"',
         f"copy-in '{SCRIPTS}/guest' '{SCRIPTS}/llfree' {PROGRAMS}/scripts",
         f"copy-in '{LINUX}/{LIBRARY}' {programs_linux}",
@@ -38,7 +38,7 @@ def hooks(packages, image):
         'echo "/dev/vda1 / ext4 defaults 0 1" >"$1/etc/fstab"',
         'echo llfree >"$1/etc/hostname"',
         "copy-out /boot " + f"'{image}.boot'",
-        # Without what is mounted in the root: /proc and others
+        # A bind mount leaves out /proc and other mounts in the root.
         f"mkdir -p '{image}.root' && mount --bind \"$1\" '{image}.root'",
         f"truncate -s {SIZE_MIB}M '{image}.new'",
         f"mke2fs -q -F -t ext4 -E offset={START_MIB << 20} -d '{image}.root' "
@@ -49,8 +49,8 @@ def hooks(packages, image):
 
 
 def update(image, packages):
-    """Make a disk image, and beside it image.boot/boot with kernel and initramfs, unless it
-    is newer than what is in it."""
+    """Make a disk image, and a directory {image}.boot/boot with kernels and initramfs. Do
+    nothing if the image is newer than all of its sources."""
     sources = [*packages, *glob.glob(f"{SCRIPTS}/guest/*"),
                *glob.glob(f"{SCRIPTS}/llfree/**/*.py", recursive=True)]
     if os.path.exists(image) and \

@@ -16,7 +16,7 @@ def step_debian():
     for flavour in FLAVOURS:
         if command(f"deb {flavour}", ["scripts/deb", "--flavour", flavour,
                                       "--modules", MODULES], 2 * 3600):
-            # README.md says how to install and remove a kernel of this flavour.
+            # README.md has steps to install and remove a kernel of this flavour.
             more = ["--grub"] if flavour == "amd64" else []
             command(f"debian {flavour}", ["scripts/deb-boot", "--flavour", flavour, *more],
                     3600, ktap)
