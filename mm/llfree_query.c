@@ -57,12 +57,10 @@ int zf_free_order(const struct zone *zone, unsigned long pfn)
  * zf_next_block() - find a pageblock by the number of its free pages
  * @zone: the zone
  * @pfn: any pfn of the pageblock to start with
- * @limit: pfn at which to stop; with ZF_BACKWARD, no block below @limit is
- *	found. Then @limit must not be the first pfn of a pageblock, so that the
- *	caller can tell that no block was found.
+ * @limit: pfn at which to stop
  * @min_free: fewest free pages
  * @max_free: most free pages
- * @flags: ZF_BACKWARD, ZF_UNREPORTED, ZF_HIGHATOMIC. Without ZF_HIGHATOMIC the
+ * @flags: ZF_UNREPORTED, ZF_HIGHATOMIC. Without ZF_HIGHATOMIC the
  *	pageblock is one that movable pages may come from.
  *
  * Return: first pfn of the pageblock; @limit if there is no such pageblock
@@ -72,16 +70,12 @@ unsigned long zf_next_block(const struct zone *zone, unsigned long pfn,
 			    unsigned int max_free, unsigned int flags)
 {
 	const struct llfree *llf = &zone->llfree->core;
-	long step = pageblock_nr_pages;
 	struct llfree_child child;
 	unsigned long at;
 	unsigned int free;
 	bool suits, reported;
 
-	if (flags & ZF_BACKWARD)
-		step = -step;
-	for (pfn = pageblock_start_pfn(pfn);
-	     step > 0 ? pfn < limit : (long)pfn >= (long)limit; pfn += step) {
+	for (pfn = pageblock_start_pfn(pfn); pfn < limit; pfn += pageblock_nr_pages) {
 		free = 0;
 		suits = true;
 		reported = true;

@@ -28,12 +28,10 @@
 #define ZF_HIDDEN		0x1
 /* Stop at the first page that is not free. */
 #define ZF_STRICT		0x2
-/* Go from high to low pfns. */
-#define ZF_BACKWARD		0x4
 /* Only pageblocks that were not, or only in part, reported to a hypervisor */
-#define ZF_UNREPORTED		0x8
+#define ZF_UNREPORTED		0x4
 /* Only pageblocks of MIGRATE_HIGHATOMIC */
-#define ZF_HIGHATOMIC		0x10
+#define ZF_HIGHATOMIC		0x8
 
 /* Entirely free blocks of this order have a counter. */
 #define ZF_COUNTED_ORDER	9
