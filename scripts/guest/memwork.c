@@ -19,6 +19,10 @@
  *               round they are not asked for, so that the kernel gives those
  *               that it has and makes none; these are not timed. Also says how
  *               many were had in small pages instead, of either kind
+ *   holes       small pages, of which up to half are freed in each 2 MiB, at
+ *               random; then huge pages in three quarters of these holes, for
+ *               which compaction has to move pages; per huge page. Also says
+ *               how many were had in small pages instead
  */
 #define _GNU_SOURCE
 #include <argp.h>
@@ -305,6 +309,24 @@ static size_t huge_mapped(void)
 	return kib << 10;
 }
 
+/* Write to a huge page of memory for the first time. The time counts. */
+static void touch_huge(struct worker *w, char *p)
+{
+	uint64_t ns = now();
+
+	write_once(p);
+	ns = now() - ns;
+	w->ns += ns;
+	w->ops++;
+	if (ns > w->max_ns)
+		w->max_ns = ns;
+}
+
+static char *huge_aligned(char *p)
+{
+	return (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
+}
+
 /* The time of the first write to each; unmapping is not measured. */
 static void thp(struct worker *w)
 {
@@ -313,27 +335,63 @@ static void thp(struct worker *w)
 	for (unsigned long r = 0; r < rounds && !is_ending(); r++) {
 		bool asked = !(r & 1);
 		char *p = map(size + HUGE, asked ? MADV_HUGEPAGE : MADV_NORMAL);
-		char *first = (char *)(((uintptr_t)p + HUGE - 1) & ~(HUGE - 1));
+		char *first = huge_aligned(p);
 
 		for (off = 0; off < size && !is_ending(); off += HUGE) {
-			uint64_t ns = now();
-
-			write_once(first + off);
-			ns = now() - ns;
-			if (!asked) {
+			if (asked) {
+				touch_huge(w, first + off);
+			} else {
+				write_once(first + off);
 				w->other_ops++;
-				continue;
 			}
-			w->ns += ns;
-			w->ops++;
-			if (ns > w->max_ns)
-				w->max_ns = ns;
 		}
 		got = huge_mapped() - had;
 		if (got < off)
 			w->missed[asked] += (off - got) / HUGE;
 		munmap(p, size + HUGE);
 		usleep(pause_ms * 1000);
+	}
+}
+
+/*
+ * Free up to half of the pages of each 2 MiB, a number that differs between
+ * them, and return how many bytes are free.
+ */
+static size_t make_holes(struct worker *w, char *p, size_t size)
+{
+	size_t freed = 0;
+
+	for (size_t off = 0; off < size; off += HUGE) {
+		unsigned int share = rand_r(&w->random) % (RAND_MAX / 2);
+
+		for (size_t at = off; at < off + HUGE; at += page) {
+			if ((unsigned int)rand_r(&w->random) >= share)
+				continue;
+			if (madvise(p + at, page, MADV_DONTNEED))
+				err(1, "madvise");
+			freed += page;
+		}
+	}
+	return freed;
+}
+
+/* Small pages with holes, then huge pages in three quarters of the holes */
+static void holes(struct worker *w)
+{
+	size_t size = mib << 20, had = huge_mapped(), want, off;
+
+	for (unsigned long r = 0; r < rounds; r++) {
+		char *small = map(size, MADV_NOHUGEPAGE), *huge, *first;
+
+		touch(small, size);
+		want = make_holes(w, small, size) / 4 * 3 & ~(HUGE - 1);
+		huge = map(want + HUGE, MADV_HUGEPAGE);
+		first = huge_aligned(huge);
+		for (off = 0; off < want; off += HUGE)
+			touch_huge(w, first + off);
+		w->missed[true] += (want - (huge_mapped() - had)) / HUGE;
+		munmap(huge, want + HUGE);
+		munmap(small, size);
 	}
 }
 
@@ -345,6 +403,7 @@ static const struct load loads[] = {
 	{ "exit", true, exit_all, NULL },
 	{ "sockets", false, datagrams, setup_sockets },
 	{ "thp", false, thp, NULL },
+	{ "holes", false, holes, NULL },
 };
 
 /* Loads that measure the time of a part of it themselves leave it in ns. */
@@ -444,8 +503,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (!load || !mib || !rounds || !workers)
 			argp_usage(state);
 		/* What is in huge pages is known of the process only. */
-		if (load->work == thp && (workers > 1 || mib % 2))
-			argp_error(state, "thp: one worker, an even number of MiB");
+		if ((load->work == thp || load->work == holes) &&
+		    (workers > 1 || mib % 2))
+			argp_error(state, "%s: one worker, an even number of MiB",
+				   load->name);
 		break;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -457,7 +518,7 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "LOAD",
-	.doc = "Loads: fault-anon fault-file malloc handover exit sockets thp; "
+	.doc = "Loads: fault-anon fault-file malloc handover exit sockets thp holes; "
 	       "thp ends early, with its numbers, on SIGTERM",
 };
 

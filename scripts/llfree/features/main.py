@@ -34,6 +34,7 @@ TOPICS = {
     "migration": in_guest("migration", "--smp", "4", "--mem", "768M",
                           "--numa", "2"),
     "pieces": in_guest("pieces", "--smp", "2", "--mem", "400M"),
+    "compaction": in_guest("compaction", "--smp", "2", "--mem", "1G"),
     "kswapd": in_guest("kswapd", "--smp", "4", "--mem", "400M"),
     "blocks": in_guest("blocks", "--mem", "1536M", "--append", "movablecore=768M"),
     # The memory map hides 14 GiB, from 4 to 18 GiB, from the guest.
