@@ -20,6 +20,7 @@ OPTION = "config LLFREE\n"
 OPTIONS = {
     "LLFREE_KUNIT_TEST=y": "lib/llfree/Kconfig.kunit",
     "LLFREE_ZONE_KUNIT_TEST=y": "mm/Kconfig.llfree",
+    "LLFREE_HIST=y": "mm/Kconfig.llfree",
     "PAGE_ALLOC_TORTURE_TEST=m": "mm/Kconfig.debug",
     "PAGE_ISOLATION_TORTURE_TEST=y": "mm/Kconfig.debug",
     "PAGE_ALLOC_BENCH=m": "mm/Kconfig.debug",
