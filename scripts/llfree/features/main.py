@@ -35,6 +35,8 @@ TOPICS = {
                           "--numa", "2"),
     "pieces": in_guest("pieces", "--smp", "2", "--mem", "400M"),
     "compaction": in_guest("compaction", "--smp", "2", "--mem", "1G"),
+    # Room for a page of 1 GiB
+    "hist": in_guest("hist", "--smp", "2", "--mem", "6G", "--cpu", "max"),
     "kswapd": in_guest("kswapd", "--smp", "4", "--mem", "400M"),
     "blocks": in_guest("blocks", "--mem", "1536M", "--append", "movablecore=768M"),
     # The memory map hides 14 GiB, from 4 to 18 GiB, from the guest.

@@ -27,11 +27,11 @@ def step_hotplug():
 
 
 def step_features():
-    """isolation, CMA, hwpoison, migration, freed pieces, compaction, hotplug, pools: short runs"""
+    """isolation, CMA, hwpoison, migration, compaction, hotplug, pools, and more: short runs"""
     if built("x86_64"):
         features("llfree", "--seconds", "8", "isolation", "cma", "hwpoison",
-                 "highatomic", "migration", "pieces", "compaction", "blocks", "hole", "hotplug",
-                 "virtiomem", "pool", "poolbad")
+                 "highatomic", "migration", "pieces", "compaction", "hist", "blocks", "hole",
+                 "hotplug", "virtiomem", "pool", "poolbad")
         features("llfree", "--rounds", "10", "poolcrash", name="pool crashes")
 
 
