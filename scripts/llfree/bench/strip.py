@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Draw strips of memory over time: address against time, buddy above LLFree.
+"""Draw strips of memory over time: address against time, one above the other.
 
 The hue shows the kind of a pageblock; a fuller pageblock is more opaque. Free blocks
 have the colour of the background."""
@@ -91,13 +91,14 @@ def kinds_of(strips):
     return [k for k in maps.KINDS if k in present and k != "free"]
 
 
-def draw(strips):
-    """Return the matplotlib figure of a Strips."""
-    figure, axes = plt.subplots(2, 1, sharex=True, layout="constrained",
-                                figsize=(5.4, 5.6))
+def draw(strips, width=5.4, clock="seconds in the guest"):
+    """Return the matplotlib figure, with a panel for each course."""
+    count = len(strips.courses)
+    figure, axes = plt.subplots(count, 1, sharex=True, layout="constrained",
+                                squeeze=False, figsize=(width, 0.8 + 2.4 * count))
+    axes = axes[:, 0]
     last = max(course[-1][0] for course in strips.courses.values())
-    for alloc, axis in zip(stat.ALLOCS, axes):
-        course = strips.courses[alloc]
+    for (name, course), axis in zip(strips.courses.items(), axes):
         picture = image(course)
         axis.imshow(picture, aspect="auto", interpolation="none",
                     origin="lower", extent=(course[0][0], course[-1][0], 0,
@@ -108,13 +109,15 @@ def draw(strips):
                  if after[0] - m[0] > len(picture) / 20] + marks[-1:]
         axis.set_yticks([at for at, _ in marks],
                         [f"{address / GIB:.2f}" for _, address in marks])
-        axis.set_title(stat.NAMES[alloc], fontsize=10)
+        axis.set_title(stat.NAMES.get(name, name), fontsize=10)
         axis.set_ylabel("address, GiB", fontsize=9)
         axis.set_xlim(0, last)
-    axes[-1].set_xlabel("seconds in the guest")
+    axes[-1].set_xlabel(clock)
     handles = [Patch(facecolor=COLOURS[k], label=k) for k in kinds_of(strips)]
     figure.legend(handles=[*handles, Patch(facecolor="none", label="free",
                                            edgecolor="#888888")],
                   loc="lower center", ncols=4, fontsize=9, frameon=False)
-    figure.get_layout_engine().set(rect=(0, 0.09, 1, 0.91))
+    # The legend's rows take half an inch, however many panels there are.
+    legend = 0.5 / figure.get_figheight()
+    figure.get_layout_engine().set(rect=(0, legend, 1, 1 - legend))
     return figure

@@ -84,6 +84,6 @@ def step_traces():
         traces = [f"{out}/{load}-1G-{alloc}" for load in ("files", "stress")
                   for alloc in ("buddy", "llfree")]
         command("histograms", ["scripts/histograms", "--out", f"{out}/histograms", *traces])
-        command("replay", ["scripts/replay", "--out", f"{out}/replay", *traces])
+        command("replay", ["scripts/replay", "--maps", "--out", f"{out}/replay", *traces])
         command("age-model", ["scripts/age-model", "--mib", "1024", "--seeds", "1",
                               "--out", f"{out}/age.csv"])

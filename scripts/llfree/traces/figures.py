@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy
 
+from llfree.bench import strip
 from llfree.traces.data import EDGES, NR_ORDERS, TYPES
 
 
@@ -55,7 +56,7 @@ def replay(trace, results, path):
     figure, (above, below) = plt.subplots(2, 1, figsize=(9, 6), sharex=True,
                                           layout="constrained")
     figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}", fontsize=10)
-    for placement, (_, samples) in results.items():
+    for placement, (_, samples, _) in results.items():
         seconds = [ms / 1000 for ms in samples]
         above.plot(seconds, [s["huge"] / s["best"] if s["best"] else math.nan
                              for s in samples.values()], label=placement)
@@ -63,4 +64,13 @@ def replay(trace, results, path):
     above.set(ylabel="free huge blocks / best possible", ylim=(0, 1.02))
     above.legend(fontsize=8)
     below.set(ylabel="moves to the best", xlabel="seconds of the trace", ylim=(0, None))
+    save(figure, path)
+
+
+def strips(trace, courses, path):
+    """Huge blocks over time, a strip for each placement"""
+    figure = strip.draw(strip.Strips(trace.name, 0, courses), 9, "seconds of the trace")
+    figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}: 2 MiB blocks, "
+                    "the darker, the fuller; a block with an unmovable frame is unmovable",
+                    fontsize=9)
     save(figure, path)

@@ -237,24 +237,49 @@ const char *place_end(void)
 	return fault;
 }
 
-struct place_score place_score(void)
+unsigned long place_children(void)
+{
+	return ALIGN(place_options.first, CHILD_FRAMES);
+}
+
+/* Frames of a child by enum use */
+struct child {
+	unsigned long nr[3];
+};
+
+/*
+ * Count the next child that is entirely in the zone.
+ *
+ * Return: false behind the last one
+ */
+static bool next_child(unsigned long *frame, struct child *c)
 {
 	const unsigned long end = place_options.first + place_options.frames;
+	unsigned long i;
+
+	if (*frame + CHILD_FRAMES > end)
+		return false;
+	*c = (struct child){ };
+	for (i = 0; i < CHILD_FRAMES; i++)
+		c->nr[use[*frame - place_options.first + i]]++;
+	*frame += CHILD_FRAMES;
+	return true;
+}
+
+struct place_score place_score(void)
+{
 	/* Children by their number of movable frames, without unmovable ones */
-	unsigned long with[LLFREE_CHILD_FRAMES + 1] = { }, frame, i, want, take;
+	unsigned long with[LLFREE_CHILD_FRAMES + 1] = { }, i, want, take;
+	unsigned long frame = place_children();
 	struct place_score s = { };
+	struct child c;
 
-	for (frame = ALIGN(place_options.first, CHILD_FRAMES);
-	     frame + CHILD_FRAMES <= end; frame += CHILD_FRAMES) {
-		unsigned long used[3] = { };
-
-		for (i = 0; i < CHILD_FRAMES; i++)
-			used[use[frame - place_options.first + i]]++;
-		s.free += used[USE_FREE];
-		s.huge += used[USE_FREE] == CHILD_FRAMES;
-		s.unmovable += !!used[USE_UNMOVABLE];
-		if (!used[USE_UNMOVABLE])
-			with[used[USE_MOVABLE]]++;
+	while (next_child(&frame, &c)) {
+		s.free += c.nr[USE_FREE];
+		s.huge += c.nr[USE_FREE] == CHILD_FRAMES;
+		s.unmovable += !!c.nr[USE_UNMOVABLE];
+		if (!c.nr[USE_UNMOVABLE])
+			with[c.nr[USE_MOVABLE]]++;
 	}
 	s.best = s.free / CHILD_FRAMES;
 	want = s.best - s.huge;
@@ -264,6 +289,37 @@ struct place_score place_score(void)
 		want -= take;
 	}
 	return s;
+}
+
+void place_map(FILE *f)
+{
+	unsigned long frame = place_children(), run = 0, free = 0;
+	const char *space = "";
+	struct child c;
+	char kind = 0;
+	bool more;
+
+	do {
+		char next = 0;
+
+		more = next_child(&frame, &c);
+		if (more)
+			next = c.nr[USE_UNMOVABLE] ? 'u' : c.nr[USE_MOVABLE] ? 'm' : 'f';
+		if (run && next == kind && c.nr[USE_FREE] == free) {
+			run++;
+			continue;
+		}
+		if (run) {
+			fprintf(f, "%s%c%lu", space, kind, free);
+			if (run > 1)
+				fprintf(f, "*%lu", run);
+			space = " ";
+		}
+		kind = next;
+		free = c.nr[USE_FREE];
+		run = 1;
+	} while (more);
+	fputc('\n', f);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

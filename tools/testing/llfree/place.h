@@ -8,6 +8,7 @@
 
 #include <argp.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #define MIGRATE_UNMOVABLE	0
 #define MIGRATE_MOVABLE		1
@@ -60,6 +61,13 @@ unsigned int place_bulk(unsigned int order, unsigned int migratetype, unsigned i
 			unsigned int nr, long *frames);
 void place_free(unsigned long frame, unsigned int order, unsigned int cpu);
 struct place_score place_score(void);
+/* First frame of the first child that is entirely in the zone */
+unsigned long place_children(void);
+/*
+ * Write the children as one line of tokens: scripts/llfree/memmap/maps.py has the
+ * format. Here a child with a frame that cannot move is unmovable.
+ */
+void place_map(FILE *f);
 /* Check at the end. Return: the fault, or "" */
 const char *place_end(void);
 

@@ -14,7 +14,8 @@
  * "bestfit", it lies in the fullest child that has room, see bestfit.c.
  *
  * Output is one line of JSON, and with --samples a line of CSV for each sample,
- * with the members of struct place_score.
+ * with the members of struct place_score. With --map, a file of CSV says how full
+ * each child is, at most MAP_SAMPLES + 1 times at equal distances.
  *
  * A trace does not say which pages migration moved, so a free may name a
  * frame that the replay has not allocated ("unknown"), and an allocation a
@@ -36,9 +37,10 @@
 #include "trace.h"
 
 #define NONE		UINT32_MAX
+#define MAP_SAMPLES	200
 
 static struct {
-	const char *dir, *samples;
+	const char *dir, *samples, *map;
 	unsigned int period_ms;
 } opt = { .period_ms = 100 };
 
@@ -129,24 +131,54 @@ static void event(const struct trace_record *r)
 	}
 }
 
+/* Return: NULL without a path */
+static FILE *create(const char *path, const char *header)
+{
+	FILE *f = path ? fopen(path, "w") : NULL;
+
+	if (path && !f) {
+		perror(path);
+		exit(1);
+	}
+	if (f)
+		fprintf(f, "%s\n", header);
+	return f;
+}
+
+/* Write what has not changed since the last event, up to a time. */
+static void map_until(FILE *f, u64 time, u64 end)
+{
+	/* No two samples have the same microsecond. */
+	const u64 last = max(end, MAP_SAMPLES * 1000UL);
+	static unsigned int done;
+	unsigned long us;
+
+	for (; f && done <= MAP_SAMPLES; done++) {
+		if (last * done / MAP_SAMPLES > time)
+			break;
+		us = last * done / MAP_SAMPLES / 1000;
+		fprintf(f, "%lu.%06lu,%lu,", us / 1000000, us % 1000000,
+			place_children());
+		place_map(f);
+	}
+}
+
 static void replay(const struct trace_record *records, unsigned long nr)
 {
 	const u64 end = nr ? le64toh(records[nr - 1].time) : 0;
 	u64 next = 0, time;
 	unsigned long i;
 	struct place_score s = { };
-	FILE *csv = NULL;
+	FILE *csv = create(opt.samples, "ms,free,huge,best,unmovable,moves");
+	FILE *maps = create(opt.map, "seconds,start_pfn,blocks");
 
-	if (opt.samples) {
-		csv = fopen(opt.samples, "w");
-		if (!csv) {
-			perror(opt.samples);
-			exit(1);
-		}
-		fprintf(csv, "ms,free,huge,best,unmovable,moves\n");
-	}
 	for (i = 0; i <= nr; i++) {
 		time = i < nr ? le64toh(records[i].time) : end;
+		/* The sample at a time has the events of that time. */
+		if (i == nr)
+			map_until(maps, end, end);
+		else if (time)
+			map_until(maps, time - 1, end);
 		if (time >= next || i == nr) {
 			s = place_score();
 			if (csv)
@@ -160,6 +192,10 @@ static void replay(const struct trace_record *records, unsigned long nr)
 	}
 	if (csv)
 		fclose(csv);
+	if (maps && fclose(maps)) {
+		perror(opt.map);
+		exit(1);
+	}
 	printf("{\"free\": %lu, \"huge\": %lu, \"best\": %lu, ", s.free, s.huge,
 	       s.best);
 	printf("\"unmovable\": %lu, \"moves\": %lu, \"allocs\": %lu, \"frees\": %lu, ",
@@ -226,6 +262,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 's':
 		opt.samples = arg;
 		break;
+	case 'M':
+		opt.map = arg;
+		break;
 	case 'm':
 		opt.period_ms = strtoul(arg, NULL, 0);
 		if (!opt.period_ms)
@@ -249,6 +288,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp_option options[] = {
 	{ "zone", 'z', "FIRST:FRAMES", 0, "The zone, from the trace's meta.json" },
 	{ "samples", 's', "FILE", 0, "Write the samples as CSV" },
+	{ "map", 'M', "FILE", 0, "Write over time how full each child is, as CSV" },
 	{ "period", 'm', "MS", 0, "Time of the trace between samples (default: 100)" },
 	{ }
 };

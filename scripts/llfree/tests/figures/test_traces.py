@@ -15,9 +15,10 @@ from unittest import mock
 
 import numpy
 
+from llfree.memmap import maps
 from llfree.paths import TOP
 from llfree.program import Error, read_text
-from llfree.traces import age, build, data, histograms, replay
+from llfree.traces import age, build, data, figures, histograms, replay
 from llfree.traces.loads import LOADS
 
 # time in ns, frame, kind of event, order, migratetype, CPU
@@ -42,6 +43,7 @@ class Traces(unittest.TestCase):
         names = ("alloc", "free", "zone_alloc", "zone_free")
         with open(f"{self.dir}/meta.json", "w", encoding="utf-8") as f:
             json.dump({"load": "load", "cpus": 2, "mem": "1G", "allocator": "llfree",
+                       "zones": [{"name": "0/DMA32", "first": 512, "frames": 7168}],
                        "events": {**{name: kinds.count(i) for i, name in enumerate(names)},
                                   "seconds": 1, **counts}}, f)
 
@@ -142,6 +144,83 @@ class Traces(unittest.TestCase):
             self.assertEqual((found["free"], found["huge"], found["unmovable"],
                               found["unknown"]), (7680, 14, 1, 0))
 
+    def test_a_map_says_how_full_each_child_is(self):
+        build("replay")
+        # Of the 16 children, the first has an unmovable frame and the second is movable.
+        frames = b"\3" + b"\1" * 511 + b"\2" * 512 + b"\1" * 7168
+        self.write([(0, 1024, data.ZONE_ALLOC, 9, 1, 0),
+                    (10 ** 9, 1536, data.ZONE_ALLOC, 0, 1, 0),
+                    (2 * 10 ** 9, 0, data.ZONE_FREE, 0, 0, 0)])
+        with open(f"{self.dir}/frames", "wb") as f:
+            f.write(frames)
+        subprocess.run([replay.REPLAY, "--zone", f"0:{len(frames)}", "--placement", "recorded",
+                        "--map", f"{self.dir}/map", self.dir], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(f"{self.dir}/map", encoding="utf-8") as f:
+            rows = [*csv.DictReader(f)]
+        self.assertEqual([float(row["seconds"]) for row in rows],
+                         [n / 100 for n in range(201)])
+        self.assertEqual({row["start_pfn"] for row in rows}, {"0"})
+        huge = "u511 m0*2 f512*13"
+        both = "u511 m0*2 m511 f512*12"
+        self.assertEqual([row["blocks"] for row in rows],
+                         [huge] * 100 + [both] * 100 + ["f512 m0*2 m511 f512*12"])
+        self.assertEqual(len(maps.decode(both)), 16)
+
+    def test_maps_begin_with_the_first_whole_child(self):
+        build("replay")
+        self.write([(0, 1024, data.ZONE_ALLOC, 0, 1, 0)])
+        with open(f"{self.dir}/frames", "wb") as f:
+            f.write(b"\1" * 2048)
+        subprocess.run([replay.REPLAY, "--zone", "100:1900", "--placement", "recorded",
+                        "--map", f"{self.dir}/map", self.dir], check=True,
+                       stdout=subprocess.DEVNULL)
+        # A trace without duration has one sample.
+        self.assertEqual(read_text(f"{self.dir}/map"),
+                         "seconds,start_pfn,blocks\n0.000000,512,f512 m511\n")
+
+    def test_maps_of_placements_lie_one_above_the_other(self):
+        self.write([(0, 1024, data.ZONE_ALLOC, 9, 1, 0),
+                    (10 ** 9, 2048, data.ZONE_ALLOC, 0, 0, 0),
+                    (4 * 10 ** 9, 1024, data.ZONE_FREE, 9, 1, 0)])
+        with open(f"{self.dir}/frames", "wb") as f:
+            f.write(b"\1" * 8192)
+        out, drawn, save = f"{self.dir}/out", [], figures.save
+
+        def see(figure, path):
+            drawn.append((os.path.basename(path), [
+                (a.get_title(), a.images[0].get_array().shape, [*a.images[0].get_extent()])
+                for a in figure.axes if a.images]))
+            save(figure, path)
+        argv = ["replay", "--maps", "--placements", "recorded,packed,bestfit", "--out", out,
+                self.dir]
+        with mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(io.StringIO()), \
+             mock.patch.object(figures, "save", see):
+            self.assertEqual(replay.main(), 0)
+        name = "load-1G-llfree-map"
+        self.assertEqual(drawn[-1], (name, [
+            (placement, (14, 201, 4), [0, 4, 0, 14])
+            for placement in ("recorded", "packed", "bestfit")]))
+        for suffix in "svg", "png":
+            self.assertGreater(os.path.getsize(f"{out}/{name}.{suffix}"), 1000)
+        found = maps.sequences(maps.read_samples(f"{out}/{name}.csv"))
+        self.assertEqual([*found], [("load-1G-llfree", 0, p)
+                                    for p in ("bestfit", "packed", "recorded")])
+        seconds, zones = found["load-1G-llfree", 0, "recorded"][-1]
+        blocks = [(512, "free")] * 14
+        blocks[3] = 511, "unmovable"
+        self.assertEqual((seconds, zones), (4, [maps.Zone("0/DMA32", 512, blocks)]))
+
+    def test_maps_are_on_demand(self):
+        with open(f"{self.dir}/frames", "wb") as f:
+            f.write(b"\1" * 8192)
+        self.write([(0, 1024, data.ZONE_ALLOC, 9, 1, 0)])
+        out = f"{self.dir}/out"
+        with mock.patch.object(sys, "argv", ["replay", "--out", out, self.dir]), \
+             contextlib.redirect_stdout(io.StringIO()):
+            self.assertEqual(replay.main(), 0)
+        self.assertEqual([f for f in os.listdir(out) if "map" in f], [])
+
     def test_memory_that_is_in_use_for_long_keeps_huge_blocks(self):
         build("age")
         # In 2 GiB, searches have to see all trees; with seed 2 rounds of searches repeat soon.
@@ -152,14 +231,14 @@ class Traces(unittest.TestCase):
             self.assertLess(found["unmovable"], 1.05 * best["unmovable"], f"{mib} MiB")
 
     def test_the_model_has_the_figures_of_the_benchmark(self):
-        def figures(path):
+        def numbers(path):
             text = read_text(f"{TOP}/{path}")
             wanted = r"#define\s+((?:AGE|SHARE|BUFFER)_\w+)\s+(\d+)|\[(LIFE_\w+)\] = ({.*})"
             found = {a or c: b or d for a, b, c, d in re.findall(wanted, text)}
             found.pop("AGE_IN_2_PAGES", None)
             return found
-        model = figures("tools/testing/llfree/age.c")
-        self.assertEqual(model, figures("mm/page_alloc_bench.c"))
+        model = numbers("tools/testing/llfree/age.c")
+        self.assertEqual(model, numbers("mm/page_alloc_bench.c"))
         self.assertEqual(len(model), 10)
 
     def test_age_says_what_was_compared(self):
