@@ -4,7 +4,8 @@
 For each load and size of memory, boots a guest and records each allocation and free, at the
 callers and at the zones. Then converts the events to records of 16 bytes. OUT/NAME has the
 records, and the state of each page frame at the start. tools/testing/llfree/trace.h describes
-the files. Fails if a recording has lost an event."""
+the files. Fails if a recording has lost an event. Databases and caches are set up before the
+recording begins. scripts/deps traces installs the packages for all loads."""
 
 import json
 import os

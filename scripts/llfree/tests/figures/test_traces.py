@@ -18,7 +18,7 @@ import numpy
 from llfree.memmap import maps
 from llfree.paths import TOP
 from llfree.program import Error, read_text
-from llfree.traces import age, build, data, figures, histograms, replay
+from llfree.traces import age, build, data, figures, histograms, loads, replay
 from llfree.traces.loads import LOADS
 
 # time in ns, frame, kind of event, order, migratetype, CPU
@@ -259,9 +259,24 @@ class Traces(unittest.TestCase):
 
     def test_loads_can_be_formatted(self):
         for name, load in LOADS.items():
-            text = load.command.format(cpus=2, linux="/linux")
-            self.assertNotIn("{", text, name)
+            for text in load.setup, load.command:
+                text = text.format(cpus=2, linux="/linux", mib=985)
+                self.assertNotIn("{", text, name)
+                subprocess.run(["sh", "-n", "-c", text], check=True)
             self.assertTrue(load.about and load.programs, name)
+
+    def test_a_server_that_never_answers_fails_the_load(self):
+        for test, status in ("true", 0), ("false", 1):
+            ended = subprocess.run(["sh", "-c", f"sleep() {{ :; }}; {loads.until(test)} true"],
+                                   check=False)
+            self.assertEqual(ended.returncode, status)
+
+    def test_the_newest_version_is_found_first(self):
+        found = [f"/usr/lib/postgresql/{v}/bin" for v in ("9.6", "17", "15")]
+        with mock.patch("glob.glob", return_value=found):
+            self.assertEqual(loads.search_path("/bin"), "/usr/lib/postgresql/17/bin:/bin")
+        with mock.patch("glob.glob", return_value=[]):
+            self.assertEqual(loads.search_path("/bin"), "/bin")
 
 
 if __name__ == "__main__":
