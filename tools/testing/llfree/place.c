@@ -16,7 +16,7 @@
 
 #define CHILD_FRAMES	((unsigned long)LLFREE_CHILD_FRAMES)
 
-enum use { USE_FREE, USE_MOVABLE, USE_UNMOVABLE };
+enum use { USE_FREE, USE_MOVABLE, USE_UNMOVABLE, USE_ABSENT, USE_NR };
 
 struct place_options place_options = { .policy = &llfree_default_policy, .cpus = 2 };
 
@@ -180,6 +180,12 @@ void place_claim(unsigned long frame, bool movable)
 	}
 }
 
+/* Let a claimed frame count as one without memory. */
+void place_absent(unsigned long frame)
+{
+	mark(frame, 0, USE_ABSENT);
+}
+
 /*
  * Give each tree the class of most of its frames that are allocated, as if they
  * had been allocated here.
@@ -242,9 +248,9 @@ unsigned long place_children(void)
 	return ALIGN(place_options.first, CHILD_FRAMES);
 }
 
-/* Frames of a child by enum use */
+/* Frames of a child */
 struct child {
-	unsigned long nr[3];
+	unsigned long nr[USE_NR];
 };
 
 /*
@@ -275,10 +281,12 @@ struct place_score place_score(void)
 	struct child c;
 
 	while (next_child(&frame, &c)) {
+		const bool unmovable = c.nr[USE_UNMOVABLE] || c.nr[USE_ABSENT];
+
 		s.free += c.nr[USE_FREE];
 		s.huge += c.nr[USE_FREE] == CHILD_FRAMES;
-		s.unmovable += !!c.nr[USE_UNMOVABLE];
-		if (!c.nr[USE_UNMOVABLE])
+		s.unmovable += unmovable;
+		if (!unmovable)
 			with[c.nr[USE_MOVABLE]]++;
 	}
 	s.best = s.free / CHILD_FRAMES;
@@ -289,6 +297,16 @@ struct place_score place_score(void)
 		want -= take;
 	}
 	return s;
+}
+
+/* Letter of scripts/llfree/memmap/maps.py */
+static char child_kind(const struct child *c)
+{
+	if (c->nr[USE_ABSENT] == CHILD_FRAMES)
+		return 'x';
+	if (c->nr[USE_UNMOVABLE] || c->nr[USE_ABSENT])
+		return 'u';
+	return c->nr[USE_MOVABLE] ? 'm' : 'f';
 }
 
 void place_map(FILE *f)
@@ -304,7 +322,7 @@ void place_map(FILE *f)
 
 		more = next_child(&frame, &c);
 		if (more)
-			next = c.nr[USE_UNMOVABLE] ? 'u' : c.nr[USE_MOVABLE] ? 'm' : 'f';
+			next = child_kind(&c);
 		if (run && next == kind && c.nr[USE_FREE] == free) {
 			run++;
 			continue;

@@ -55,6 +55,7 @@ struct place_score {
 void place_begin(void);
 void place_claim(unsigned long frame, bool movable);
 void place_claimed(void);
+void place_absent(unsigned long frame);
 long place_alloc(unsigned long wish, unsigned int order, unsigned int migratetype,
 		 unsigned int cpu);
 unsigned int place_bulk(unsigned int order, unsigned int migratetype, unsigned int cpu,
@@ -65,7 +66,8 @@ struct place_score place_score(void);
 unsigned long place_children(void);
 /*
  * Write the children as one line of tokens: scripts/llfree/memmap/maps.py has the
- * format. Here a child with a frame that cannot move is unmovable.
+ * format. A child with a frame that cannot move is unmovable, one without memory
+ * is absent.
  */
 void place_map(FILE *f);
 /* Check at the end. Return: the fault, or "" */

@@ -249,6 +249,9 @@ static void begin(const u8 *frames, size_t nr)
 		place_claim(pfn, frames[pfn] == FRAME_MOVABLE || frames[pfn] == FRAME_HUGE);
 	}
 	place_claimed();
+	for (pfn = place_options.first; pfn < end; pfn++)
+		if (frames[pfn] == FRAME_ABSENT)
+			place_absent(pfn);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -146,8 +146,8 @@ class Traces(unittest.TestCase):
 
     def test_a_map_says_how_full_each_child_is(self):
         build("replay")
-        # Of the 16 children, the first has an unmovable frame and the second is movable.
-        frames = b"\3" + b"\1" * 511 + b"\2" * 512 + b"\1" * 7168
+        # An unmovable frame, a child that is movable; at the end, a frame and a child absent
+        frames = b"\3" + b"\1" * 511 + b"\2" * 512 + b"\1" * 6655 + b"\0" * 513
         self.write([(0, 1024, data.ZONE_ALLOC, 9, 1, 0),
                     (10 ** 9, 1536, data.ZONE_ALLOC, 0, 1, 0),
                     (2 * 10 ** 9, 0, data.ZONE_FREE, 0, 0, 0)])
@@ -161,10 +161,10 @@ class Traces(unittest.TestCase):
         self.assertEqual([float(row["seconds"]) for row in rows],
                          [n / 100 for n in range(201)])
         self.assertEqual({row["start_pfn"] for row in rows}, {"0"})
-        huge = "u511 m0*2 f512*13"
-        both = "u511 m0*2 m511 f512*12"
+        huge = "u511 m0*2 f512*11 u511 x0"
+        both = "u511 m0*2 m511 f512*10 u511 x0"
         self.assertEqual([row["blocks"] for row in rows],
-                         [huge] * 100 + [both] * 100 + ["f512 m0*2 m511 f512*12"])
+                         [huge] * 100 + [both] * 100 + ["f512 m0*2 m511 f512*10 u511 x0"])
         self.assertEqual(len(maps.decode(both)), 16)
 
     def test_maps_begin_with_the_first_whole_child(self):
