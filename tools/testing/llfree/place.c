@@ -285,7 +285,7 @@ struct place_score place_score(void)
 
 		s.free += c.nr[USE_FREE];
 		s.huge += c.nr[USE_FREE] == CHILD_FRAMES;
-		s.unmovable += unmovable;
+		s.unmovable += unmovable && c.nr[USE_ABSENT] < CHILD_FRAMES;
 		if (!unmovable)
 			with[c.nr[USE_MOVABLE]]++;
 	}

@@ -44,7 +44,7 @@ extern const struct argp place_argp;
  * @free: free frames
  * @huge: children that are entirely free
  * @best: children that could be
- * @unmovable: children with a frame that cannot move
+ * @unmovable: children with memory and a frame that cannot move
  * @moves: frames to move until as many children are free as can be: @best, or
  *	all without unmovable frames
  */

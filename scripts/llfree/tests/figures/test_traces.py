@@ -144,6 +144,13 @@ class Traces(unittest.TestCase):
             self.assertEqual((found["free"], found["huge"], found["unmovable"],
                               found["unknown"]), (7680, 14, 1, 0))
 
+    def test_a_child_without_memory_is_not_unmovable(self):
+        build("replay")
+        frames = b"\1" * 1024 + b"\0" * 7168
+        for placement in "recorded", "default", "bestfit":
+            found = self.replay([(0, 512, data.ZONE_ALLOC, 0, 0, 0)], placement, frames)
+            self.assertEqual((found["free"], found["huge"], found["unmovable"]), (1023, 1, 1))
+
     def test_a_map_says_how_full_each_child_is(self):
         build("replay")
         # An unmovable frame, a child that is movable; at the end, a frame and a child absent
