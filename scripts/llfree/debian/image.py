@@ -39,11 +39,11 @@ def hooks(packages, image):
         'echo llfree >"$1/etc/hostname"',
         "copy-out /boot " + f"'{image}.boot'",
         # A bind mount leaves out /proc and other mounts in the root.
-        f"mkdir -p '{image}.root' && mount --bind \"$1\" '{image}.root'",
-        f"truncate -s {SIZE_MIB}M '{image}.new'",
-        f"mke2fs -q -F -t ext4 -E offset={START_MIB << 20} -d '{image}.root' "
-        f"'{image}.new' {SIZE_MIB - START_MIB}M",
-        f"umount '{image}.root' && rmdir '{image}.root'",
+        f"truncate -s {SIZE_MIB}M '{image}.new' && mkdir -p '{image}.root' && "
+        f"mount --bind \"$1\" '{image}.root' && "
+        f"{{ mke2fs -q -F -t ext4 -E offset={START_MIB << 20} -d '{image}.root' "
+        f"'{image}.new' {SIZE_MIB - START_MIB}M; status=$?; "
+        f"umount '{image}.root' && rmdir '{image}.root' && exit $status; }}",
         f"echo 'start={START_MIB}MiB, bootable' | sfdisk -q '{image}.new'",
     ]
 
