@@ -23,7 +23,7 @@ NATIVE = 3
 COUNTABLE = ("bulk", "repeat", "rand", "remote", "exit", "mixed")
 # Names of benchmarks in guest/realwork
 REAL = ("build", "page_fault1", "page_fault2", "malloc", "handover",
-        "stress-vm", "big-exit", "thp", "sockets")
+        "stress-vm", "big-exit", "thp", "holes", "sockets")
 QUICK_REAL = ("page_fault1",)
 
 

@@ -5,6 +5,7 @@ import argparse
 import collections
 import contextlib
 import io
+import re
 import sys
 import tempfile
 import time
@@ -14,6 +15,8 @@ from unittest import mock
 from llfree.bench import arguments, guests, main, plan, progress
 from llfree.bench import stats as stat
 from llfree.bench.results import Results, report
+from llfree.paths import GUEST
+from llfree.program import read_text
 
 
 def parsed(*argv):
@@ -71,6 +74,10 @@ class Plan(unittest.TestCase):
         # Memory that programs have used is not measured by the module.
         self.assertEqual(dict(kinds), {False: order, True: order})
         self.assertEqual([b.number for b in boots], list(range(12)))
+
+    def test_all_loads_of_realwork_are_in_it(self):
+        loads = read_text(f"{GUEST}/realwork").partition("LOADS = {")[2].partition("}")[0]
+        self.assertEqual(re.findall(r'"([^"]+)":', loads), list(plan.REAL))
 
     def test_all_benchmarks_are_in_it(self):
         cells = plan.matrix(parsed("--cpus", "1,2"))
