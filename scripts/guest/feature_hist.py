@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Histograms of page allocations in debugfs, /sys/kernel/debug/page_alloc/hist"""
+"""Test histograms of page allocations in debugfs: /sys/kernel/debug/page_alloc/hist"""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ EXCESS = 1024
 
 
 def table(name):
-    """{(cpu, type): counts by order}; cpu is "all" for sums"""
+    """Return {(cpu, type): counts by order}; cpu is "all" for sums."""
     head, *lines = read(f"{HIST}/{name}").splitlines()
     names = ["cpu", "type"] + [f"order{i}" for i in range(NR_ORDERS)]
     check(head.split() == names, f"{name} begins with: {head}")
@@ -44,7 +44,7 @@ def count(name, kind, order, cpu="all"):
 
 
 def pages(name):
-    """All pages, of all orders, without failures"""
+    """Return the number of pages of all orders, without failures."""
     return sum(n << order for (cpu, kind), counts in table(name).items()
                if cpu == "all" and kind != "Failed" for order, n in enumerate(counts))
 
@@ -83,7 +83,7 @@ def touched(nr, advice=mmap.MADV_NOHUGEPAGE):
 
 
 def adds_up(name):
-    """The last lines are the sums of the others."""
+    """Check that the last lines are the sums of the others."""
     found = table(name)
     for kind in {kind for _, kind in found}:
         counts = [n for key, n in found.items() if key[1] == kind and key[0] != "all"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Tests that scripts/deps leaves no server running: no package is installed here."""
+"""Test that scripts/deps leaves no server running, without installing a package."""
 
 import os
 import subprocess
@@ -8,7 +8,8 @@ import unittest
 
 from llfree.paths import TOP
 
-# Each notes its call. Without rights, sudo does nothing, so it cannot harm this machine.
+# Each fake program records its call. The fake sudo runs nothing, so no test can change this
+# machine.
 FAKES = {"sudo": "", "id": "echo 1000",
          "dpkg-query": 'case " $MISSING " in *" $4 "*) ;; *) echo " installed" ;; esac'}
 POLICY = "/usr/sbin/policy-rc.d"
@@ -30,7 +31,7 @@ class Deps(unittest.TestCase):
         os.chmod(path, 0o755)
 
     def deps(self, missing, *args):
-        """(exit status, what sudo was to do)"""
+        """Return (exit status, commands that sudo was to run)."""
         ended = subprocess.run(
             [f"{TOP}/scripts/deps", *args], check=False, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

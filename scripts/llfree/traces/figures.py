@@ -68,7 +68,7 @@ def replay(trace, results, path):
 
 
 def strips(trace, courses, path):
-    """Huge blocks over time, a strip for each placement"""
+    """Draw huge blocks over time, a strip for each placement."""
     figure = strip.draw(strip.Strips(trace.name, 0, courses), 9, "seconds of the trace")
     figure.suptitle(f"{trace.name}, recorded with {trace.meta['allocator']}: 2 MiB blocks, "
                     "the darker, the fuller; a block with an unmovable frame is unmovable",

@@ -87,7 +87,7 @@ def replay(trace, directory, placement, out, with_map=False):
 
 
 def write_maps(trace, results, path, draw):
-    """Samples of all placements, and their figure"""
+    """Write the samples of all placements, and draw their figure."""
     rows = [row for _, _, more in results.values() for row in more]
     with open(f"{path}.csv", "w", encoding="utf-8", newline="") as f:
         maps.write_samples(f, rows)
